@@ -1,1 +1,35 @@
-//! placeholder
+//! What crosses from the Headroom driver into user mode, crash dumps and debuggers.
+//!
+//! The driver writes these layouts, everyone else only reads them, and the readers are not always of the driver's own
+//! version: a dump is opened years later, a debugger looks at whatever is loaded. Three rules follow.
+//!
+//! * **No type has an invalid value.** Enumerations are numbers with names ([`Outcome`], [`Policy`]): a value that this
+//!   version does not know stays the number it is, and is printed as one.
+//! * **No padding.** `zerocopy` refuses to derive [`IntoBytes`] for a type that has any, so no byte of kernel memory that
+//!   nobody wrote can leave the kernel through these types.
+//! * **Offsets are asserted**, because a debugger script and an old reader know them as numbers.
+//!
+//! How a reader finds its way: the [`Anchor`] is a static of the driver, symbol [`ANCHOR_SYMBOL`], and starts with
+//! [`SIGNATURE`], so it is found by name with symbols and by a search of memory without. It gives the address of an array
+//! of slots, each a [`SlotHeader`] followed by one [`Record`].
+//!
+//! [`IntoBytes`]: zerocopy::IntoBytes
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+mod anchor;
+mod codes;
+mod decode;
+mod hash;
+mod record;
+mod slot;
+mod status;
+
+pub use anchor::{ANCHOR_SYMBOL, Anchor, LAYOUT_VERSION, SIGNATURE};
+pub use codes::{AncestorScope, Flags, Outcome, Policy};
+pub use decode::{DecodeError, find_anchors};
+pub use hash::fnv1a64;
+pub use record::{IMAGE_NAME_BYTES, PATH_TAIL_UNITS, Record};
+pub use slot::{Phase, SLOT_BYTES, SlotHeader, SlotView, completion};
+pub use status::NtStatus;
