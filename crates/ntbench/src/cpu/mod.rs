@@ -1,0 +1,1 @@
+//! What the processor does: GS, CR8, faults.

@@ -1,0 +1,152 @@
+//! What drivers can import: functions with the Windows ABI, and data, by DLL and name.
+//!
+//! A module declares its share with [`exports!`]; `tables` is the one place that gathers them.
+
+/// The arguments of a variadic function, as they lie in the caller's home area and beyond it.
+///
+/// The stub spills the four register arguments into their home slots before the call, so that they and the stack
+/// arguments are one array: what a `va_list` is on x64.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct VaList(pub(crate) *const u64);
+
+impl VaList {
+    /// The next argument's slot; integers and pointers alike, `double`s by their bits.
+    ///
+    /// # Safety
+    /// The caller of the variadic function passed that many arguments, or the slot is at least readable stack.
+    pub(crate) unsafe fn take(&mut self) -> u64 {
+        // SAFETY: the caller's promise.
+        let value = unsafe { self.0.read_unaligned() };
+        self.0 = self.0.wrapping_add(1);
+        value
+    }
+}
+
+/// One name that a driver can import.
+pub(crate) struct Export {
+    /// The DLL, lower case, with extension: `ntoskrnl.exe`, `fltmgr.sys`, `hal.dll`.
+    pub(crate) dll: &'static str,
+    /// The name.
+    pub(crate) name: &'static str,
+    /// What it is.
+    pub(crate) kind: ExportKind,
+}
+
+/// What an export is.
+pub(crate) enum ExportKind {
+    /// An `extern "win64"` function of that many arguments, called on the host's stack.
+    Function {
+        /// Its address.
+        address: *const (),
+        /// How many argument slots it takes.
+        arguments: usize,
+    },
+    /// An `extern "win64"` function of one argument, [`VaList`], called on the host's stack.
+    Variadic {
+        /// Its address.
+        address: *const (),
+    },
+    /// Code bound as it is and run on the driver's stack: for what has a calling convention of its own.
+    Raw {
+        /// Its address.
+        address: *const (),
+    },
+    /// A variable; gives its address.
+    Data(fn() -> usize),
+}
+
+// SAFETY: the pointers are addresses of functions, which live for ever and are never written.
+unsafe impl Sync for Export {}
+
+/// Declares a module's exports; makes `fn exports() -> &'static [Export]` beside the functions themselves.
+///
+/// ```ignore
+/// exports! { "ntoskrnl.exe";
+///     /// Why it is as it is.
+///     fn IoGetStackLimits(low: *mut usize, high: *mut usize) { … }
+///     variadic fn DbgPrint(arguments: VaList) -> i32 { … }
+///     raw fn __chkstk = crate::gate::chkstk;
+///     data IoFileObjectType = || address_of_the_variable();
+/// }
+/// ```
+macro_rules! exports {
+    ($dll:literal; $($body:tt)*) => {
+        exports! { @munch $dll [] $($body)* }
+    };
+    (@munch $dll:literal [$($table:tt)*]) => {
+        /// What this module lets drivers import.
+        pub(crate) fn exports() -> &'static [$crate::export::Export] {
+            static TABLE: &[$crate::export::Export] = &[$($table)*];
+            TABLE
+        }
+    };
+    (@munch $dll:literal [$($table:tt)*]
+        $(#[$meta:meta])*
+        fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block $($rest:tt)*) => {
+        $(#[$meta])*
+        #[allow(non_snake_case, reason = "the name is Windows's")]
+        #[allow(clippy::too_many_arguments, reason = "the signature is Windows's")]
+        pub(crate) extern "win64" fn $name($($arg: $ty),*) $(-> $ret)? $body
+        exports! { @munch $dll [$($table)*
+            $crate::export::Export {
+                dll: $dll,
+                name: stringify!($name),
+                kind: $crate::export::ExportKind::Function {
+                    address: $name as *const (),
+                    arguments: 0 $(+ { let _ = stringify!($arg); 1 })*,
+                },
+            },
+        ] $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*]
+        $(#[$meta:meta])*
+        variadic fn $name:ident($arg:ident: $ty:ty) $(-> $ret:ty)? $body:block $($rest:tt)*) => {
+        $(#[$meta])*
+        #[allow(non_snake_case, reason = "the name is Windows's")]
+        pub(crate) extern "win64" fn $name($arg: $ty) $(-> $ret)? $body
+        exports! { @munch $dll [$($table)*
+            $crate::export::Export {
+                dll: $dll,
+                name: stringify!($name),
+                kind: $crate::export::ExportKind::Variadic { address: $name as *const () },
+            },
+        ] $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*]
+        $(#[$meta:meta])*
+        raw fn $name:ident = $path:path; $($rest:tt)*) => {
+        exports! { @munch $dll [$($table)*
+            $crate::export::Export {
+                dll: $dll,
+                name: stringify!($name),
+                kind: $crate::export::ExportKind::Raw { address: $path as *const () },
+            },
+        ] $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*]
+        $(#[$meta:meta])*
+        data $name:ident = $address:expr; $($rest:tt)*) => {
+        exports! { @munch $dll [$($table)*
+            $crate::export::Export {
+                dll: $dll,
+                name: stringify!($name),
+                kind: $crate::export::ExportKind::Data($address),
+            },
+        ] $($rest)* }
+    };
+}
+
+/// Every module's exports.
+pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
+    let own: [&'static [Export]; 2] = [crate::stack::exports(), crate::bugcheck::exports()];
+    own.into_iter()
+        .chain(crate::ntos::tables())
+        .chain(crate::fltmgr::tables())
+        .flatten()
+}
+
+/// Finds an export by DLL (in any case) and exact name.
+pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
+    all().find(|export| export.name == name && export.dll.eq_ignore_ascii_case(dll))
+}

@@ -1,0 +1,5 @@
+//! The `ntbench` command.
+
+fn main() {
+    ntbench::host_main();
+}

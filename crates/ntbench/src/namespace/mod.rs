@@ -1,0 +1,1 @@
+//! What can be opened: MUP with a redirector and a DFS client, local volumes.

@@ -1,0 +1,105 @@
+//! Simulated threads: each is a thread of the host with a kernel stack of its own.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+
+/// `PASSIVE_LEVEL`.
+pub(crate) const PASSIVE_LEVEL: u8 = 0;
+/// `APC_LEVEL`.
+pub(crate) const APC_LEVEL: u8 = 1;
+/// `DISPATCH_LEVEL`.
+pub(crate) const DISPATCH_LEVEL: u8 = 2;
+
+/// How long the opaque thread and process objects are; no field of theirs is for drivers.
+const OBJECT_BYTES: usize = 0x1000;
+
+/// A simulated process.
+pub(crate) struct Process {
+    /// Its id.
+    pub(crate) pid: u64,
+    /// Its image's file name.
+    pub(crate) image: String,
+    /// The address that drivers know as `PEPROCESS`.
+    pub(crate) object: usize,
+}
+
+/// A simulated thread. Other threads may look; only its own changes it.
+pub(crate) struct Thread {
+    /// Its number on the wire.
+    pub(crate) number: u32,
+    /// Its id.
+    pub(crate) tid: u64,
+    /// Its process.
+    pub(crate) process: Arc<Process>,
+    /// The address that drivers know as `PETHREAD`.
+    pub(crate) object: usize,
+    /// `KeEnterCriticalRegion` count: normal kernel APCs are off while not 0.
+    pub(crate) kernel_apc_disable: AtomicI32,
+    /// `KeEnterGuardedRegion` count: all APCs are off while not 0.
+    pub(crate) special_apc_disable: AtomicI32,
+    /// Creates under way on this thread.
+    pub(crate) creates: AtomicU32,
+    irql: AtomicU8,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+}
+
+/// The simulated thread that this host thread is.
+///
+/// # Panics
+/// On a host thread that is none: nothing of the machine runs there.
+pub(crate) fn current() -> &'static Thread {
+    try_current().expect("this host thread is not a simulated one")
+}
+
+/// The simulated thread that this host thread is, if it is one.
+pub(crate) fn try_current() -> Option<&'static Thread> {
+    CURRENT.get()
+}
+
+/// The current thread's IRQL.
+pub(crate) fn irql() -> u8 {
+    current().irql()
+}
+
+impl Thread {
+    /// Its IRQL.
+    pub(crate) fn irql(&self) -> u8 {
+        self.irql.load(Ordering::Relaxed)
+    }
+
+    /// Changes its IRQL; gives the old one.
+    pub(crate) fn set_irql(&self, irql: u8) -> u8 {
+        self.irql.swap(irql, Ordering::Relaxed)
+    }
+
+    /// Its process's id.
+    pub(crate) fn pid(&self) -> u64 {
+        self.process.pid
+    }
+}
+
+/// Makes this host thread a simulated one.
+pub(crate) fn adopt(number: u32, tid: u64, process: Arc<Process>) -> &'static Thread {
+    let thread = Box::leak(Box::new(Thread {
+        number,
+        tid,
+        process,
+        object: opaque_object(),
+        kernel_apc_disable: AtomicI32::new(0),
+        special_apc_disable: AtomicI32::new(0),
+        creates: AtomicU32::new(0),
+        irql: AtomicU8::new(PASSIVE_LEVEL),
+    }));
+    CURRENT.set(Some(thread));
+    thread
+}
+
+/// Zeroed memory for an object whose fields are nobody's business. It is never freed: drivers may keep the pointer.
+pub(crate) fn opaque_object() -> usize {
+    let object: &'static mut [u128] = Box::leak(vec![0u128; OBJECT_BYTES / 16].into_boxed_slice());
+    object.as_ptr().addr()
+}

@@ -1,0 +1,85 @@
+//! The machine's bounded memory of what happened.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::wire::{CallbackEvent, Trace, TraceEvent};
+use crate::{stack, thread};
+
+const DEFAULT_CAPACITY: usize = 65_536;
+
+struct Ring {
+    events: VecDeque<TraceEvent>,
+    capacity: usize,
+    dropped: u64,
+}
+
+static RING: Mutex<Ring> = Mutex::new(Ring {
+    events: VecDeque::new(),
+    capacity: DEFAULT_CAPACITY,
+    dropped: 0,
+});
+static CALLBACKS: AtomicU64 = AtomicU64::new(1);
+
+/// Sets how many events are kept.
+pub(crate) fn set_capacity(capacity: Option<usize>) {
+    RING.lock().unwrap_or_else(PoisonError::into_inner).capacity =
+        capacity.unwrap_or(DEFAULT_CAPACITY).max(1);
+}
+
+/// Adds an event, dropping the oldest when there is no room.
+pub(crate) fn push(event: TraceEvent) {
+    let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
+    while ring.events.len() >= ring.capacity {
+        ring.events.pop_front();
+        ring.dropped += 1;
+    }
+    ring.events.push_back(event);
+}
+
+/// A line of debug output.
+pub(crate) fn print(text: impl Into<String>) {
+    push(TraceEvent::DbgPrint {
+        tid: thread::try_current().map_or(0, |thread| thread.tid),
+        text: text.into(),
+    });
+}
+
+/// Records that a filter's callback is about to be called. The caller fills in filter, phase, operation, path and
+/// nest; the thread and its stack are added here. Returns the number to give to [`returned`].
+pub(crate) fn callback(mut event: CallbackEvent) -> u64 {
+    let id = CALLBACKS.fetch_add(1, Ordering::Relaxed);
+    let limits = stack::limits();
+    event.id = id;
+    event.tid = thread::current().tid;
+    event.remaining = stack::remaining();
+    event.segment_low = limits.low;
+    event.segment_high = limits.high;
+    stack::reset_lowest();
+    push(TraceEvent::Callback(event));
+    id
+}
+
+/// Records what the callback of that number returned, and the lowest stack pointer seen in it.
+pub(crate) fn returned(id: u64, value: u64) {
+    let lowest = stack::lowest();
+    let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = ring.events.iter_mut().rev().find_map(|event| match event {
+        TraceEvent::Callback(event) if event.id == id => Some(event),
+        _ => None,
+    });
+    if let Some(event) = found {
+        event.returned = Some(value);
+        event.lowest_sp = lowest;
+    }
+}
+
+/// Takes all events.
+pub(crate) fn take() -> Trace {
+    let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
+    Trace {
+        events: ring.events.drain(..).collect(),
+        dropped: std::mem::take(&mut ring.dropped),
+    }
+}
