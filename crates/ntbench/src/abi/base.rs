@@ -18,7 +18,11 @@ pub(crate) struct UnicodeString {
 layout!(UnicodeString, 16, length @ 0, maximum_length @ 2, buffer @ 8);
 
 impl UnicodeString {
-    pub(crate) const EMPTY: Self = Self { length: 0, maximum_length: 0, buffer: core::ptr::null_mut() };
+    pub(crate) const EMPTY: Self = Self {
+        length: 0,
+        maximum_length: 0,
+        buffer: core::ptr::null_mut(),
+    };
 }
 
 /// `ANSI_STRING`, which has the same shape over bytes.

@@ -141,7 +141,11 @@ layout!(IoStatusBlock, 16, status @ 0, information @ 8);
 
 impl IoStatusBlock {
     pub(crate) const fn new(status: NtStatus, information: usize) -> Self {
-        Self { status, pad: 0, information }
+        Self {
+            status,
+            pad: 0,
+            information,
+        }
     }
 }
 

@@ -1,0 +1,1 @@
+//! `windows-sys` as the second witness of the layouts.

@@ -1,0 +1,273 @@
+//! A folder of the host as the root of a volume or share: looking names up below it, never outside it.
+//!
+//! Every step opens one component relative to the directory reached so far, with `O_NOFOLLOW`; a component is never `..`
+//! nor does it hold a slash ([`names::Path`]), so no name and no symbolic link leads out.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{self, AtFlags, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::names;
+use crate::abi::{file, status, status::NtStatus};
+
+/// The root of a volume or share.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    root: OwnedFd,
+}
+
+/// Something found below the root.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// An `O_PATH` descriptor of it; of the link itself where it is one.
+    pub(crate) fd: OwnedFd,
+    /// What the host says of it.
+    pub(crate) stat: Stat,
+    /// The directory it is in and its name there; `None`: the root.
+    pub(crate) place: Option<(Arc<OwnedFd>, String)>,
+}
+
+/// How far a path leads.
+pub(crate) enum Walk {
+    /// To something.
+    Found(Found),
+    /// To a directory that lacks the last component.
+    Missing {
+        /// The directory.
+        parent: Arc<OwnedFd>,
+        /// What it lacks.
+        name: String,
+    },
+    /// To a symbolic link with components after it.
+    Link {
+        /// How many components lead to the link, it included.
+        consumed: usize,
+        /// The text in it.
+        target: String,
+    },
+}
+
+impl Folder {
+    /// Opens the host's folder.
+    pub(crate) fn open(path: &std::path::Path) -> Result<Self, std::io::Error> {
+        let root = fs::open(
+            path,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        Ok(Self { root })
+    }
+
+    /// Follows `components` from the root.
+    pub(crate) fn walk(
+        &self,
+        components: &[String],
+        case_sensitive: bool,
+    ) -> Result<Walk, NtStatus> {
+        let Some((last, parents)) = components.split_last() else {
+            let fd = self
+                .root
+                .try_clone()
+                .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+            let stat = fs::fstat(&fd).map_err(refused)?;
+            return Ok(Walk::Found(Found {
+                fd,
+                stat,
+                place: None,
+            }));
+        };
+        let mut directory = Arc::new(
+            self.root
+                .try_clone()
+                .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?,
+        );
+        for (index, name) in parents.iter().enumerate() {
+            let (_, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
+                .ok_or(NtStatus::OBJECT_PATH_NOT_FOUND)?;
+            match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => directory = Arc::new(fd),
+                FileType::Symlink => {
+                    return Ok(Walk::Link {
+                        consumed: index + 1,
+                        target: link_target(&fd)?,
+                    });
+                }
+                // A file in the middle of a path: the file systems of Windows say that the path was not found.
+                _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+            }
+        }
+        Ok(match look_up(directory.as_fd(), last, case_sensitive)? {
+            Some((name, fd, stat)) => Walk::Found(Found {
+                fd,
+                stat,
+                place: Some((directory, name)),
+            }),
+            None => Walk::Missing {
+                parent: directory,
+                name: last.clone(),
+            },
+        })
+    }
+}
+
+/// Finds `name` in `directory`: exactly if there is such an entry, else without regard to case.
+fn look_up(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    case_sensitive: bool,
+) -> Result<Option<(String, OwnedFd, Stat)>, NtStatus> {
+    if let Some((fd, stat)) = open_entry(directory, name)? {
+        return Ok(Some((name.to_owned(), fd, stat)));
+    }
+    if case_sensitive {
+        return Ok(None);
+    }
+    let listing = fs::openat(
+        directory,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .and_then(fs::Dir::new)
+    .map_err(refused)?;
+    for entry in listing {
+        let entry = entry.map_err(refused)?;
+        // A host name that is not text has no name on a Windows volume.
+        let Ok(candidate) = entry.file_name().to_str() else {
+            continue;
+        };
+        if names::same(candidate, name)
+            && let Some((fd, stat)) = open_entry(directory, candidate)?
+        {
+            return Ok(Some((candidate.to_owned(), fd, stat)));
+        }
+    }
+    Ok(None)
+}
+
+fn open_entry(directory: BorrowedFd<'_>, name: &str) -> Result<Option<(OwnedFd, Stat)>, NtStatus> {
+    match fs::openat(
+        directory,
+        name,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) {
+        Ok(fd) => {
+            let stat = fs::fstat(&fd).map_err(refused)?;
+            Ok(Some((fd, stat)))
+        }
+        Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(None),
+        Err(errno) => Err(refused(errno)),
+    }
+}
+
+/// The text of a symbolic link, with the host's slashes turned round.
+pub(crate) fn link_target(fd: &OwnedFd) -> Result<String, NtStatus> {
+    let text = fs::readlinkat(fd, "", Vec::new()).map_err(refused)?;
+    text.into_string()
+        .map(|text| text.replace('/', "\\"))
+        .map_err(|_| status::IO_REPARSE_DATA_INVALID)
+}
+
+impl Found {
+    /// What kind of thing it is.
+    pub(crate) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.stat.st_mode)
+    }
+
+    /// Its file attributes as Windows would show them: no write permission for anybody is `READONLY`.
+    pub(crate) fn attributes(&self) -> u32 {
+        attributes(&self.stat)
+    }
+
+    /// Empties it.
+    pub(crate) fn truncate(&self) -> Result<(), NtStatus> {
+        let Some((directory, name)) = &self.place else {
+            return Err(NtStatus::INVALID_PARAMETER);
+        };
+        fs::openat(
+            directory,
+            name.as_str(),
+            OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map(drop)
+        .map_err(refused)
+    }
+}
+
+/// The file attributes of what the host describes so.
+pub(crate) fn attributes(stat: &Stat) -> u32 {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => return file::FILE_ATTRIBUTE_DIRECTORY,
+        FileType::Symlink => {
+            return file::FILE_ATTRIBUTE_REPARSE_POINT | file::FILE_ATTRIBUTE_ARCHIVE;
+        }
+        _ => file::FILE_ATTRIBUTE_ARCHIVE,
+    };
+    if stat.st_mode & 0o222 == 0 {
+        kind | file::FILE_ATTRIBUTE_READONLY
+    } else {
+        kind
+    }
+}
+
+/// Makes `name` in `parent`, which must not exist, and opens it.
+pub(crate) fn make(
+    parent: &Arc<OwnedFd>,
+    name: &str,
+    directory: bool,
+    read_only: bool,
+) -> Result<Found, NtStatus> {
+    if directory {
+        fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).map_err(refused)?;
+    } else {
+        let mode = Mode::from_raw_mode(if read_only { 0o444 } else { 0o644 });
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        drop(fs::openat(parent, name, flags, mode).map_err(refused)?);
+    }
+    let (fd, stat) = open_entry(parent.as_fd(), name)?.ok_or(NtStatus::DELETE_PENDING)?;
+    Ok(Found {
+        fd,
+        stat,
+        place: Some((Arc::clone(parent), name.to_owned())),
+    })
+}
+
+/// Removes `name` from `parent`, as closing the last handle of a file that was opened with `FILE_DELETE_ON_CLOSE` does.
+pub(crate) fn remove(parent: &OwnedFd, name: &str, directory: bool) -> Result<(), NtStatus> {
+    fs::unlinkat(
+        parent,
+        name,
+        if directory {
+            AtFlags::REMOVEDIR
+        } else {
+            AtFlags::empty()
+        },
+    )
+    .map_err(refused)
+}
+
+/// What Windows calls the host's refusal.
+pub(crate) fn refused(errno: Errno) -> NtStatus {
+    match errno {
+        Errno::NOENT => NtStatus::OBJECT_NAME_NOT_FOUND,
+        Errno::EXIST => NtStatus::OBJECT_NAME_COLLISION,
+        Errno::ACCESS | Errno::PERM => NtStatus::ACCESS_DENIED,
+        Errno::NOTDIR => NtStatus::NOT_A_DIRECTORY,
+        Errno::ISDIR => NtStatus::FILE_IS_A_DIRECTORY,
+        Errno::NOTEMPTY => NtStatus::DIRECTORY_NOT_EMPTY,
+        Errno::ROFS => status::MEDIA_WRITE_PROTECTED,
+        Errno::NOSPC | Errno::DQUOT => status::DISK_FULL,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM => NtStatus::INSUFFICIENT_RESOURCES,
+        Errno::NAMETOOLONG => NtStatus::OBJECT_NAME_INVALID,
+        _ => status::UNEXPECTED_IO_ERROR,
+    }
+}
