@@ -1,0 +1,203 @@
+//! What a minifilter implements, and the table of callbacks made from it.
+
+use core::{marker::PhantomData, ptr};
+
+use fltmgr_sys::{
+    FLT_CALLBACK_DATA, FLT_FILESYSTEM_TYPE, FLT_FSTYPE_LANMAN, FLT_FSTYPE_MUP, FLT_FSTYPE_NFS,
+    FLT_FSTYPE_RDPDR, FLT_FSTYPE_WEBDAV, FLT_OPERATION_REGISTRATION, FLT_POSTOP_CALLBACK_STATUS,
+    FLT_POSTOP_FINISHED_PROCESSING, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_SUCCESS_NO_CALLBACK,
+    FLT_PREOP_SUCCESS_WITH_CALLBACK, FLT_REGISTRATION, FLT_REGISTRATION_VERSION_0203,
+    FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY, FLTFL_POST_OPERATION_DRAINING,
+    IRP_MJ_OPERATION_END, STATUS_FLT_DO_NOT_ATTACH,
+};
+use wdk_sys::{FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PVOID, STATUS_SUCCESS};
+
+use crate::Create;
+
+/// A minifilter that looks at creates.
+pub trait Minifilter: 'static {
+    /// Whether to attach to a volume. `PASSIVE_LEVEL`.
+    fn attach(volume: Volume) -> AttachDecision;
+
+    /// Before a create goes down. `PASSIVE_LEVEL`, in the opener's thread, and on the opener's kernel stack.
+    fn pre_create(create: &Create<'_>) -> PreCreate;
+
+    /// After a create has come up, where [`PreCreate::PassThen`] asked for it. `PASSIVE_LEVEL`, in the opener's thread.
+    ///
+    /// Not called where the instance is torn down while the create is still below: nothing is known of it then, and a
+    /// context is a number that nobody has to free.
+    fn post_create(create: &Create<'_>, context: usize);
+
+    /// The filter is asked to unload. `PASSIVE_LEVEL`. The implementation takes its [`crate::Filter`] and drops it; when
+    /// that returns, no callback runs any more.
+    fn unload(unload: Unload);
+}
+
+/// A volume that a filter may attach to.
+#[derive(Clone, Copy)]
+pub struct Volume {
+    device_type: u32,
+    file_system: FLT_FILESYSTEM_TYPE,
+}
+
+/// The kind of file system on a volume, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// A network file system: the multiple UNC provider, or a redirector that registered itself.
+    Network,
+    /// Anything else.
+    Other,
+}
+
+impl Volume {
+    /// The kind of file system.
+    #[must_use]
+    pub const fn file_system(self) -> FileSystem {
+        match self.file_system {
+            FLT_FSTYPE_MUP | FLT_FSTYPE_LANMAN | FLT_FSTYPE_WEBDAV | FLT_FSTYPE_RDPDR
+            | FLT_FSTYPE_NFS => FileSystem::Network,
+            _ if self.device_type == FILE_DEVICE_NETWORK_FILE_SYSTEM => FileSystem::Network,
+            _ => FileSystem::Other,
+        }
+    }
+}
+
+/// What a filter says to a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachDecision {
+    /// Attach.
+    Attach,
+    /// Do not attach.
+    Decline,
+}
+
+/// What happens to a create next. It goes on, in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreCreate {
+    /// The filter has no interest in what becomes of it.
+    Pass,
+    /// [`Minifilter::post_create`] gets this number when it comes up.
+    PassThen(usize),
+}
+
+/// The kind of unload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unload {
+    /// Somebody asked for it (`fltmc unload`); a filter that implements [`Minifilter`] never refuses.
+    Requested,
+    /// The driver is being stopped (`sc stop`): it cannot be refused.
+    Mandatory,
+}
+
+/// The static tables of `F`.
+pub(crate) struct Table<F>(PhantomData<F>);
+
+impl<F: Minifilter> Table<F> {
+    const OPERATIONS: &'static [FLT_OPERATION_REGISTRATION; 2] = &[
+        FLT_OPERATION_REGISTRATION {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "major functions are one byte"
+            )]
+            MajorFunction: IRP_MJ_CREATE as u8,
+            Flags: 0,
+            PreOperation: Some(pre_create::<F>),
+            PostOperation: Some(post_create::<F>),
+            Reserved1: ptr::null_mut(),
+        },
+        FLT_OPERATION_REGISTRATION {
+            MajorFunction: IRP_MJ_OPERATION_END,
+            Flags: 0,
+            PreOperation: None,
+            PostOperation: None,
+            Reserved1: ptr::null_mut(),
+        },
+    ];
+
+    const REGISTRATION: &'static FLT_REGISTRATION = &FLT_REGISTRATION {
+        #[expect(clippy::cast_possible_truncation, reason = "112")]
+        Size: size_of::<FLT_REGISTRATION>() as u16,
+        Version: FLT_REGISTRATION_VERSION_0203,
+        Flags: 0,
+        ContextRegistration: ptr::null(),
+        OperationRegistration: Self::OPERATIONS.as_ptr(),
+        FilterUnloadCallback: Some(unload::<F>),
+        InstanceSetupCallback: Some(instance_setup::<F>),
+        // Without this callback nobody could detach an instance by hand.
+        InstanceQueryTeardownCallback: Some(instance_query_teardown),
+        InstanceTeardownStartCallback: None,
+        InstanceTeardownCompleteCallback: None,
+        GenerateFileNameCallback: ptr::null(),
+        NormalizeNameComponentCallback: ptr::null(),
+        NormalizeContextCleanupCallback: ptr::null(),
+        TransactionNotificationCallback: ptr::null(),
+        NormalizeNameComponentExCallback: ptr::null(),
+        SectionNotificationCallback: ptr::null(),
+    };
+
+    pub(crate) const fn registration() -> *const FLT_REGISTRATION {
+        ptr::from_ref(Self::REGISTRATION)
+    }
+}
+
+unsafe extern "C" fn pre_create<F: Minifilter>(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    context: *mut PVOID,
+) -> FLT_PREOP_CALLBACK_STATUS {
+    // SAFETY: the Filter Manager's own arguments, valid until this callback returns, for the operation registered.
+    let create = unsafe { Create::new(data, objects) };
+    match F::pre_create(&create) {
+        PreCreate::Pass => FLT_PREOP_SUCCESS_NO_CALLBACK,
+        PreCreate::PassThen(number) => {
+            // SAFETY: the Filter Manager passes a place for one pointer, which it hands on without looking at it.
+            unsafe { *context = ptr::without_provenance_mut(number) };
+            FLT_PREOP_SUCCESS_WITH_CALLBACK
+        }
+    }
+}
+
+unsafe extern "C" fn post_create<F: Minifilter>(
+    data: *mut FLT_CALLBACK_DATA,
+    objects: *const FLT_RELATED_OBJECTS,
+    context: PVOID,
+    flags: u32,
+) -> FLT_POSTOP_CALLBACK_STATUS {
+    if flags & FLTFL_POST_OPERATION_DRAINING == 0 {
+        // SAFETY: the Filter Manager's own arguments, valid until this callback returns, for the operation registered.
+        let create = unsafe { Create::new(data, objects) };
+        F::post_create(&create, context.addr());
+    }
+    FLT_POSTOP_FINISHED_PROCESSING
+}
+
+unsafe extern "C" fn instance_setup<F: Minifilter>(
+    _objects: *const FLT_RELATED_OBJECTS,
+    _flags: u32,
+    device_type: u32,
+    file_system: FLT_FILESYSTEM_TYPE,
+) -> NTSTATUS {
+    match F::attach(Volume {
+        device_type,
+        file_system,
+    }) {
+        AttachDecision::Attach => STATUS_SUCCESS,
+        AttachDecision::Decline => STATUS_FLT_DO_NOT_ATTACH,
+    }
+}
+
+unsafe extern "C" fn instance_query_teardown(
+    _objects: *const FLT_RELATED_OBJECTS,
+    _flags: u32,
+) -> NTSTATUS {
+    STATUS_SUCCESS
+}
+
+unsafe extern "C" fn unload<F: Minifilter>(flags: u32) -> NTSTATUS {
+    F::unload(if flags & FLTFL_FILTER_UNLOAD_MANDATORY == 0 {
+        Unload::Requested
+    } else {
+        Unload::Mandatory
+    });
+    STATUS_SUCCESS
+}
