@@ -1,2 +1,119 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: the one command line for setting up, building, showing and testing Headroom.
+
+#[cfg(not(windows))]
+mod cross;
+mod driver;
+mod image;
+mod layout;
+mod run;
+mod setup;
+mod stamp;
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::{layout::Layout, run::Tool};
+
+/// Set up, build, show and test Headroom.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Find or make everything that a driver build needs; every other command does this by itself
+    Setup,
+    /// Build a driver, print what it is, and check it
+    Build {
+        /// The driver's package
+        #[arg(short, long, default_value = "headroom")]
+        package: String,
+    },
+    /// Print what a driver image is, and check it
+    Image {
+        /// The .sys file
+        file: PathBuf,
+    },
+    /// Build twice from nothing in two directories and compare the bytes
+    Reproduce {
+        /// The driver's package
+        #[arg(short, long, default_value = "headroom")]
+        package: String,
+    },
+    /// Lint the kernel half for the driver's target
+    Clippy,
+    /// Print the environment of driver builds as shell commands, or run a command in it
+    Env {
+        /// The command to run, after `--`
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    #[cfg(not(windows))]
+    if let Some(done) = cross::dispatch() {
+        return done;
+    }
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let layout = Layout::here();
+    let quiet = setup::Options::default();
+    match command {
+        Command::Setup => {
+            let start = Instant::now();
+            setup::ensure(&layout, setup::Options { retry: true, verbose: true })?;
+            println!("ready after {:.1} s", start.elapsed().as_secs_f32());
+            Ok(())
+        }
+        Command::Build { package } => {
+            let toolchain = setup::ensure(&layout, quiet)?;
+            build(&toolchain, &layout, &package)
+        }
+        Command::Image { file } => driver::inspect(&file),
+        Command::Reproduce { package } => driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package),
+        Command::Clippy => driver::clippy(&setup::ensure(&layout, quiet)?, &layout),
+        Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &command),
+    }
+}
+
+/// Builds a driver where the user finds it, and judges it.
+fn build(toolchain: &setup::Toolchain, layout: &Layout, package: &str) -> Result<()> {
+    let start = Instant::now();
+    let built = driver::build(toolchain, layout, package, &layout.driver_target(), &layout.out())?;
+    println!("built {package} with {} in {:.1} s", toolchain.description, start.elapsed().as_secs_f32());
+    driver::inspect(&built.sys)?;
+    for file in [&built.sys, &built.pdb] {
+        driver::refuse_machine_paths(file, toolchain)?;
+    }
+    Ok(())
+}
+
+/// Prints the environment, or runs a command in it.
+fn env(toolchain: &setup::Toolchain, command: &[String]) -> Result<()> {
+    match command.split_first() {
+        None => {
+            for (key, value) in &toolchain.env {
+                println!("export {key}={}", run::quote(value));
+            }
+            Ok(())
+        }
+        Some((program, args)) => {
+            let tool = Tool::new("run in the environment of driver builds", program).without_outer_cargo().args(args);
+            toolchain.env.iter().fold(tool, |tool, (key, value)| tool.env(key, value)).run()
+        }
+    }
+}

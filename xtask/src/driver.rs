@@ -1,0 +1,217 @@
+//! Building a driver package and handing over its image.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    image::{Image, report},
+    layout::{DRIVER_TARGET, Layout},
+    setup::Toolchain,
+    stamp,
+};
+
+/// The kernel half of the workspace: what is built and linted for the driver's target.
+pub(crate) const KERNEL_PACKAGES: [&str; 4] = ["headroom", "kstack", "fltmgr", "fltmgr-sys"];
+
+/// A driver that was built.
+pub(crate) struct Built {
+    /// The driver.
+    pub(crate) sys: PathBuf,
+    /// Its symbols.
+    pub(crate) pdb: PathBuf,
+}
+
+/// Builds `package` in release and puts its `.sys`, `.pdb` and `.map` into `dest`.
+pub(crate) fn build(toolchain: &Toolchain, layout: &Layout, package: &str, target_dir: &Path, dest: &Path) -> Result<Built> {
+    forget_stale(toolchain, target_dir)?;
+    toolchain
+        .cargo(&format!("build {package}"))
+        .dir(&layout.root)
+        .args(["build", "--locked", "--release", "--target", DRIVER_TARGET, "--package", package, "--target-dir"])
+        .arg(target_dir)
+        .remedy("the compiler's or linker's message stands above; an undefined symbol means a name that is not in xtask/assets/imports")
+        .run()?;
+
+    let release = target_dir.join(DRIVER_TARGET).join("release");
+    let crate_name = package.replace('-', "_");
+    let dll = release.join(format!("{crate_name}.dll"));
+    if !dll.is_file() {
+        bail!("package `{package}` built, but made no {}: is it a driver, with `crate-type = [\"cdylib\"]`?", dll.display());
+    }
+    fs::create_dir_all(dest).with_context(|| format!("cannot create {}", dest.display()))?;
+    let built = Built { sys: dest.join(format!("{package}.sys")), pdb: dest.join(format!("{package}.pdb")) };
+    stamp::copy_into_place(&dll, &built.sys)?;
+    stamp::copy_into_place(&release.join(format!("{crate_name}.pdb")), &built.pdb)?;
+    let map = release.join("deps").join(format!("{crate_name}.map"));
+    if map.is_file() {
+        stamp::copy_into_place(&map, &dest.join(format!("{package}.map")))?;
+    }
+    Ok(built)
+}
+
+/// Lints the kernel half for the driver's target.
+pub(crate) fn clippy(toolchain: &Toolchain, layout: &Layout) -> Result<()> {
+    forget_stale(toolchain, &layout.driver_target())?;
+    let packages = KERNEL_PACKAGES.iter().flat_map(|package| ["--package", package]);
+    toolchain
+        .cargo("lint the kernel half")
+        .dir(&layout.root)
+        .args(["clippy", "--locked", "--release", "--target", DRIVER_TARGET, "--target-dir"])
+        .arg(layout.driver_target())
+        .args(packages)
+        .args(["--", "-D", "warnings"])
+        .remedy("mend what clippy found; the workspace's lint wall stands in Cargo.toml")
+        .run()
+}
+
+/// Removes from `target_dir` what was built from other inputs that Cargo does not know of: everything, where those of the compilation
+/// changed, and only the linked images, where those of the link did.
+fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<()> {
+    if toolchain.compile_key.is_empty() {
+        return Ok(());
+    }
+    let compile = target_dir.join(".headroom-compile-key");
+    let link = target_dir.join(".headroom-link-key");
+    let differs = |file: &Path, key: &str| fs::read_to_string(file).is_ok_and(|there| there != key);
+    if differs(&compile, &toolchain.compile_key) {
+        stamp::remove(target_dir)?;
+    } else if differs(&link, &toolchain.link_key) {
+        let deps = target_dir.join(DRIVER_TARGET).join("release/deps");
+        for entry in fs::read_dir(&deps).into_iter().flatten() {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "dll") {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    fs::create_dir_all(target_dir).with_context(|| format!("cannot create {}", target_dir.display()))?;
+    fs::write(&compile, &toolchain.compile_key)?;
+    fs::write(&link, &toolchain.link_key)?;
+    Ok(())
+}
+
+/// Prints what an image is, and fails if it breaks a rule.
+pub(crate) fn inspect(sys: &Path) -> Result<()> {
+    let data = fs::read(sys).with_context(|| format!("cannot read {}", sys.display()))?;
+    let image = Image::parse(&data).with_context(|| format!("{} is not a driver image", sys.display()))?;
+    print!("{}", report::table(&sys.display().to_string(), &image));
+    let broken = image.broken_rules();
+    if !broken.is_empty() {
+        let list: String = broken.iter().map(|rule| format!("\n  {rule}")).collect();
+        bail!("{} breaks {} rule(s) for a driver:{list}", sys.display(), broken.len());
+    }
+    Ok(())
+}
+
+/// Fails if a machine path stands in a file: a user's name or a build machine's layout has no place in what is given away.
+pub(crate) fn refuse_machine_paths(file: &Path, toolchain: &Toolchain) -> Result<()> {
+    let data = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    for (path, _) in &toolchain.remap {
+        let path = path.to_string_lossy();
+        if let Some(at) = find(&data, path.as_bytes()) {
+            let end = data[at..].iter().position(|byte| !(b' '..=b'~').contains(byte)).map_or(data.len(), |length| at + length);
+            bail!("{} holds a path of this machine: {}", file.display(), String::from_utf8_lossy(&data[at..end]));
+        }
+    }
+    Ok(())
+}
+
+fn find(data: &[u8], what: &[u8]) -> Option<usize> {
+    data.windows(what.len()).position(|window| window == what)
+}
+
+/// Builds twice from nothing in two directories and compares.
+pub(crate) fn reproduce(toolchain: &Toolchain, layout: &Layout, package: &str) -> Result<()> {
+    let work = layout.out().join("reproduce");
+    let mut made = Vec::new();
+    for name in ["first", "second-with-a-longer-path"] {
+        let dir = work.join(name);
+        stamp::remove(&dir)?;
+        made.push(build(toolchain, layout, package, &dir.join("cargo"), &dir)?);
+    }
+    for (one, other) in [(&made[0].sys, &made[1].sys), (&made[0].pdb, &made[1].pdb)] {
+        same(one, other)?;
+        refuse_machine_paths(one, toolchain)?;
+        println!("identical: {} ({} bytes)", one.file_name().unwrap_or_default().display(), fs::metadata(one)?.len());
+    }
+    stamp::remove(&work)
+}
+
+/// Fails unless two files hold the same bytes.
+fn same(one: &Path, other: &Path) -> Result<()> {
+    let (a, b) = (fs::read(one)?, fs::read(other)?);
+    if a == b {
+        return Ok(());
+    }
+    let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+    bail!(
+        "two builds differ: {} ({} bytes) and {} ({} bytes), first at offset {at:#x}\n  to do:   `cmp -l` the two files; a path, a time or an order got in",
+        one.display(),
+        a.len(),
+        other.display(),
+        b.len()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn toolchain() -> Toolchain {
+        Toolchain {
+            cargo: "cargo".into(),
+            env: Vec::new(),
+            description: String::new(),
+            compile_key: "c1".into(),
+            link_key: "l1".into(),
+            remap: vec![("/home/someone".into(), "/headroom".into())],
+        }
+    }
+
+    #[test]
+    fn a_machine_path_in_an_image_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("f");
+        fs::write(&file, b"MZ\0/headroom/driver/lib.rs\0").unwrap();
+        refuse_machine_paths(&file, &toolchain()).unwrap();
+        fs::write(&file, b"MZ\0/home/someone/secret.rs\0rest").unwrap();
+        let error = refuse_machine_paths(&file, &toolchain()).unwrap_err().to_string();
+        assert!(error.ends_with("/home/someone/secret.rs"), "{error}");
+    }
+
+    #[test]
+    fn a_difference_is_found_where_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, other) = (root.path().join("a"), root.path().join("b"));
+        fs::write(&one, b"abcdef").unwrap();
+        fs::write(&other, b"abcdef").unwrap();
+        same(&one, &other).unwrap();
+        fs::write(&other, b"abcxef").unwrap();
+        assert!(same(&one, &other).unwrap_err().to_string().contains("offset 0x3"));
+        fs::write(&other, b"abc").unwrap();
+        assert!(same(&one, &other).unwrap_err().to_string().contains("offset 0x3"));
+    }
+
+    #[test]
+    fn a_changed_link_removes_images_and_a_changed_compilation_removes_all() {
+        let root = tempfile::tempdir().unwrap();
+        let deps = root.path().join(DRIVER_TARGET).join("release/deps");
+        fs::create_dir_all(&deps).unwrap();
+        let (dll, rlib) = (deps.join("headroom.dll"), deps.join("libcore.rlib"));
+        let fill = || [&dll, &rlib].map(|file| fs::write(file, "x").unwrap());
+        fill();
+        let mut toolchain = toolchain();
+        forget_stale(&toolchain, root.path()).unwrap();
+        assert!(dll.exists() && rlib.exists(), "nothing is known of an earlier build");
+        toolchain.link_key = "l2".into();
+        forget_stale(&toolchain, root.path()).unwrap();
+        assert!(!dll.exists() && rlib.exists());
+        toolchain.compile_key = "c2".into();
+        forget_stale(&toolchain, root.path()).unwrap();
+        assert!(!rlib.exists());
+    }
+}

@@ -1,0 +1,80 @@
+//! Installing Debian packages, each with the reason it is wanted for.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::{Result, bail};
+
+use super::say;
+use crate::run::{self, Tool};
+
+/// A package that a step needs.
+pub(super) struct Need {
+    /// Names in order of preference; the first that the package lists know is installed.
+    pub(super) anyone_of: &'static [&'static str],
+    /// What it is for.
+    pub(super) why: &'static str,
+}
+
+/// Package lists older than this are fetched again before anything is installed.
+const LISTS_TOO_OLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Installs packages.
+pub(super) fn install(needs: &[Need]) -> Result<()> {
+    let wanted = || needs.iter().map(|need| need.anyone_of[0]).collect::<Vec<_>>().join(" ");
+    if run::which("apt-get").is_none() {
+        bail!(
+            "step `install packages` failed\n  this machine has no apt-get, and these are missing:\n{}\n  to do:   install what corresponds to: {}",
+            needs.iter().map(|need| format!("    {:<26} {}", need.anyone_of[0], need.why)).collect::<Vec<_>>().join("\n"),
+            wanted()
+        );
+    }
+    if lists_are_old() || needs.iter().any(|need| candidate(need).is_none()) {
+        say("refreshing the package lists");
+        apt("refresh the package lists", &["update", "-qq"])?;
+    }
+    let mut packages = Vec::new();
+    for need in needs {
+        let Some(package) = candidate(need) else {
+            bail!(
+                "step `install packages` failed\n  this system's package lists have none of: {}\n  it is needed as {}\n  to do:   install it by other means",
+                need.anyone_of.join(", "),
+                need.why
+            );
+        };
+        say(&format!("installing {package:<24} {}", need.why));
+        packages.push(package);
+    }
+    let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
+    args.extend(packages);
+    apt("install packages", &args)
+}
+
+fn lists_are_old() -> bool {
+    let fetched = ["/var/lib/apt/periodic/update-success-stamp", "/var/cache/apt/pkgcache.bin", "/var/lib/apt/lists"]
+        .iter()
+        .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
+        .max();
+    fetched.is_none_or(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > LISTS_TOO_OLD))
+}
+
+/// The first of the names that can be installed.
+fn candidate(need: &Need) -> Option<&'static str> {
+    need.anyone_of.iter().copied().find(|package| {
+        let policy = Tool::new("look a package up", "apt-cache").args(["policy", package]).env("LC_ALL", "C").output();
+        policy.is_ok_and(|text| text.lines().any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)")))
+    })
+}
+
+fn apt(step: &str, args: &[&str]) -> Result<()> {
+    let root = Tool::new("find out who runs this", "id").arg("-u").output()? == "0";
+    let (program, first) = if root { ("apt-get", None) } else { ("sudo", Some("apt-get")) };
+    Tool::new(step, program)
+        .args(first)
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .remedy("run the command by hand and look at what it says; it needs the network and the right to install packages")
+        .run()
+}

@@ -1,0 +1,87 @@
+//! Finds or makes everything that a driver build needs, and says what and why.
+//!
+//! * On Windows, or where `WDKContentRoot` names a WDK: that WDK is used, and nothing is installed.
+//! * On Linux without one: a synthetic WDK (headers of mingw-w64, import libraries from lists of names), and a compiler for
+//!   x86_64-pc-windows-msvc, which is rustup's where that target can be added, else the distribution's with a private sysroot.
+//!
+//! Everything here may be called again and again: what is there and made from the same inputs is left alone.
+
+#[cfg(not(windows))]
+mod apt;
+#[cfg(not(windows))]
+mod compiler;
+#[cfg(not(windows))]
+mod linux;
+#[cfg(not(windows))]
+mod sysroot;
+#[cfg(not(windows))]
+mod wdk;
+
+use std::{ffi::OsString, path::PathBuf};
+
+use anyhow::Result;
+
+use crate::layout::Layout;
+
+/// What to run Cargo with so that it builds drivers.
+#[derive(Clone, Debug)]
+pub(crate) struct Toolchain {
+    /// The Cargo to run.
+    pub(crate) cargo: PathBuf,
+    /// Environment variables to set.
+    pub(crate) env: Vec<(String, OsString)>,
+    /// What the compiler is and where it comes from, for people.
+    pub(crate) description: String,
+    /// Digest of what every compiled crate depends on beyond what Cargo itself watches.
+    pub(crate) compile_key: String,
+    /// Digest of what the link depends on beyond that.
+    pub(crate) link_key: String,
+    /// Machine paths and the names that stand for them in what is built.
+    pub(crate) remap: Vec<(PathBuf, String)>,
+}
+
+/// How far setting up may go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// Try again what was refused before.
+    pub(crate) retry: bool,
+    /// Print what is there already, not only what is being done.
+    pub(crate) verbose: bool,
+}
+
+/// Makes sure that drivers can be built.
+#[cfg(not(windows))]
+pub(crate) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
+    linux::ensure(layout, options)
+}
+
+/// Makes sure that drivers can be built: the installed WDK's own build finds everything by itself.
+#[cfg(windows)]
+pub(crate) fn ensure(_layout: &Layout, options: Options) -> Result<Toolchain> {
+    let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let found = std::env::var("WDKContentRoot").map_or_else(|_| "the installed WDK".to_owned(), |root| format!("the WDK at {root}"));
+    if options.verbose {
+        say(&format!("using {found}; nothing to set up"));
+    }
+    Ok(Toolchain {
+        cargo,
+        env: Vec::new(),
+        description: format!("this Cargo with {found}"),
+        compile_key: String::new(),
+        link_key: String::new(),
+        remap: Vec::new(),
+    })
+}
+
+/// A line about setting up.
+pub(crate) fn say(what: &str) {
+    eprintln!("setup: {what}");
+}
+
+impl Toolchain {
+    /// A Cargo command for driver packages.
+    pub(crate) fn cargo(&self, step: &str) -> crate::run::Tool {
+        let tool = crate::run::Tool::new(step, &self.cargo).without_outer_cargo();
+        self.env.iter().fold(tool, |tool, (key, value)| tool.env(key, value))
+    }
+}

@@ -1,0 +1,76 @@
+//! A sysroot with `core` and `alloc` for the driver's target, built from the compiler's own library source.
+//!
+//! With it, plain `cargo build` and `cargo clippy` work for the target without any unstable flag, as they do where rustup has added it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{compiler::Compiler, say};
+use crate::{
+    layout::DRIVER_TARGET,
+    run::{self, Tool},
+    stamp::{self, Key},
+};
+
+/// Raise when the way a sysroot is built changes what comes out.
+const REVISION: u32 = 1;
+
+pub(super) fn ensure(toolchain: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
+    let dest = toolchain.join("sysroot");
+    let key = Key::new("sysroot", REVISION).with("compiler", &compiler.version).with_file(&library.join("Cargo.lock"))?.hex();
+    if !stamp::is_current(&dest, &key) {
+        say(&format!("building core and alloc for {DRIVER_TARGET} from {} (about half a minute)", library.display()));
+    }
+    stamp::produce(&dest, &key, |dir| build(dir, compiler, library))?;
+    Ok(dest)
+}
+
+fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
+    let work = dir.join("work");
+    // The two flags are what the distributed standard library is built with: bitcode for link-time optimisation, and `-Z force-unstable...`
+    // so that crates which use it need no feature gates. Paths stand as rustup's own library has them.
+    let flags = [
+        "-Cembed-bitcode=yes".to_owned(),
+        "-Zforce-unstable-if-unmarked".to_owned(),
+        format!("--remap-path-prefix={}=/rustc/{}", compiler.std_source.display(), compiler.commit),
+        format!("--remap-path-prefix={}=/rustc/{}/build", work.display(), compiler.commit),
+    ];
+    let mut cargo = Tool::new("build the private sysroot", compiler.bin.join("cargo"))
+        .without_outer_cargo()
+        .env("PATH", run::path_with(&compiler.bin)?)
+        // The library's source uses unstable features, which a release compiler accepts from it alone.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .dir(dir)
+        .args(["build", "--locked", "--release", "--quiet", "-p", "alloc", "--target", DRIVER_TARGET])
+        .arg("--manifest-path")
+        .arg(library.join("sysroot/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&work)
+        .remedy("check that the compiler and its library source are of one version; on Debian: rustc-web and rust-web-src");
+    if let Some(name) = &compiler.rustup_name {
+        cargo = cargo.env("RUSTUP_TOOLCHAIN", name);
+    }
+    cargo.run()?;
+
+    let lib = dir.join("lib/rustlib").join(DRIVER_TARGET).join("lib");
+    fs::create_dir_all(&lib)?;
+    let deps = work.join(DRIVER_TARGET).join("release/deps");
+    let mut copied = 0;
+    for entry in fs::read_dir(&deps).with_context(|| format!("cannot read {}", deps.display()))? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|extension| extension == "rlib")) {
+            fs::copy(&path, lib.join(name))?;
+            copied += 1;
+        }
+    }
+    // core, alloc and compiler_builtins
+    if copied < 3 {
+        bail!("step `build the private sysroot` failed\n  only {copied} libraries were built in {}", deps.display());
+    }
+    stamp::remove(&work)
+}
