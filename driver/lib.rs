@@ -1,2 +1,118 @@
-//! placeholder
+//! `headroom.sys`: a file-system minifilter that keeps its deep pre-create work off the caller's kernel stack.
+//!
+//! A filter that inspects a path before it lets a create go on does deep work on a stack of 24 KB that it does not own,
+//! and where its opens re-enter the stack of filters, it does so once for each of them. This driver wraps that work in
+//! `KeExpandKernelStackAndCalloutEx`, as the DFS client of Windows does, and records what was left of the stack before,
+//! inside and after. A file per concern:
+//!
+//! * [`create`]: the create path, all that runs on the caller's stack;
+//! * [`inspect`]: the deep work that runs on the reserved stack;
+//! * [`recorder`]: the records, found by a debugger under the name `HEADROOM_RECORDER`;
+//! * [`config`]: the settings, from the service's `Parameters` key;
+//! * [`print`]: a line per record for a debugger's console, when that is asked for;
+//! * [`kernel`]: the kernel's clocks and identities, and its registry;
+//! * [`local`]: the ancestors of a path that is not on the network.
+//!
+//! # Order
+//!
+//! Set up: settings, registration, records, filtering. Taken down in the opposite order: when `FltUnregisterFilter` has
+//! returned, no callback runs and none will, and only then the records' memory goes. A step that fails undoes those
+//! before it.
+//!
+//! # Sections
+//!
+//! Set-up and take-down are paged code (`PAGE`): they run at `PASSIVE_LEVEL`, seldom. The create path is not: it costs
+//! little to keep and would be paged in on a stack that may be short. There is no `INIT` section: a function there is
+//! gone once `DriverEntry` has returned, and which functions a linker folds together is not ours to say.
 #![no_std]
+
+extern crate alloc;
+
+mod config;
+mod create;
+mod inspect;
+mod kernel;
+mod local;
+mod print;
+mod recorder;
+
+use fltmgr::{
+    AttachDecision, Create, FileSystem, Filter, FilterCell, Minifilter, NtStatus, PreCreate,
+    Unload, Volume,
+};
+use wdk_alloc::WdkAllocator;
+// The panic handler: a bug check that names the place. Nothing on a reachable path panics.
+use wdk_panic as _;
+use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
+
+use crate::{config::CONFIG, recorder::Records};
+
+/// Non-paged pool with the tag `rust`. Used once, for the records; every allocation checks for failure.
+#[global_allocator]
+static ALLOCATOR: WdkAllocator = WdkAllocator;
+
+/// The registration, from the start of filtering to the unload.
+static FILTER: FilterCell = FilterCell::new();
+
+/// The minifilter.
+struct Headroom;
+
+impl Minifilter for Headroom {
+    #[unsafe(link_section = "PAGE")]
+    fn attach(volume: Volume) -> AttachDecision {
+        match volume.file_system() {
+            FileSystem::Network => AttachDecision::Attach,
+            FileSystem::Other if CONFIG.unc_only() => AttachDecision::Decline,
+            FileSystem::Other => AttachDecision::Attach,
+        }
+    }
+
+    #[inline(always)]
+    fn pre_create(create: &Create<'_>) -> PreCreate {
+        create::pre_create(create)
+    }
+
+    #[inline]
+    fn post_create(create: &Create<'_>, sequence: usize) {
+        create::post_create(create, sequence);
+    }
+
+    #[unsafe(link_section = "PAGE")]
+    fn unload(_: Unload) {
+        drop(FILTER.take());
+        // SAFETY: the filter is unregistered: no callback of it runs, and none will.
+        unsafe { recorder::stop() };
+    }
+}
+
+/// The driver's entry point. `PASSIVE_LEVEL`.
+///
+/// # Safety
+///
+/// Called by the system, once, with the driver's own object and the path of its service key.
+#[unsafe(export_name = "DriverEntry")]
+#[unsafe(link_section = "PAGE")]
+pub unsafe extern "system" fn driver_entry(
+    driver: &mut DRIVER_OBJECT,
+    _registry_path: PCUNICODE_STRING,
+) -> NTSTATUS {
+    match start(driver) {
+        Ok(()) => STATUS_SUCCESS,
+        Err(NtStatus(status)) => {
+            print::not_started(status);
+            status
+        }
+    }
+}
+
+#[unsafe(link_section = "PAGE")]
+fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
+    let capacity = config::load(driver);
+    let filter = Filter::register::<Headroom>(driver)?;
+    // On failure the filter is dropped, and so unregistered, on the way out.
+    let records = Records::start(capacity)?;
+    // On failure `start` unregisters the filter first, and then `records` frees the memory.
+    FILTER.start(filter)?;
+    records.keep();
+    Ok(())
+}

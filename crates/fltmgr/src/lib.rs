@@ -38,3 +38,5 @@ pub use name::FileName;
 pub use registration::{AttachDecision, FileSystem, Minifilter, PreCreate, Unload, Volume};
 pub use status::NtStatus;
 pub use unicode::{UnicodeStr, units};
+// For the types of extra create parameters.
+pub use zerocopy;

@@ -1,0 +1,84 @@
+//! The driver's one recorder.
+//!
+//! A static under a name of its own, so that a debugger finds it with `x headroom!HEADROOM_RECORDER`; it starts with a
+//! signature, so that a search of a crash dump finds it without symbols.
+
+use alloc::alloc::{Layout, alloc, dealloc};
+use core::{
+    mem,
+    ptr::NonNull,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use fltmgr::NtStatus;
+use recorder::Recorder;
+
+use crate::kernel;
+
+/// What was left of the stack, create by create.
+#[used]
+#[unsafe(no_mangle)]
+pub(crate) static HEADROOM_RECORDER: Recorder = Recorder::new();
+
+/// Slots of the ring that is attached, to say how much memory goes back.
+static SLOTS: AtomicUsize = AtomicUsize::new(0);
+
+// wdk-alloc does not look at a layout's alignment: what the pool gives has to be enough.
+const POOL_ALIGNMENT: usize = 16;
+const _: () = assert!(Recorder::ALIGN <= POOL_ALIGNMENT);
+
+/// The recorder's memory while the driver is being set up; dropped, it goes back to the pool.
+pub(crate) struct Records(());
+
+impl Records {
+    /// Allocates the ring and attaches it. <= `DISPATCH_LEVEL`.
+    pub(crate) fn start(slots: usize) -> Result<Self, NtStatus> {
+        let layout = layout(slots).ok_or(NtStatus::INVALID_PARAMETER)?;
+        // SAFETY: the layout is not of size 0, since there is at least one slot.
+        let memory =
+            NonNull::new(unsafe { alloc(layout) }).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        SLOTS.store(slots, Relaxed);
+        // SAFETY: the memory is as long and as aligned as a ring of that many slots has to be, non-paged, and nobody
+        // else's. Set-up is single-threaded.
+        let attached =
+            unsafe { HEADROOM_RECORDER.attach(memory, slots, kernel::performance_frequency()) };
+        match attached {
+            Ok(()) => Ok(Self(())),
+            Err(_) => {
+                // SAFETY: allocated above with this layout; the recorder has not taken it.
+                unsafe { dealloc(memory.as_ptr(), layout) };
+                Err(NtStatus::INVALID_PARAMETER)
+            }
+        }
+    }
+
+    /// The driver is set up: from here on [`stop`] is what gives the memory back.
+    pub(crate) fn keep(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Records {
+    fn drop(&mut self) {
+        // SAFETY: dropped only where the filter could not be started and has been unregistered again.
+        unsafe { stop() };
+    }
+}
+
+/// Detaches the ring and frees it.
+///
+/// # Safety
+///
+/// No callback of the filter runs, and none will.
+pub(crate) unsafe fn stop() {
+    // SAFETY: the caller vouches for it: nobody claims, reads or completes a record.
+    let memory = unsafe { HEADROOM_RECORDER.detach() };
+    if let (Some(memory), Some(layout)) = (memory, layout(SLOTS.load(Relaxed))) {
+        // SAFETY: allocated by `Records::start` with the same layout, and detached once.
+        unsafe { dealloc(memory.as_ptr(), layout) };
+    }
+}
+
+fn layout(slots: usize) -> Option<Layout> {
+    Layout::from_size_align(Recorder::ring_bytes(slots)?, Recorder::ALIGN).ok()
+}
