@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -26,7 +27,13 @@ pub(crate) struct Built {
 }
 
 /// Builds `package` in release and puts its `.sys`, `.pdb` and `.map` into `dest`.
-pub(crate) fn build(toolchain: &Toolchain, layout: &Layout, package: &str, target_dir: &Path, dest: &Path) -> Result<Built> {
+pub(crate) fn build(
+    toolchain: &Toolchain,
+    layout: &Layout,
+    package: &str,
+    target_dir: &Path,
+    dest: &Path,
+) -> Result<Built> {
     forget_stale(toolchain, target_dir)?;
     toolchain
         .cargo(&format!("build {package}"))
@@ -40,10 +47,16 @@ pub(crate) fn build(toolchain: &Toolchain, layout: &Layout, package: &str, targe
     let crate_name = package.replace('-', "_");
     let dll = release.join(format!("{crate_name}.dll"));
     if !dll.is_file() {
-        bail!("package `{package}` built, but made no {}: is it a driver, with `crate-type = [\"cdylib\"]`?", dll.display());
+        bail!(
+            "package `{package}` built, but made no {}: is it a driver, with `crate-type = [\"cdylib\"]`?",
+            dll.display()
+        );
     }
     fs::create_dir_all(dest).with_context(|| format!("cannot create {}", dest.display()))?;
-    let built = Built { sys: dest.join(format!("{package}.sys")), pdb: dest.join(format!("{package}.pdb")) };
+    let built = Built {
+        sys: dest.join(format!("{package}.sys")),
+        pdb: dest.join(format!("{package}.pdb")),
+    };
     stamp::copy_into_place(&dll, &built.sys)?;
     stamp::copy_into_place(&release.join(format!("{crate_name}.pdb")), &built.pdb)?;
     let map = release.join("deps").join(format!("{crate_name}.map"));
@@ -53,14 +66,50 @@ pub(crate) fn build(toolchain: &Toolchain, layout: &Layout, package: &str, targe
     Ok(built)
 }
 
+/// Builds a driver where the user finds it, prints what it is, and judges it.
+pub(crate) fn build_and_inspect(
+    toolchain: &Toolchain,
+    layout: &Layout,
+    package: &str,
+) -> Result<Built> {
+    let start = Instant::now();
+    let built = build(
+        toolchain,
+        layout,
+        package,
+        &layout.driver_target(),
+        &layout.out(),
+    )?;
+    println!(
+        "built {package} with {} in {:.1} s",
+        toolchain.description,
+        start.elapsed().as_secs_f32()
+    );
+    inspect(&built.sys)?;
+    for file in [&built.sys, &built.pdb] {
+        refuse_machine_paths(file, toolchain)?;
+    }
+    Ok(built)
+}
+
 /// Lints the kernel half for the driver's target.
 pub(crate) fn clippy(toolchain: &Toolchain, layout: &Layout) -> Result<()> {
     forget_stale(toolchain, &layout.driver_target())?;
-    let packages = KERNEL_PACKAGES.iter().flat_map(|package| ["--package", package]);
+    toolchain.ensure_subcommand(layout, "clippy")?;
+    let packages = KERNEL_PACKAGES
+        .iter()
+        .flat_map(|package| ["--package", package]);
     toolchain
         .cargo("lint the kernel half")
         .dir(&layout.root)
-        .args(["clippy", "--locked", "--release", "--target", DRIVER_TARGET, "--target-dir"])
+        .args([
+            "clippy",
+            "--locked",
+            "--release",
+            "--target",
+            DRIVER_TARGET,
+            "--target-dir",
+        ])
         .arg(layout.driver_target())
         .args(packages)
         .args(["--", "-D", "warnings"])
@@ -88,7 +137,8 @@ fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<()> {
             }
         }
     }
-    fs::create_dir_all(target_dir).with_context(|| format!("cannot create {}", target_dir.display()))?;
+    fs::create_dir_all(target_dir)
+        .with_context(|| format!("cannot create {}", target_dir.display()))?;
     fs::write(&compile, &toolchain.compile_key)?;
     fs::write(&link, &toolchain.link_key)?;
     Ok(())
@@ -97,12 +147,17 @@ fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<()> {
 /// Prints what an image is, and fails if it breaks a rule.
 pub(crate) fn inspect(sys: &Path) -> Result<()> {
     let data = fs::read(sys).with_context(|| format!("cannot read {}", sys.display()))?;
-    let image = Image::parse(&data).with_context(|| format!("{} is not a driver image", sys.display()))?;
+    let image =
+        Image::parse(&data).with_context(|| format!("{} is not a driver image", sys.display()))?;
     print!("{}", report::table(&sys.display().to_string(), &image));
     let broken = image.broken_rules();
     if !broken.is_empty() {
         let list: String = broken.iter().map(|rule| format!("\n  {rule}")).collect();
-        bail!("{} breaks {} rule(s) for a driver:{list}", sys.display(), broken.len());
+        bail!(
+            "{} breaks {} rule(s) for a driver:{list}",
+            sys.display(),
+            broken.len()
+        );
     }
     Ok(())
 }
@@ -113,8 +168,15 @@ pub(crate) fn refuse_machine_paths(file: &Path, toolchain: &Toolchain) -> Result
     for (path, _) in &toolchain.remap {
         let path = path.to_string_lossy();
         if let Some(at) = find(&data, path.as_bytes()) {
-            let end = data[at..].iter().position(|byte| !(b' '..=b'~').contains(byte)).map_or(data.len(), |length| at + length);
-            bail!("{} holds a path of this machine: {}", file.display(), String::from_utf8_lossy(&data[at..end]));
+            let end = data[at..]
+                .iter()
+                .position(|byte| !(b' '..=b'~').contains(byte))
+                .map_or(data.len(), |length| at + length);
+            bail!(
+                "{} holds a path of this machine: {}",
+                file.display(),
+                String::from_utf8_lossy(&data[at..end])
+            );
         }
     }
     Ok(())
@@ -124,21 +186,35 @@ fn find(data: &[u8], what: &[u8]) -> Option<usize> {
     data.windows(what.len()).position(|window| window == what)
 }
 
-/// Builds twice from nothing in two directories and compares.
+/// Builds where the user finds it, then from nothing in another directory, and compares: neither what Cargo had kept nor where it lies may
+/// show.
 pub(crate) fn reproduce(toolchain: &Toolchain, layout: &Layout, package: &str) -> Result<()> {
-    let work = layout.out().join("reproduce");
-    let mut made = Vec::new();
-    for name in ["first", "second-with-a-longer-path"] {
-        let dir = work.join(name);
-        stamp::remove(&dir)?;
-        made.push(build(toolchain, layout, package, &dir.join("cargo"), &dir)?);
-    }
-    for (one, other) in [(&made[0].sys, &made[1].sys), (&made[0].pdb, &made[1].pdb)] {
+    let first = build(
+        toolchain,
+        layout,
+        package,
+        &layout.driver_target(),
+        &layout.out(),
+    )?;
+    let elsewhere = layout.out().join("a-second-build-in-another-directory");
+    stamp::remove(&elsewhere)?;
+    let second = build(
+        toolchain,
+        layout,
+        package,
+        &elsewhere.join("cargo"),
+        &elsewhere,
+    )?;
+    for (one, other) in [(&first.sys, &second.sys), (&first.pdb, &second.pdb)] {
         same(one, other)?;
-        refuse_machine_paths(one, toolchain)?;
-        println!("identical: {} ({} bytes)", one.file_name().unwrap_or_default().display(), fs::metadata(one)?.len());
+        println!(
+            "identical: {} ({} bytes)",
+            one.display(),
+            fs::metadata(one)?.len()
+        );
     }
-    stamp::remove(&work)
+    // Kept when they differ, to be looked at.
+    stamp::remove(&elsewhere)
 }
 
 /// Fails unless two files hold the same bytes.
@@ -147,7 +223,11 @@ fn same(one: &Path, other: &Path) -> Result<()> {
     if a == b {
         return Ok(());
     }
-    let at = a.iter().zip(&b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+    let at = a
+        .iter()
+        .zip(&b)
+        .position(|(a, b)| a != b)
+        .unwrap_or(a.len().min(b.len()));
     bail!(
         "two builds differ: {} ({} bytes) and {} ({} bytes), first at offset {at:#x}\n  to do:   `cmp -l` the two files; a path, a time or an order got in",
         one.display(),
@@ -179,7 +259,9 @@ mod tests {
         fs::write(&file, b"MZ\0/headroom/driver/lib.rs\0").unwrap();
         refuse_machine_paths(&file, &toolchain()).unwrap();
         fs::write(&file, b"MZ\0/home/someone/secret.rs\0rest").unwrap();
-        let error = refuse_machine_paths(&file, &toolchain()).unwrap_err().to_string();
+        let error = refuse_machine_paths(&file, &toolchain())
+            .unwrap_err()
+            .to_string();
         assert!(error.ends_with("/home/someone/secret.rs"), "{error}");
     }
 
@@ -191,9 +273,19 @@ mod tests {
         fs::write(&other, b"abcdef").unwrap();
         same(&one, &other).unwrap();
         fs::write(&other, b"abcxef").unwrap();
-        assert!(same(&one, &other).unwrap_err().to_string().contains("offset 0x3"));
+        assert!(
+            same(&one, &other)
+                .unwrap_err()
+                .to_string()
+                .contains("offset 0x3")
+        );
         fs::write(&other, b"abc").unwrap();
-        assert!(same(&one, &other).unwrap_err().to_string().contains("offset 0x3"));
+        assert!(
+            same(&one, &other)
+                .unwrap_err()
+                .to_string()
+                .contains("offset 0x3")
+        );
     }
 
     #[test]
@@ -206,7 +298,10 @@ mod tests {
         fill();
         let mut toolchain = toolchain();
         forget_stale(&toolchain, root.path()).unwrap();
-        assert!(dll.exists() && rlib.exists(), "nothing is known of an earlier build");
+        assert!(
+            dll.exists() && rlib.exists(),
+            "nothing is known of an earlier build"
+        );
         toolchain.link_key = "l2".into();
         forget_stale(&toolchain, root.path()).unwrap();
         assert!(!dll.exists() && rlib.exists());

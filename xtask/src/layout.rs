@@ -16,7 +16,9 @@ impl Layout {
     /// The workspace that this tool was built in.
     pub(crate) fn here() -> Self {
         let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-        Self { root: xtask.parent().unwrap_or(xtask).to_path_buf() }
+        Self {
+            root: xtask.parent().unwrap_or(xtask).to_path_buf(),
+        }
     }
 
     /// What the user is given: `headroom.sys` and `headroom.pdb`.

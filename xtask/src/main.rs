@@ -1,13 +1,17 @@
 //! `cargo xtask`: the one command line for setting up, building, showing and testing Headroom.
 
+mod check;
 #[cfg(not(windows))]
 mod cross;
+mod demo;
 mod driver;
+mod host;
 mod image;
 mod layout;
 mod run;
 mod setup;
 mod stamp;
+mod steps;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -34,6 +38,10 @@ enum Command {
         #[arg(short, long, default_value = "headroom")]
         package: String,
     },
+    /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
+    Demo,
+    /// Run everything that must hold: format, lints, two builds, tests
+    Test,
     /// Print what a driver image is, and check it
     Image {
         /// The .sys file
@@ -75,31 +83,28 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Setup => {
             let start = Instant::now();
-            setup::ensure(&layout, setup::Options { retry: true, verbose: true })?;
+            setup::ensure(
+                &layout,
+                setup::Options {
+                    retry: true,
+                    verbose: true,
+                },
+            )?;
             println!("ready after {:.1} s", start.elapsed().as_secs_f32());
             Ok(())
         }
         Command::Build { package } => {
-            let toolchain = setup::ensure(&layout, quiet)?;
-            build(&toolchain, &layout, &package)
+            driver::build_and_inspect(&setup::ensure(&layout, quiet)?, &layout, &package).map(drop)
         }
+        Command::Demo => demo::run(&layout, quiet),
+        Command::Test => check::run(&layout, quiet),
         Command::Image { file } => driver::inspect(&file),
-        Command::Reproduce { package } => driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package),
+        Command::Reproduce { package } => {
+            driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)
+        }
         Command::Clippy => driver::clippy(&setup::ensure(&layout, quiet)?, &layout),
         Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &command),
     }
-}
-
-/// Builds a driver where the user finds it, and judges it.
-fn build(toolchain: &setup::Toolchain, layout: &Layout, package: &str) -> Result<()> {
-    let start = Instant::now();
-    let built = driver::build(toolchain, layout, package, &layout.driver_target(), &layout.out())?;
-    println!("built {package} with {} in {:.1} s", toolchain.description, start.elapsed().as_secs_f32());
-    driver::inspect(&built.sys)?;
-    for file in [&built.sys, &built.pdb] {
-        driver::refuse_machine_paths(file, toolchain)?;
-    }
-    Ok(())
 }
 
 /// Prints the environment, or runs a command in it.
@@ -112,8 +117,14 @@ fn env(toolchain: &setup::Toolchain, command: &[String]) -> Result<()> {
             Ok(())
         }
         Some((program, args)) => {
-            let tool = Tool::new("run in the environment of driver builds", program).without_outer_cargo().args(args);
-            toolchain.env.iter().fold(tool, |tool, (key, value)| tool.env(key, value)).run()
+            let tool = Tool::new("run in the environment of driver builds", program)
+                .without_outer_cargo()
+                .args(args);
+            toolchain
+                .env
+                .iter()
+                .fold(tool, |tool, (key, value)| tool.env(key, value))
+                .run()
         }
     }
 }

@@ -23,7 +23,11 @@ pub(crate) struct Tool {
 impl Tool {
     /// Prepares to run `program` for `step`.
     pub(crate) fn new(step: impl Into<String>, program: impl AsRef<OsStr>) -> Self {
-        Self { step: step.into(), remedy: None, command: Command::new(program) }
+        Self {
+            step: step.into(),
+            remedy: None,
+            command: Command::new(program),
+        }
     }
 
     /// What the user should do if this fails.
@@ -47,12 +51,6 @@ impl Tool {
     /// Sets an environment variable.
     pub(crate) fn env(mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.command.env(key, value);
-        self
-    }
-
-    /// Removes an environment variable.
-    pub(crate) fn env_remove(mut self, key: impl AsRef<OsStr>) -> Self {
-        self.command.env_remove(key);
         self
     }
 
@@ -104,7 +102,9 @@ impl Tool {
             if start.elapsed() > limit {
                 child.kill()?;
                 child.wait()?;
-                return Err(self.failure(&format!("not finished after {} s, ended", limit.as_secs())));
+                return Err(
+                    self.failure(&format!("not finished after {} s, ended", limit.as_secs()))
+                );
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -120,7 +120,11 @@ impl Tool {
     }
 
     fn failure(&self, what: &str) -> anyhow::Error {
-        let mut text = format!("step `{}` failed\n  command: {}\n  result:  {what}", self.step, self.line());
+        let mut text = format!(
+            "step `{}` failed\n  command: {}\n  result:  {what}",
+            self.step,
+            self.line()
+        );
         if let Some(remedy) = &self.remedy {
             let _ = write!(text, "\n  to do:   {remedy}");
         }
@@ -142,7 +146,11 @@ impl Tool {
 pub(crate) fn quote(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.into_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Whether a variable comes from the Cargo around us, or steers what Cargo builds, rather than where it keeps and fetches things.
@@ -166,7 +174,14 @@ fn is_outer_cargo(key: &OsStr) -> bool {
         "RUSTUP_TOOLCHAIN",
         "RUST_RECURSION_COUNT",
     ];
-    const PREFIX: &[&str] = &["CARGO_BIN_", "CARGO_CFG_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_PROFILE_", "CARGO_TARGET_X86_64_PC_WINDOWS"];
+    const PREFIX: &[&str] = &[
+        "CARGO_BIN_",
+        "CARGO_CFG_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_PROFILE_",
+        "CARGO_TARGET_X86_64_PC_WINDOWS",
+    ];
     let key = key.to_string_lossy();
     EXACT.contains(&&*key) || PREFIX.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -175,7 +190,9 @@ fn is_outer_cargo(key: &OsStr) -> bool {
 pub(crate) fn which(name: &str) -> Option<std::path::PathBuf> {
     let name: OsString = format!("{name}{}", std::env::consts::EXE_SUFFIX).into();
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join(&name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(&name))
+        .find(|file| file.is_file())
 }
 
 /// PATH with `first` ahead of everything.
@@ -191,7 +208,12 @@ mod tests {
 
     #[test]
     fn a_failure_names_step_command_and_remedy() {
-        let error = Tool::new("say it", "false").arg("two words").remedy("try again").run().unwrap_err().to_string();
+        let error = Tool::new("say it", "false")
+            .arg("two words")
+            .remedy("try again")
+            .run()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("step `say it` failed"), "{error}");
         assert!(error.contains("false 'two words'"), "{error}");
         assert!(error.contains("to do:   try again"), "{error}");
@@ -199,7 +221,10 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_told_apart_from_a_failing_one() {
-        let error = Tool::new("s", "headroom-no-such-program").run().unwrap_err().to_string();
+        let error = Tool::new("s", "headroom-no-such-program")
+            .run()
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("could not be started"), "{error}");
     }
 
@@ -207,17 +232,32 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_ended() {
         let start = Instant::now();
-        let error = Tool::new("wait", "sleep").arg("30").run_within(Duration::from_millis(100)).unwrap_err().to_string();
+        let error = Tool::new("wait", "sleep")
+            .arg("30")
+            .run_within(Duration::from_millis(100))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not finished"), "{error}");
         assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
     fn what_steers_a_build_is_removed_and_where_things_are_kept_is_not() {
-        for key in ["RUSTFLAGS", "CARGO_TARGET_DIR", "CARGO_PKG_NAME", "RUSTUP_TOOLCHAIN"] {
+        for key in [
+            "RUSTFLAGS",
+            "CARGO_TARGET_DIR",
+            "CARGO_PKG_NAME",
+            "RUSTUP_TOOLCHAIN",
+        ] {
             assert!(is_outer_cargo(OsStr::new(key)), "{key}");
         }
-        for key in ["CARGO_HOME", "CARGO_NET_OFFLINE", "CARGO_BUILD_JOBS", "PATH", "WDKContentRoot"] {
+        for key in [
+            "CARGO_HOME",
+            "CARGO_NET_OFFLINE",
+            "CARGO_BUILD_JOBS",
+            "PATH",
+            "WDKContentRoot",
+        ] {
             assert!(!is_outer_cargo(OsStr::new(key)), "{key}");
         }
     }

@@ -21,7 +21,9 @@ pub(crate) struct Key(Sha256);
 impl Key {
     /// A key for things of one kind; raise `revision` when the code that makes them changes what it makes.
     pub(crate) fn new(kind: &str, revision: u32) -> Self {
-        Self(Sha256::new()).with("kind", kind).with("revision", revision.to_string())
+        Self(Sha256::new())
+            .with("kind", kind)
+            .with("revision", revision.to_string())
     }
 
     /// Adds an input. Lengths are hashed too, so that no two lists of inputs run into each other.
@@ -41,7 +43,11 @@ impl Key {
 
     /// The digest in hexadecimal.
     pub(crate) fn hex(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
@@ -51,7 +57,11 @@ pub(crate) fn is_current(dest: &Path, key: &str) -> bool {
 }
 
 /// Makes `dest` with `make`, which is given an empty directory to fill, unless it is current already.
-pub(crate) fn produce(dest: &Path, key: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+pub(crate) fn produce(
+    dest: &Path,
+    key: &str,
+    make: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     if is_current(dest, key) {
         return Ok(());
     }
@@ -59,7 +69,8 @@ pub(crate) fn produce(dest: &Path, key: &str, make: impl FnOnce(&Path) -> Result
     remove(&aside)?;
     fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
     make(&aside)?;
-    fs::write(aside.join(STAMP), key).with_context(|| format!("cannot write the stamp in {}", aside.display()))?;
+    fs::write(aside.join(STAMP), key)
+        .with_context(|| format!("cannot write the stamp in {}", aside.display()))?;
     replace(&aside, dest)
 }
 
@@ -77,7 +88,9 @@ fn replace(new: &Path, dest: &Path) -> Result<()> {
 /// Removes a directory that may not be there.
 pub(crate) fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", dir.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -85,7 +98,8 @@ pub(crate) fn remove(dir: &Path) -> Result<()> {
 /// Copies a file so that whoever looks at `dest` sees the old one or the new one, never half of it.
 pub(crate) fn copy_into_place(source: &Path, dest: &Path) -> Result<()> {
     let aside = beside(dest, "copying");
-    fs::copy(source, &aside).with_context(|| format!("cannot copy {} to {}", source.display(), aside.display()))?;
+    fs::copy(source, &aside)
+        .with_context(|| format!("cannot copy {} to {}", source.display(), aside.display()))?;
     fs::rename(&aside, dest).with_context(|| format!("cannot put {} in place", dest.display()))
 }
 
@@ -113,7 +127,11 @@ mod tests {
         assert_eq!(fs::read_to_string(dest.join("f")).unwrap(), "one");
         produce(&dest, "k2", fill("two")).unwrap();
         assert_eq!(fs::read_to_string(dest.join("f")).unwrap(), "two");
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(
+            fs::read_dir(root.path()).unwrap().count(),
+            1,
+            "nothing is left beside it"
+        );
     }
 
     #[test]
@@ -134,8 +152,19 @@ mod tests {
 
     #[test]
     fn keys_differ_by_name_value_and_boundary() {
-        let key = |parts: &[(&str, &str)]| parts.iter().fold(Key::new("t", 1), |key, (name, value)| key.with(name, value)).hex();
-        let all = [key(&[("a", "bc")]), key(&[("ab", "c")]), key(&[("a", "b"), ("", "c")]), key(&[]), Key::new("t", 2).hex()];
+        let key = |parts: &[(&str, &str)]| {
+            parts
+                .iter()
+                .fold(Key::new("t", 1), |key, (name, value)| key.with(name, value))
+                .hex()
+        };
+        let all = [
+            key(&[("a", "bc")]),
+            key(&[("ab", "c")]),
+            key(&[("a", "b"), ("", "c")]),
+            key(&[]),
+            Key::new("t", 2).hex(),
+        ];
         for (at, one) in all.iter().enumerate() {
             assert!(all[at + 1..].iter().all(|other| other != one), "{all:?}");
         }

@@ -46,5 +46,9 @@ pub(crate) fn dispatch() -> Option<ExitCode> {
 /// A variable that `cargo xtask` sets.
 fn variable(name: &str) -> anyhow::Result<std::path::PathBuf> {
     let value = std::env::var_os(name).map(std::path::PathBuf::from);
-    value.ok_or_else(|| anyhow::anyhow!("{name} is not set; build with `cargo xtask build`, or inside `cargo xtask env`"))
+    value.ok_or_else(|| {
+        anyhow::anyhow!(
+            "{name} is not set; build with `cargo xtask build`, or inside `cargo xtask env`"
+        )
+    })
 }

@@ -19,23 +19,49 @@ pub(super) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let for_host = value_of(&args, "--target").is_none();
     if value_of(&args, "--target") == Some(OsStr::new(DRIVER_TARGET)) {
         let file = variable(ARGS_VARIABLE)?;
-        let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         args.extend(text.lines().map(OsString::from));
-    } else if let Some(name) = value_of(&args, "--crate-name").and_then(OsStr::to_str).and_then(adapt::Crate::named) {
+        args.extend(
+            target_directory(&args)
+                .map(|dir| format!("--remap-path-prefix={dir}=/headroom/target").into()),
+        );
+    } else if let Some(name) = value_of(&args, "--crate-name")
+        .and_then(OsStr::to_str)
+        .and_then(adapt::Crate::named)
+    {
         adapt_source(&mut args, name, for_host)?;
     }
     let (program, rest) = args.split_first().context("no compiler was named")?;
-    Err(Command::new(program).args(rest).exec()).with_context(|| format!("cannot run {}", program.display()))
+    Err(Command::new(program).args(rest).exec())
+        .with_context(|| format!("cannot run {}", program.display()))
+}
+
+/// Cargo's target directory, wherever it was told to put it: what stands before the driver's target in the output directory.
+fn target_directory(args: &[OsString]) -> Option<&str> {
+    let (before, _) = value_of(args, "--out-dir")?
+        .to_str()?
+        .split_once(&format!("/{DRIVER_TARGET}/"))?;
+    Some(before)
 }
 
 /// Exchanges the crate's root file for the adapted one, if this is a compilation of it for the host.
 fn adapt_source(args: &mut [OsString], which: adapt::Crate, for_host: bool) -> Result<()> {
-    let root = args.iter_mut().find(|arg| Path::new(arg).ends_with("src/lib.rs"));
-    let (Some(root), true) = (root, for_host) else { return Ok(()) };
+    let root = args
+        .iter_mut()
+        .find(|arg| Path::new(arg).ends_with("src/lib.rs"));
+    let (Some(root), true) = (root, for_host) else {
+        return Ok(());
+    };
     let source = PathBuf::from(&*root);
-    let source = source.parent().context("a crate's root file lies in a directory")?;
+    let source = source
+        .parent()
+        .context("a crate's root file lies in a directory")?;
     // One directory a version, which Cargo's own name for the package's directory holds.
-    let package = source.parent().and_then(Path::file_name).context("a crate's source lies in a package")?;
+    let package = source
+        .parent()
+        .and_then(Path::file_name)
+        .context("a crate's source lies in a package")?;
     let dest = variable(ADAPTED_VARIABLE)?.join(package);
     adapt::write(which, source, &dest).with_context(|| {
         format!(
@@ -53,7 +79,11 @@ fn adapt_source(args: &mut [OsString], which: adapt::Crate, for_host: bool) -> R
 fn value_of<'a>(args: &'a [OsString], name: &str) -> Option<&'a OsStr> {
     let joined = format!("{name}=");
     args.iter().enumerate().find_map(|(at, arg)| {
-        if arg == name { args.get(at + 1).map(OsString::as_os_str) } else { arg.to_str()?.strip_prefix(&joined).map(OsStr::new) }
+        if arg == name {
+            args.get(at + 1).map(OsString::as_os_str)
+        } else {
+            arg.to_str()?.strip_prefix(&joined).map(OsStr::new)
+        }
     })
 }
 
@@ -68,9 +98,24 @@ mod tests {
     #[test]
     fn options_are_found_in_both_forms() {
         let line = args("rustc --crate-name wdk_build --edition=2024 --target");
-        assert_eq!(value_of(&line, "--crate-name"), Some(OsStr::new("wdk_build")));
+        assert_eq!(
+            value_of(&line, "--crate-name"),
+            Some(OsStr::new("wdk_build"))
+        );
         assert_eq!(value_of(&line, "--edition"), Some(OsStr::new("2024")));
         assert_eq!(value_of(&line, "--target"), None);
+    }
+
+    #[test]
+    fn the_target_directory_is_found_in_the_output_directory() {
+        let line = args(
+            "rustc --out-dir /w/target/x/cargo/x86_64-pc-windows-msvc/release/deps --target x86_64-pc-windows-msvc",
+        );
+        assert_eq!(target_directory(&line), Some("/w/target/x/cargo"));
+        assert_eq!(
+            target_directory(&args("rustc --out-dir /w/target/release/deps")),
+            None
+        );
     }
 
     #[test]

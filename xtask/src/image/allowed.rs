@@ -12,20 +12,36 @@ pub(crate) struct List {
 
 /// Every list.
 pub(crate) const LISTS: [List; 3] = [
-    List { dll: "ntoskrnl.exe", library: Some("ntoskrnl"), text: include_str!("../../assets/imports/ntoskrnl.exe.txt") },
-    List { dll: "HAL.dll", library: Some("hal"), text: include_str!("../../assets/imports/HAL.dll.txt") },
-    List { dll: "FLTMGR.SYS", library: None, text: include_str!("../../assets/imports/FLTMGR.SYS.txt") },
+    List {
+        dll: "ntoskrnl.exe",
+        library: Some("ntoskrnl"),
+        text: include_str!("../../assets/imports/ntoskrnl.exe.txt"),
+    },
+    List {
+        dll: "HAL.dll",
+        library: Some("hal"),
+        text: include_str!("../../assets/imports/HAL.dll.txt"),
+    },
+    List {
+        dll: "FLTMGR.SYS",
+        library: None,
+        text: include_str!("../../assets/imports/FLTMGR.SYS.txt"),
+    },
 ];
 
 impl List {
     /// The lines that name an export.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &'static str> {
-        self.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
+        self.text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
     }
 
     /// Whether `name` is listed.
     pub(crate) fn allows(&self, name: &str) -> bool {
-        self.lines().any(|line| line.split_whitespace().next() == Some(name))
+        self.lines()
+            .any(|line| line.split_whitespace().next() == Some(name))
     }
 }
 
@@ -40,8 +56,15 @@ mod tests {
 
     #[test]
     fn lists_hold_what_the_driver_stands_on_and_nothing_twice() {
-        assert!(list("ntoskrnl.exe").unwrap().allows("KeExpandKernelStackAndCalloutEx"));
-        assert!(list("NTOSKRNL.EXE").unwrap().allows("IoFileObjectType"), "a variable");
+        assert!(
+            list("ntoskrnl.exe")
+                .unwrap()
+                .allows("KeExpandKernelStackAndCalloutEx")
+        );
+        assert!(
+            list("NTOSKRNL.EXE").unwrap().allows("IoFileObjectType"),
+            "a variable"
+        );
         assert!(list("fltmgr.sys").unwrap().allows("FltRegisterFilter"));
         assert!(!list("fltmgr.sys").unwrap().allows("FltNoSuchThing"));
         assert!(list("kernel32.dll").is_none());
@@ -51,7 +74,14 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), all, "{} names something twice", list.dll);
-            assert!(names.iter().all(|name| matches!(name.split(' ').collect::<Vec<_>>()[..], [_] | [_, "DATA"])), "{}", list.dll);
+            assert!(
+                names.iter().all(|name| matches!(
+                    name.split(' ').collect::<Vec<_>>()[..],
+                    [_] | [_, "DATA"]
+                )),
+                "{}",
+                list.dll
+            );
         }
     }
 }

@@ -4,7 +4,10 @@ use anyhow::{Context as _, Result, bail};
 use object::{
     LittleEndian as LE,
     pe::{self, ImageDosHeader, ImageNtHeaders64},
-    read::pe::{ImageNtHeaders as _, ImageOptionalHeader as _, ImageThunkData as _, Import, PeFile64},
+    read::pe::{
+        ExportTarget, ImageNtHeaders as _, ImageOptionalHeader as _, ImageThunkData as _, Import,
+        PeFile64,
+    },
 };
 
 use super::{Image, Imports, Section};
@@ -15,12 +18,15 @@ const MOST_IMPORTS: usize = 10_000;
 impl Image {
     /// Reads an x64 image.
     pub(crate) fn parse(data: &[u8]) -> Result<Self> {
-        let dos = ImageDosHeader::parse(data).context("no MS-DOS header: not an executable image")?;
+        let dos =
+            ImageDosHeader::parse(data).context("no MS-DOS header: not an executable image")?;
         let mut at = dos.nt_headers_offset().into();
-        let (nt, directories) = ImageNtHeaders64::parse(data, &mut at).context("no 64-bit PE headers")?;
+        let (nt, directories) =
+            ImageNtHeaders64::parse(data, &mut at).context("no 64-bit PE headers")?;
         let optional = nt.optional_header();
         let checksum_at = usize::try_from(dos.nt_headers_offset())? + CHECKSUM_AFTER_PE;
-        let file = PeFile64::parse(data).context("the section table or a data directory is damaged")?;
+        let file =
+            PeFile64::parse(data).context("the section table or a data directory is damaged")?;
         let sections = file.section_table();
 
         let mut image = Self {
@@ -33,7 +39,9 @@ impl Image {
             entry: optional.address_of_entry_point(),
             checksum: optional.check_sum(),
             computed_checksum: checksum(data, checksum_at),
-            relocations: directories.get(pe::IMAGE_DIRECTORY_ENTRY_BASERELOC).is_some_and(|entry| entry.size.get(LE) != 0),
+            relocations: directories
+                .get(pe::IMAGE_DIRECTORY_ENTRY_BASERELOC)
+                .is_some_and(|entry| entry.size.get(LE) != 0),
             ..Self::default()
         };
         for section in sections.iter() {
@@ -46,8 +54,11 @@ impl Image {
             });
         }
         image.imports = imports(&file).context("the import directory is damaged")?;
-        image.entry_name = entry_name(&file, image.entry).context("the export directory is damaged")?;
-        if let Some(info) = object::Object::pdb_info(&file).context("the debug directory is damaged")? {
+        image.entry_name =
+            entry_name(&file, image.entry).context("the export directory is damaged")?;
+        if let Some(info) =
+            object::Object::pdb_info(&file).context("the debug directory is damaged")?
+        {
             image.pdb = Some(String::from_utf8_lossy(info.path()).into_owned());
         }
         image.reproducible = debug_types(data, &file)?.contains(&pe::IMAGE_DEBUG_TYPE_REPRO);
@@ -74,7 +85,9 @@ fn checksum(data: &[u8], field: usize) -> u32 {
 }
 
 fn imports(file: &PeFile64<'_>) -> Result<Vec<Imports>> {
-    let Some(table) = file.import_table()? else { return Ok(Vec::new()) };
+    let Some(table) = file.import_table()? else {
+        return Ok(Vec::new());
+    };
     let mut all = Vec::new();
     let mut count = 0;
     let mut descriptors = table.descriptors()?;
@@ -102,12 +115,14 @@ fn imports(file: &PeFile64<'_>) -> Result<Vec<Imports>> {
 }
 
 fn entry_name(file: &PeFile64<'_>, entry: u32) -> Result<Option<String>> {
-    let Some(table) = file.export_table()? else { return Ok(None) };
+    let Some(table) = file.export_table()? else {
+        return Ok(None);
+    };
     for export in table.exports()? {
-        if let (object::read::pe::ExportTarget::Address(address), Some(name)) = (export.target, export.name) {
-            if address == entry {
-                return Ok(Some(String::from_utf8_lossy(name).into_owned()));
-            }
+        if let (ExportTarget::Address(address), Some(name)) = (export.target, export.name)
+            && address == entry
+        {
+            return Ok(Some(String::from_utf8_lossy(name).into_owned()));
         }
     }
     Ok(None)
@@ -115,8 +130,16 @@ fn entry_name(file: &PeFile64<'_>, entry: u32) -> Result<Option<String>> {
 
 /// The types in the debug directory.
 fn debug_types(data: &[u8], file: &PeFile64<'_>) -> Result<Vec<u32>> {
-    let Some(directory) = file.data_directory(pe::IMAGE_DIRECTORY_ENTRY_DEBUG) else { return Ok(Vec::new()) };
-    let entries = directory.data(data, &file.section_table()).context("the debug directory is damaged")?;
+    let Some(directory) = file.data_directory(pe::IMAGE_DIRECTORY_ENTRY_DEBUG) else {
+        return Ok(Vec::new());
+    };
+    let entries = directory
+        .data(data, &file.section_table())
+        .context("the debug directory is damaged")?;
     let size = size_of::<pe::ImageDebugDirectory>();
-    Ok(entries.chunks_exact(size).filter_map(|entry| entry.get(12..16)).map(|kind| u32::from_le_bytes([kind[0], kind[1], kind[2], kind[3]])).collect())
+    Ok(entries
+        .chunks_exact(size)
+        .filter_map(|entry| entry.get(12..16))
+        .map(|kind| u32::from_le_bytes([kind[0], kind[1], kind[2], kind[3]]))
+        .collect())
 }

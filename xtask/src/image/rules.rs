@@ -1,8 +1,10 @@
 //! What Windows, or good sense, demands of a driver's image.
 
 use object::pe::{
-    IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE as DYNAMIC_BASE, IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY as FORCE_INTEGRITY,
-    IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA as HIGH_ENTROPY_VA, IMAGE_DLLCHARACTERISTICS_NX_COMPAT as NX_COMPAT, IMAGE_FILE_MACHINE_AMD64,
+    IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE as DYNAMIC_BASE,
+    IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY as FORCE_INTEGRITY,
+    IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA as HIGH_ENTROPY_VA,
+    IMAGE_DLLCHARACTERISTICS_NX_COMPAT as NX_COMPAT, IMAGE_FILE_MACHINE_AMD64,
     IMAGE_SCN_MEM_DISCARDABLE, IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_WRITE, IMAGE_SUBSYSTEM_NATIVE,
 };
 
@@ -17,33 +19,59 @@ impl Image {
                 broken.push(text);
             }
         };
-        rule(self.machine == IMAGE_FILE_MACHINE_AMD64, format!("the machine is {:#06x}, not x64", self.machine));
-        rule(self.subsystem == IMAGE_SUBSYSTEM_NATIVE, format!("the subsystem is {}, not native", self.subsystem));
+        rule(
+            self.machine == IMAGE_FILE_MACHINE_AMD64,
+            format!("the machine is {:#06x}, not x64", self.machine),
+        );
+        rule(
+            self.subsystem == IMAGE_SUBSYSTEM_NATIVE,
+            format!("the subsystem is {}, not native", self.subsystem),
+        );
         rule(
             self.checksum == self.computed_checksum,
-            format!("the header's checksum is {:#010x}, the file's {:#010x}; Windows does not load a driver whose checksum is wrong", self.checksum, self.computed_checksum),
+            format!(
+                "the header's checksum is {:#010x}, the file's {:#010x}; Windows does not load a driver whose checksum is wrong",
+                self.checksum, self.computed_checksum
+            ),
         );
         for (bit, why) in [
             (DYNAMIC_BASE, "the kernel relocates every driver"),
             (NX_COMPAT, "data must not be executable"),
             (HIGH_ENTROPY_VA, "the image must accept any 64-bit base"),
-            (FORCE_INTEGRITY, "an unsigned or altered copy must not load; callback registration demands it"),
+            (
+                FORCE_INTEGRITY,
+                "an unsigned or altered copy must not load; callback registration demands it",
+            ),
         ] {
             let name = report::dll_characteristics(bit).join(" ");
-            rule(self.dll_characteristics & bit != 0, format!("{name} is not set: {why}"));
+            rule(
+                self.dll_characteristics & bit != 0,
+                format!("{name} is not set: {why}"),
+            );
         }
-        rule(self.relocations, "there are no base relocations, so the image cannot be loaded".to_owned());
+        rule(
+            self.relocations,
+            "there are no base relocations, so the image cannot be loaded".to_owned(),
+        );
         rule(self.entry != 0, "there is no entry point".to_owned());
         if let Some(pdb) = &self.pdb {
-            rule(!pdb.contains(['/', '\\']), format!("the .pdb is named with a path of the building machine: {pdb}"));
+            rule(
+                !pdb.contains(['/', '\\']),
+                format!("the .pdb is named with a path of the building machine: {pdb}"),
+            );
         }
         for section in &self.sections {
             let has = |bit| section.characteristics & bit != 0;
             let name = &section.name;
-            rule(!(has(IMAGE_SCN_MEM_WRITE) && has(IMAGE_SCN_MEM_EXECUTE)), format!("section {name} is writable and executable"));
+            rule(
+                !(has(IMAGE_SCN_MEM_WRITE) && has(IMAGE_SCN_MEM_EXECUTE)),
+                format!("section {name} is writable and executable"),
+            );
             rule(
                 name != "INIT" || has(IMAGE_SCN_MEM_DISCARDABLE),
-                format!("section {name} is not discardable: what runs only in DriverEntry would stay in memory"),
+                format!(
+                    "section {name} is not discardable: what runs only in DriverEntry would stay in memory"
+                ),
             );
         }
         self.judge_imports(&mut rule);
@@ -51,14 +79,30 @@ impl Image {
     }
 
     fn judge_imports(&self, rule: &mut dyn FnMut(bool, String)) {
-        rule(!self.imports.is_empty(), "nothing is imported: this is no driver".to_owned());
+        rule(
+            !self.imports.is_empty(),
+            "nothing is imported: this is no driver".to_owned(),
+        );
         for imports in &self.imports {
             let Some(list) = allowed::list(&imports.dll) else {
-                rule(false, format!("{} is imported, which is not a module of the kernel that is allowed ({})", imports.dll, imports.names.join(" ")));
+                rule(
+                    false,
+                    format!(
+                        "{} is imported, which is not a module of the kernel that is allowed ({})",
+                        imports.dll,
+                        imports.names.join(" ")
+                    ),
+                );
                 continue;
             };
             for name in &imports.names {
-                rule(list.allows(name), format!("{name} is imported from {}, and is not in xtask/assets/imports/{}.txt", imports.dll, list.dll));
+                rule(
+                    list.allows(name),
+                    format!(
+                        "{name} is imported from {}, and is not in xtask/assets/imports/{}.txt",
+                        imports.dll, list.dll
+                    ),
+                );
             }
         }
     }

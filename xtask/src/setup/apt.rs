@@ -23,11 +23,21 @@ const LISTS_TOO_OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Installs packages.
 pub(super) fn install(needs: &[Need]) -> Result<()> {
-    let wanted = || needs.iter().map(|need| need.anyone_of[0]).collect::<Vec<_>>().join(" ");
+    let wanted = || {
+        needs
+            .iter()
+            .map(|need| need.anyone_of[0])
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     if run::which("apt-get").is_none() {
         bail!(
             "step `install packages` failed\n  this machine has no apt-get, and these are missing:\n{}\n  to do:   install what corresponds to: {}",
-            needs.iter().map(|need| format!("    {:<26} {}", need.anyone_of[0], need.why)).collect::<Vec<_>>().join("\n"),
+            needs
+                .iter()
+                .map(|need| format!("    {:<26} {}", need.anyone_of[0], need.why))
+                .collect::<Vec<_>>()
+                .join("\n"),
             wanted()
         );
     }
@@ -53,24 +63,45 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
 }
 
 fn lists_are_old() -> bool {
-    let fetched = ["/var/lib/apt/periodic/update-success-stamp", "/var/cache/apt/pkgcache.bin", "/var/lib/apt/lists"]
-        .iter()
-        .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
-        .max();
-    fetched.is_none_or(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > LISTS_TOO_OLD))
+    let fetched = [
+        "/var/lib/apt/periodic/update-success-stamp",
+        "/var/cache/apt/pkgcache.bin",
+        "/var/lib/apt/lists",
+    ]
+    .iter()
+    .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
+    .max();
+    fetched.is_none_or(|time| {
+        SystemTime::now()
+            .duration_since(time)
+            .is_ok_and(|age| age > LISTS_TOO_OLD)
+    })
 }
 
 /// The first of the names that can be installed.
 fn candidate(need: &Need) -> Option<&'static str> {
     need.anyone_of.iter().copied().find(|package| {
-        let policy = Tool::new("look a package up", "apt-cache").args(["policy", package]).env("LC_ALL", "C").output();
-        policy.is_ok_and(|text| text.lines().any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)")))
+        let policy = Tool::new("look a package up", "apt-cache")
+            .args(["policy", package])
+            .env("LC_ALL", "C")
+            .output();
+        policy.is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.trim().starts_with("Candidate:") && !line.contains("(none)"))
+        })
     })
 }
 
 fn apt(step: &str, args: &[&str]) -> Result<()> {
-    let root = Tool::new("find out who runs this", "id").arg("-u").output()? == "0";
-    let (program, first) = if root { ("apt-get", None) } else { ("sudo", Some("apt-get")) };
+    let root = Tool::new("find out who runs this", "id")
+        .arg("-u")
+        .output()?
+        == "0";
+    let (program, first) = if root {
+        ("apt-get", None)
+    } else {
+        ("sudo", Some("apt-get"))
+    };
     Tool::new(step, program)
         .args(first)
         .args(args)

@@ -50,14 +50,30 @@ pub(super) struct Compiler {
     pub(super) library: Option<PathBuf>,
 }
 
-pub(super) fn choose(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<Compiler> {
+pub(super) fn choose(
+    toolchain_dir: &Path,
+    may_install: bool,
+    options: Options,
+) -> Result<Compiler> {
     match std::env::var(CHOICE).as_deref() {
-        Ok("rustup") => rustup(toolchain_dir, may_install, Options { retry: true, ..options }),
+        Ok("rustup") => rustup(
+            toolchain_dir,
+            may_install,
+            Options {
+                retry: true,
+                ..options
+            },
+        ),
         Ok("debian") => debian(may_install),
-        Ok(other) if !other.is_empty() => bail!("{CHOICE} is `{other}`; it may be `rustup`, `debian`, or unset"),
+        Ok(other) if !other.is_empty() => {
+            bail!("{CHOICE} is `{other}`; it may be `rustup`, `debian`, or unset")
+        }
         _ => rustup(toolchain_dir, may_install, options).or_else(|why| {
             if options.verbose || !debian_is_ready() {
-                say(&format!("rustup's toolchain cannot be used: {}", first_line(&why)));
+                say(&format!(
+                    "rustup's toolchain cannot be used: {}",
+                    first_line(&why)
+                ));
                 say("using Debian's compiler with a private sysroot instead");
             }
             debian(may_install)
@@ -67,7 +83,11 @@ pub(super) fn choose(toolchain_dir: &Path, may_install: bool, options: Options) 
 
 fn first_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
-    text.lines().map(str::trim).take(3).collect::<Vec<_>>().join(", ")
+    text.lines()
+        .map(str::trim)
+        .take(3)
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<Compiler> {
@@ -76,26 +96,39 @@ fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<C
     let ask = |args: &[&str]| Tool::new(STEP, &rustup).args(args).output();
     let name = match std::env::var("RUSTUP_TOOLCHAIN") {
         Ok(name) => name,
-        Err(_) => ask(&["show", "active-toolchain"])?.split_whitespace().next().context("rustup has no active toolchain")?.to_owned(),
+        Err(_) => ask(&["show", "active-toolchain"])?
+            .split_whitespace()
+            .next()
+            .context("rustup has no active toolchain")?
+            .to_owned(),
     };
     let rustc = PathBuf::from(ask(&["which", "rustc", "--toolchain", &name])?);
     let bin = rustc.parent().context("rustup gave no path")?.to_path_buf();
     let version = Version::of(&rustc)?;
-    let sysroot = PathBuf::from(Tool::new(STEP, &rustc).args(["--print", "sysroot"]).output()?);
-    let lld = sysroot.join("lib/rustlib").join(&version.host).join("bin/rust-lld");
+    let sysroot = PathBuf::from(
+        Tool::new(STEP, &rustc)
+            .args(["--print", "sysroot"])
+            .output()?,
+    );
+    let lld = sysroot
+        .join("lib/rustlib")
+        .join(&version.host)
+        .join("bin/rust-lld");
     if !lld.is_file() {
         bail!("toolchain {name} has no rust-lld");
     }
     let std_source = sysroot.join("lib/rustlib/src/rust");
+    let target = sysroot.join("lib/rustlib").join(DRIVER_TARGET).join("lib");
     let mut library = None;
-    if !sysroot.join("lib/rustlib").join(DRIVER_TARGET).join("lib").is_dir() {
-        if let Err(refused) = add_target(&rustup, &name, toolchain_dir, may_install, options) {
-            // The same source that the target would have been built from serves as well.
-            library = Some(std_source.join("library"));
-            if !std_source.join("library/sysroot/Cargo.toml").is_file() {
-                return Err(refused);
-            }
+    if !target.is_dir()
+        && let Err(refused) = add_target(&rustup, &name, toolchain_dir, may_install, options)
+    {
+        // The source that the target would have been built from serves as well.
+        let source = std_source.join("library");
+        if !source.join("sysroot/Cargo.toml").is_file() {
+            return Err(refused);
         }
+        library = Some(source);
     }
     Ok(Compiler {
         description: format!("rustc {} of rustup's {name}", version.release),
@@ -110,15 +143,27 @@ fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<C
 }
 
 /// Adds the driver's target to a rustup toolchain. A refusal is remembered, so that not every build waits for it again.
-fn add_target(rustup: &Path, name: &str, toolchain_dir: &Path, may_install: bool, options: Options) -> Result<()> {
+fn add_target(
+    rustup: &Path,
+    name: &str,
+    toolchain_dir: &Path,
+    may_install: bool,
+    options: Options,
+) -> Result<()> {
     if !may_install {
-        bail!("toolchain {name} lacks the target {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed");
+        bail!(
+            "toolchain {name} lacks the target {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed"
+        );
     }
     let refusals = toolchain_dir.join("rustup-refused");
     if !options.retry && fs::read_to_string(&refusals).is_ok_and(|text| text == name) {
-        bail!("toolchain {name} could not add {DRIVER_TARGET} before (`cargo xtask setup` tries again)");
+        bail!(
+            "toolchain {name} could not add {DRIVER_TARGET} before (`cargo xtask setup` tries again)"
+        );
     }
-    say(&format!("adding {DRIVER_TARGET} to rustup's {name}: core and alloc for the driver"));
+    say(&format!(
+        "adding {DRIVER_TARGET} to rustup's {name}: core and alloc for the driver"
+    ));
     let added = Tool::new("add the driver's target", rustup)
         .args(["target", "add", "--toolchain", name, DRIVER_TARGET])
         .env("RUSTUP_MAX_RETRIES", "0")
@@ -147,41 +192,66 @@ fn debian_rustc() -> Option<Version> {
 
 fn debian_library() -> Option<PathBuf> {
     let library = Path::new(DEBIAN_SOURCE).join("library");
-    library.join("sysroot/Cargo.toml").is_file().then_some(library)
+    library
+        .join("sysroot/Cargo.toml")
+        .is_file()
+        .then_some(library)
 }
 
 fn lld_link() -> Option<PathBuf> {
-    LLD_VERSIONS.iter().find_map(|version| run::which(&format!("lld-link-{version}")))
+    LLD_VERSIONS
+        .iter()
+        .find_map(|version| run::which(&format!("lld-link-{version}")))
 }
 
 fn debian(may_install: bool) -> Result<Compiler> {
     let mut needs = Vec::new();
     if debian_rustc().is_none() {
-        needs.push(Need { anyone_of: &["rustc-web"], why: "a compiler with library source of exactly its version" });
-        needs.push(Need { anyone_of: &["cargo-web"], why: "the Cargo that belongs to that compiler" });
+        needs.push(Need {
+            anyone_of: &["rustc-web"],
+            why: "a compiler with library source of exactly its version",
+        });
+        needs.push(Need {
+            anyone_of: &["cargo-web"],
+            why: "the Cargo that belongs to that compiler",
+        });
     }
     if debian_library().is_none() {
-        needs.push(Need { anyone_of: &["rust-web-src"], why: "the source of core and alloc, to build them for Windows" });
+        needs.push(Need {
+            anyone_of: &["rust-web-src"],
+            why: "the source of core and alloc, to build them for Windows",
+        });
     }
     if lld_link().is_none() {
-        needs.push(Need { anyone_of: &["lld-19", "lld-22"], why: "lld-link, which links images for Windows and makes import libraries" });
+        needs.push(Need {
+            anyone_of: &["lld-19", "lld-22"],
+            why: "lld-link, which links images for Windows and makes import libraries",
+        });
     }
     if !needs.is_empty() {
         if !may_install {
             let names: Vec<_> = needs.iter().map(|need| need.anyone_of[0]).collect();
-            bail!("no compiler for {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed\n  to do:   rustup target add {DRIVER_TARGET}, or install {}", names.join(" "));
+            bail!(
+                "no compiler for {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed\n  to do:   rustup target add {DRIVER_TARGET}, or install {}",
+                names.join(" ")
+            );
         }
         apt::install(&needs)?;
     }
     let missing = "was installed but is not where it was expected";
-    let version = debian_rustc().with_context(|| format!("rustc 1.{OLDEST_MINOR} or later {missing} ({DEBIAN_BIN})"))?;
+    let version = debian_rustc()
+        .with_context(|| format!("rustc 1.{OLDEST_MINOR} or later {missing} ({DEBIAN_BIN})"))?;
     Ok(Compiler {
         bin: DEBIAN_BIN.into(),
         rustup_name: None,
         description: format!("Debian's rustc {} with a private sysroot", version.release),
         lld: lld_link().with_context(|| format!("lld-link {missing}"))?,
-        std_source: DEBIAN_SOURCE.into(),
-        library: Some(debian_library().with_context(|| format!("the library source {missing} ({DEBIAN_SOURCE})"))?),
+        // Behind a link, which Cargo follows.
+        std_source: fs::canonicalize(DEBIAN_SOURCE).context("the library source has no place")?,
+        library: Some(
+            debian_library()
+                .with_context(|| format!("the library source {missing} ({DEBIAN_SOURCE})"))?,
+        ),
         commit: version.commit,
         version: version.text,
     })
@@ -198,17 +268,31 @@ struct Version {
 
 impl Version {
     fn of(rustc: &Path) -> Result<Self> {
-        Self::parse(Tool::new("ask rustc for its version", rustc).arg("-vV").output()?)
+        Self::parse(
+            Tool::new("ask rustc for its version", rustc)
+                .arg("-vV")
+                .output()?,
+        )
     }
 
     fn parse(text: String) -> Result<Self> {
-        let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
-        let release = field("release:").with_context(|| format!("`rustc -vV` gave no release:\n{text}"))?;
-        let minor = release.split('.').nth(1).and_then(|minor| minor.parse().ok());
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name))
+                .map(|value| value.trim().to_owned())
+        };
+        let release =
+            field("release:").with_context(|| format!("`rustc -vV` gave no release:\n{text}"))?;
+        let minor = release
+            .split('.')
+            .nth(1)
+            .and_then(|minor| minor.parse().ok());
         Ok(Self {
             minor: minor.with_context(|| format!("the release `{release}` is not understood"))?,
             host: field("host:").context("`rustc -vV` gave no host")?,
-            commit: field("commit-hash:").filter(|hash| hash != "unknown").unwrap_or_else(|| release.clone()),
+            commit: field("commit-hash:")
+                .filter(|hash| hash != "unknown")
+                .unwrap_or_else(|| release.clone()),
             release,
             text,
         })
@@ -223,9 +307,14 @@ mod tests {
     fn versions_are_read_with_and_without_a_commit() {
         let text = "rustc 1.96.0 (x)\nbinary: rustc\ncommit-hash: abc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.96.0\n";
         let version = Version::parse(text.to_owned()).unwrap();
-        assert_eq!((version.minor, &*version.commit, &*version.host), (96, "abc", "x86_64-unknown-linux-gnu"));
+        assert_eq!(
+            (version.minor, &*version.commit, &*version.host),
+            (96, "abc", "x86_64-unknown-linux-gnu")
+        );
         let version = Version::parse(text.replace("abc", "unknown")).unwrap();
         assert_eq!(version.commit, "1.96.0");
-        Version::parse("not rustc".to_owned()).map(|_| ()).unwrap_err();
+        Version::parse("not rustc".to_owned())
+            .map(|_| ())
+            .unwrap_err();
     }
 }

@@ -30,11 +30,15 @@ enum Wdk {
 
 pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
     if !cfg!(target_arch = "x86_64") {
-        say("note: this is not an x86-64 machine; building works, running the driver in ntbench does not");
+        say(
+            "note: this is not an x86-64 machine; building works, running the driver in ntbench does not",
+        );
     }
     let toolchain = layout.toolchain();
-    fs::create_dir_all(&toolchain).with_context(|| format!("cannot create {}", toolchain.display()))?;
-    let lock = File::create(toolchain.join(".lock")).context("cannot create the lock of the toolchain directory")?;
+    fs::create_dir_all(&toolchain)
+        .with_context(|| format!("cannot create {}", toolchain.display()))?;
+    let lock = File::create(toolchain.join(".lock"))
+        .context("cannot create the lock of the toolchain directory")?;
     lock.lock().context("cannot lock the toolchain directory")?;
 
     let wdk = asked_for_wdk(&toolchain)?;
@@ -57,7 +61,9 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
 
     let remap = remap(layout, &compiler);
     let args_file = write_rustc_args(&toolchain, sysroot.as_deref(), &remap)?;
-    let env = environment(layout, &compiler, &libclang, &wdk_root, &helpers, &args_file)?;
+    let env = environment(
+        layout, &compiler, &libclang, &wdk_root, &helpers, &args_file,
+    )?;
     let description = compiler.description.clone();
     if options.verbose {
         say(&format!("compiler        {description}"));
@@ -91,7 +97,9 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
 fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
     match std::env::var_os("WDKContentRoot").map(PathBuf::from) {
         None => Ok(Wdk::Synthetic),
-        Some(root) if root.as_os_str().is_empty() || root.starts_with(toolchain) => Ok(Wdk::Synthetic),
+        Some(root) if root.as_os_str().is_empty() || root.starts_with(toolchain) => {
+            Ok(Wdk::Synthetic)
+        }
         Some(root) if root.join("Include").is_dir() => Ok(Wdk::Real(root)),
         Some(root) => bail!(
             "step `find the WDK` failed\n  WDKContentRoot is set to {}, which has no Include directory\n  \
@@ -103,18 +111,28 @@ fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
 
 /// The directory of a libclang that bindgen can load (13 to 22 are known to work).
 fn libclang(may_install: bool) -> Result<PathBuf> {
-    const WHY: &str = "bindgen, by which wdk-sys makes its bindings, loads libclang to read the kernel headers";
+    const WHY: &str =
+        "bindgen, by which wdk-sys makes its bindings, loads libclang to read the kernel headers";
     let find = || {
         let asked = std::env::var_os("LIBCLANG_PATH").map(PathBuf::from);
-        let versions = (13..=22).rev().map(|version| PathBuf::from(format!("/usr/lib/llvm-{version}/lib")));
+        let versions = (13..=22)
+            .rev()
+            .map(|version| PathBuf::from(format!("/usr/lib/llvm-{version}/lib")));
         let others = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"].map(PathBuf::from);
-        asked.into_iter().chain(versions).chain(others).find(|dir| has_libclang(dir))
+        asked
+            .into_iter()
+            .chain(versions)
+            .chain(others)
+            .find(|dir| has_libclang(dir))
     };
     if let Some(dir) = find() {
         return Ok(dir);
     }
     if may_install {
-        apt::install(&[apt::Need { anyone_of: &["libclang1-19", "libclang1-18", "libclang1-16", "libclang1"], why: WHY }])?;
+        apt::install(&[apt::Need {
+            anyone_of: &["libclang1-19", "libclang1-18", "libclang1-16", "libclang1"],
+            why: WHY,
+        }])?;
     }
     find().with_context(|| format!("step `find libclang` failed\n  {WHY}; none was found\n  to do:   install libclang 13 to 22, or set LIBCLANG_PATH to its directory"))
 }
@@ -124,7 +142,9 @@ fn has_libclang(dir: &Path) -> bool {
         entries.flatten().any(|entry| {
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            (name.starts_with("libclang.so") || name.starts_with("libclang-")) && name.contains(".so") && !name.starts_with("libclang-cpp")
+            (name.starts_with("libclang.so") || name.starts_with("libclang-"))
+                && name.contains(".so")
+                && !name.starts_with("libclang-cpp")
         })
     })
 }
@@ -133,13 +153,23 @@ fn has_libclang(dir: &Path) -> bool {
 fn mingw_headers() -> Result<PathBuf> {
     const WHY: &str = "the kernel headers (mingw-w64's DDK) that the synthetic WDK is made of";
     let find = || {
-        let places = ["/usr/share/mingw-w64/include", "/usr/x86_64-w64-mingw32/include", "/usr/x86_64-w64-mingw32/sys-root/mingw/include"];
-        places.map(PathBuf::from).into_iter().find(|dir| dir.join("ddk/ntifs.h").is_file())
+        let places = [
+            "/usr/share/mingw-w64/include",
+            "/usr/x86_64-w64-mingw32/include",
+            "/usr/x86_64-w64-mingw32/sys-root/mingw/include",
+        ];
+        places
+            .map(PathBuf::from)
+            .into_iter()
+            .find(|dir| dir.join("ddk/ntifs.h").is_file())
     };
     if let Some(dir) = find() {
         return Ok(dir);
     }
-    apt::install(&[apt::Need { anyone_of: &["mingw-w64-common"], why: WHY }])?;
+    apt::install(&[apt::Need {
+        anyone_of: &["mingw-w64-common"],
+        why: WHY,
+    }])?;
     find().with_context(|| format!("step `find the kernel headers` failed\n  {WHY} were not found\n  to do:   install mingw-w64's headers (Debian: mingw-w64-common)"))
 }
 
@@ -153,30 +183,47 @@ struct Helpers {
 fn install_helpers(toolchain: &Path) -> Result<Helpers> {
     let myself = std::env::current_exe().context("cannot find this program's own file")?;
     let bin = toolchain.join("bin");
-    let key = Key::new("helpers", 1).with("program", fs::read(&myself)?).hex();
+    let key = Key::new("helpers", 1)
+        .with("program", fs::read(&myself)?)
+        .hex();
     stamp::produce(&bin, &key, |dir| {
         for name in [cross::RUSTC_NAME, cross::LINK_NAME] {
-            fs::copy(&myself, dir.join(name)).with_context(|| format!("cannot copy this program to {}", dir.join(name).display()))?;
+            fs::copy(&myself, dir.join(name)).with_context(|| {
+                format!("cannot copy this program to {}", dir.join(name).display())
+            })?;
         }
         Ok(())
     })?;
-    Ok(Helpers { rustc: bin.join(cross::RUSTC_NAME), link: bin.join(cross::LINK_NAME) })
+    Ok(Helpers {
+        rustc: bin.join(cross::RUSTC_NAME),
+        link: bin.join(cross::LINK_NAME),
+    })
 }
 
 /// Names that stand for machine paths in what is built; of several that match, rustc takes the last.
 fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, String)> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let mut remap: Vec<_> = cargo_home.into_iter().map(|home| (home, "/cargo".to_owned())).collect();
+    let mut remap: Vec<_> = cargo_home
+        .into_iter()
+        .map(|home| (home, "/cargo".to_owned()))
+        .collect();
     remap.push((layout.root.clone(), "/headroom".to_owned()));
-    remap.push((compiler.std_source.clone(), format!("/rustc/{}", compiler.commit)));
+    remap.push((
+        compiler.std_source.clone(),
+        format!("/rustc/{}", compiler.commit),
+    ));
     remap
 }
 
 /// Writes the arguments that our rustc wrapper adds for the driver's target.
 ///
 /// They are not given as RUSTFLAGS because Cargo hashes those into every symbol name: the image would depend on where the workspace lies.
-fn write_rustc_args(toolchain: &Path, sysroot: Option<&Path>, remap: &[(PathBuf, String)]) -> Result<PathBuf> {
+fn write_rustc_args(
+    toolchain: &Path,
+    sysroot: Option<&Path>,
+    remap: &[(PathBuf, String)],
+) -> Result<PathBuf> {
     let mut text = String::new();
     if let Some(sysroot) = sysroot {
         text.push_str(&format!("--sysroot={}\n", sysroot.display()));
@@ -188,7 +235,8 @@ fn write_rustc_args(toolchain: &Path, sysroot: Option<&Path>, remap: &[(PathBuf,
     if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
         let aside = toolchain.join("rustc-args.new");
         fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
-        fs::rename(&aside, &file).with_context(|| format!("cannot put {} in place", file.display()))?;
+        fs::rename(&aside, &file)
+            .with_context(|| format!("cannot put {} in place", file.display()))?;
     }
     Ok(file)
 }
@@ -201,7 +249,10 @@ fn environment(
     helpers: &Helpers,
     args_file: &Path,
 ) -> Result<Vec<(String, OsString)>> {
-    let linker = format!("CARGO_TARGET_{}_LINKER", DRIVER_TARGET.to_uppercase().replace('-', "_"));
+    let linker = format!(
+        "CARGO_TARGET_{}_LINKER",
+        DRIVER_TARGET.to_uppercase().replace('-', "_")
+    );
     let mut env: Vec<(String, OsString)> = vec![
         ("PATH".to_owned(), run::path_with(&compiler.bin)?),
         ("WDKContentRoot".to_owned(), wdk_root.into()),
@@ -210,7 +261,10 @@ fn environment(
         (linker, helpers.link.clone().into()),
         (cross::ARGS_VARIABLE.to_owned(), args_file.into()),
         (cross::LLD_VARIABLE.to_owned(), compiler.lld.clone().into()),
-        (cross::ADAPTED_VARIABLE.to_owned(), layout.toolchain().join("adapted").into()),
+        (
+            cross::ADAPTED_VARIABLE.to_owned(),
+            layout.toolchain().join("adapted").into(),
+        ),
         ("CARGO_TARGET_DIR".to_owned(), layout.driver_target().into()),
     ];
     if let Some(name) = &compiler.rustup_name {

@@ -17,11 +17,14 @@ mod sysroot;
 #[cfg(not(windows))]
 mod wdk;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use anyhow::Result;
 
-use crate::layout::Layout;
+use crate::{layout::Layout, run::Tool};
 
 /// What to run Cargo with so that it builds drivers.
 #[derive(Clone, Debug)]
@@ -59,7 +62,10 @@ pub(crate) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
 #[cfg(windows)]
 pub(crate) fn ensure(_layout: &Layout, options: Options) -> Result<Toolchain> {
     let cargo = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    let found = std::env::var("WDKContentRoot").map_or_else(|_| "the installed WDK".to_owned(), |root| format!("the WDK at {root}"));
+    let found = std::env::var("WDKContentRoot").map_or_else(
+        |_| "the installed WDK".to_owned(),
+        |root| format!("the WDK at {root}"),
+    );
     if options.verbose {
         say(&format!("using {found}; nothing to set up"));
     }
@@ -79,9 +85,61 @@ pub(crate) fn say(what: &str) {
 }
 
 impl Toolchain {
-    /// A Cargo command for driver packages.
-    pub(crate) fn cargo(&self, step: &str) -> crate::run::Tool {
-        let tool = crate::run::Tool::new(step, &self.cargo).without_outer_cargo();
-        self.env.iter().fold(tool, |tool, (key, value)| tool.env(key, value))
+    /// Makes sure that Cargo's subcommand `name` is there for driver builds.
+    pub(crate) fn ensure_subcommand(&self, layout: &Layout, name: &str) -> Result<()> {
+        let there = || {
+            self.cargo("look for a Cargo subcommand")
+                .dir(&layout.root)
+                .args([name, "--version"])
+                .output()
+        };
+        if there().is_ok() {
+            return Ok(());
+        }
+        let rustup = self
+            .env
+            .iter()
+            .find(|(key, _)| key == "RUSTUP_TOOLCHAIN")
+            .map(|(_, name)| name.as_os_str());
+        install_subcommand(name, rustup)?;
+        there().map(drop)
     }
+
+    /// A Cargo command for driver packages.
+    pub(crate) fn cargo(&self, step: &str) -> Tool {
+        let tool = Tool::new(step, &self.cargo).without_outer_cargo();
+        self.env
+            .iter()
+            .fold(tool, |tool, (key, value)| tool.env(key, value))
+    }
+}
+
+/// Installs a Cargo subcommand (`fmt`, `clippy`) from where the toolchain came from: `rustup` is its name there, if it has one.
+pub(crate) fn install_subcommand(name: &str, rustup: Option<&OsStr>) -> Result<()> {
+    if let (Some(program), Some(toolchain)) = (crate::run::which("rustup"), rustup) {
+        let component = if name == "fmt" { "rustfmt" } else { name };
+        return Tool::new(format!("install cargo {name}"), program)
+            .args(["component", "add", "--toolchain"])
+            .arg(toolchain)
+            .arg(component)
+            .run();
+    }
+    install_package(name)
+}
+
+#[cfg(not(windows))]
+fn install_package(name: &str) -> Result<()> {
+    let (anyone_of, why): (&'static [_], _) = match name {
+        "fmt" => (
+            &["rustfmt-web", "rustfmt"],
+            "checks the format of the source",
+        ),
+        _ => (&["rust-web-clippy", "rust-clippy"], "lints the source"),
+    };
+    apt::install(&[apt::Need { anyone_of, why }])
+}
+
+#[cfg(windows)]
+fn install_package(name: &str) -> Result<()> {
+    anyhow::bail!("`cargo {name}` is not installed\n  to do:   rustup component add rustfmt clippy")
 }

@@ -21,9 +21,15 @@ const REVISION: u32 = 1;
 
 pub(super) fn ensure(toolchain: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
     let dest = toolchain.join("sysroot");
-    let key = Key::new("sysroot", REVISION).with("compiler", &compiler.version).with_file(&library.join("Cargo.lock"))?.hex();
+    let key = Key::new("sysroot", REVISION)
+        .with("compiler", &compiler.version)
+        .with_file(&library.join("Cargo.lock"))?
+        .hex();
     if !stamp::is_current(&dest, &key) {
-        say(&format!("building core and alloc for {DRIVER_TARGET} from {} (about half a minute)", library.display()));
+        say(&format!(
+            "building core and alloc for {DRIVER_TARGET} from {} (about half a minute)",
+            library.display()
+        ));
     }
     stamp::produce(&dest, &key, |dir| build(dir, compiler, library))?;
     Ok(dest)
@@ -36,8 +42,16 @@ fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
     let flags = [
         "-Cembed-bitcode=yes".to_owned(),
         "-Zforce-unstable-if-unmarked".to_owned(),
-        format!("--remap-path-prefix={}=/rustc/{}", compiler.std_source.display(), compiler.commit),
-        format!("--remap-path-prefix={}=/rustc/{}/build", work.display(), compiler.commit),
+        format!(
+            "--remap-path-prefix={}=/rustc/{}",
+            compiler.std_source.display(),
+            compiler.commit
+        ),
+        format!(
+            "--remap-path-prefix={}=/rustc/{}/build",
+            work.display(),
+            compiler.commit
+        ),
     ];
     let mut cargo = Tool::new("build the private sysroot", compiler.bin.join("cargo"))
         .without_outer_cargo()
@@ -63,14 +77,20 @@ fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
     let mut copied = 0;
     for entry in fs::read_dir(&deps).with_context(|| format!("cannot read {}", deps.display()))? {
         let path = entry?.path();
-        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|extension| extension == "rlib")) {
+        if let Some(name) = path.file_name().filter(|_| {
+            path.extension()
+                .is_some_and(|extension| extension == "rlib")
+        }) {
             fs::copy(&path, lib.join(name))?;
             copied += 1;
         }
     }
     // core, alloc and compiler_builtins
     if copied < 3 {
-        bail!("step `build the private sysroot` failed\n  only {copied} libraries were built in {}", deps.display());
+        bail!(
+            "step `build the private sysroot` failed\n  only {copied} libraries were built in {}",
+            deps.display()
+        );
     }
     stamp::remove(&work)
 }

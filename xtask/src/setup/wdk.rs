@@ -23,14 +23,26 @@ const VERSION: &str = "10.0.26100.0";
 /// Our own headers, by their path below `Include/<version>`.
 const HEADERS: [(&str, &str); 4] = [
     ("km/ntifs.h", include_str!("../../assets/wdk/km/ntifs.h")),
-    ("km/ntstrsafe.h", include_str!("../../assets/wdk/km/ntstrsafe.h")),
-    ("km/headroom-supplement.h", include_str!("../../assets/wdk/km/headroom-supplement.h")),
-    ("km/crt/intrin.h", include_str!("../../assets/wdk/km/crt/intrin.h")),
+    (
+        "km/ntstrsafe.h",
+        include_str!("../../assets/wdk/km/ntstrsafe.h"),
+    ),
+    (
+        "km/headroom-supplement.h",
+        include_str!("../../assets/wdk/km/headroom-supplement.h"),
+    ),
+    (
+        "km/crt/intrin.h",
+        include_str!("../../assets/wdk/km/crt/intrin.h"),
+    ),
 ];
 
 /// Libraries that wdk-build links and which hold nothing for us. The real BufferOverflowFastFailK holds the stack-cookie support that MSVC's
 /// code calls; rustc emits no such calls, and `/ENTRY:DriverEntry`, which wdk-build sets on every system, would not run its initialiser.
-const EMPTY: [(&str, &str); 2] = [("wmilib", "WMILIB.SYS"), ("BufferOverflowFastFailK", "BufferOverflowFastFailK.sys")];
+const EMPTY: [(&str, &str); 2] = [
+    ("wmilib", "WMILIB.SYS"),
+    ("BufferOverflowFastFailK", "BufferOverflowFastFailK.sys"),
+];
 
 /// What was made.
 pub(super) struct Made {
@@ -42,7 +54,9 @@ pub(super) struct Made {
 
 pub(super) fn ensure(toolchain: &Path, lld: &Path, mingw: &Path) -> Result<Made> {
     let root = toolchain.join("wdk");
-    let mut key = Key::new("wdk", REVISION).with("version", VERSION).with("lld", lld.to_string_lossy().as_bytes());
+    let mut key = Key::new("wdk", REVISION)
+        .with("version", VERSION)
+        .with("lld", lld.to_string_lossy().as_bytes());
     for (name, text) in HEADERS {
         key = key.with(name, text);
     }
@@ -55,7 +69,10 @@ pub(super) fn ensure(toolchain: &Path, lld: &Path, mingw: &Path) -> Result<Made>
     }
     let key = key.hex();
     if !stamp::is_current(&root, &key) {
-        say(&format!("making a synthetic WDK from {} and the import lists", mingw.display()));
+        say(&format!(
+            "making a synthetic WDK from {} and the import lists",
+            mingw.display()
+        ));
     }
     stamp::produce(&root, &key, |dir| {
         headers(&dir.join("Include").join(VERSION), mingw)?;
@@ -71,8 +88,14 @@ fn headers(include: &Path, mingw: &Path) -> Result<()> {
     let ddk = mingw.join("ddk");
     for entry in fs::read_dir(&ddk).with_context(|| format!("cannot read {}", ddk.display()))? {
         let header = entry?.path();
-        let name = header.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let ours = HEADERS.iter().any(|(path, _)| *path == format!("km/{name}"));
+        let name = header
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let ours = HEADERS
+            .iter()
+            .any(|(path, _)| *path == format!("km/{name}"));
         if name.ends_with(".h") && !ours {
             symlink(&header, km.join(&name)).with_context(|| format!("cannot link {name}"))?;
         }
@@ -102,14 +125,24 @@ fn libraries(dir: &Path, lld: &Path) -> Result<()> {
 
 fn library(dir: &Path, lld: &Path, name: &str, dll: &str, exports: &str) -> Result<()> {
     let def = dir.join(format!("{name}.def"));
-    fs::write(&def, format!("LIBRARY {dll}\nEXPORTS\n{exports}")).with_context(|| format!("cannot write {}", def.display()))?;
+    fs::write(&def, format!("LIBRARY {dll}\nEXPORTS\n{exports}"))
+        .with_context(|| format!("cannot write {}", def.display()))?;
     // `-flavor link` makes rust-lld and lld-link alike act as lld-link, whose `/lib` acts as lib.exe.
-    let flavor: &[&str] = if lld.file_name().is_some_and(|file| file == "rust-lld") { &["-flavor", "link"] } else { &[] };
+    let flavor: &[&str] = if lld.file_name().is_some_and(|file| file == "rust-lld") {
+        &["-flavor", "link"]
+    } else {
+        &[]
+    };
     Tool::new("make an import library", lld)
         .args(flavor)
         .args(["/lib", "/nologo", "/machine:x64"])
         .arg(format!("/def:{}", def.display()))
-        .arg(format!("/out:{}", dir.join(format!("{name}.lib")).display()))
-        .remedy("an lld of version 19 or later is needed; its message above says what it stumbled over")
+        .arg(format!(
+            "/out:{}",
+            dir.join(format!("{name}.lib")).display()
+        ))
+        .remedy(
+            "an lld of version 19 or later is needed; its message above says what it stumbled over",
+        )
         .run()
 }
