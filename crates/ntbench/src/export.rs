@@ -139,7 +139,11 @@ macro_rules! exports {
 
 /// Every module's exports.
 pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
-    let own: [&'static [Export]; 2] = [crate::stack::exports(), crate::bugcheck::exports()];
+    let own: [&'static [Export]; 3] = [
+        crate::gate::exports(),
+        crate::stack::exports(),
+        crate::bugcheck::exports(),
+    ];
     own.into_iter()
         .chain(crate::ntos::tables())
         .chain(crate::fltmgr::tables())

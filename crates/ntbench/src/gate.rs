@@ -1,4 +1,22 @@
-//! Where the host and the driver's code call each other.
+//! Where the host and the driver's code call each other, each on a stack of its own.
+//!
+//! ```text
+//!   host stack                         kernel stack
+//!   call()                             modelled frames
+//!     enter  ── entry(args) ────────►    DriverEntry
+//!                                          its callees
+//!     import ◄──── stub ────────────────   call [IoGetStackLimits]
+//!       the export, maybe call() again …
+//! ```
+//!
+//! Only the driver's own frames, and those charged on purpose, lie on the kernel stack. A nested call saves the outer
+//! one's three words (host RSP, kernel SP, import) on the host's stack and puts them back, so depth costs nothing.
+
+use std::arch::naked_asm;
+
+use crate::cpu::pcr::{self, offset};
+use crate::export::{Export, ExportKind};
+use crate::stack;
 
 /// Where the driver called from.
 #[derive(Clone, Copy, Debug)]
@@ -7,24 +25,269 @@ pub(crate) struct CallSite {
     pub(crate) return_address: usize,
     /// The driver's RSP at that place.
     pub(crate) rsp: usize,
-    /// The import it called.
+    /// The driver's RBP at that place.
+    pub(crate) rbp: usize,
+    /// The import it called, as `nt!Name` or `fltmgr!Name`.
     pub(crate) import: &'static str,
+}
+
+/// What a stub tells the import gate. The gate knows the first two fields by their offsets.
+#[repr(C)]
+pub(crate) struct Descriptor {
+    function: *const (),
+    stack_arguments: u64,
+    symbol: &'static str,
 }
 
 /// Calls code of a driver on the current kernel stack, with the Windows ABI, and gives RAX.
 ///
+/// The newest frame on the kernel stack plays the caller, so its size must leave room for the arguments' home area.
+/// Inside an import for which no frame was charged, that import's own frame is charged at its smallest.
+///
 /// # Safety
 /// `entry` is a function of a mapped image that takes these arguments, each one slot.
 pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
-    let slot = |index: usize| arguments.get(index).copied().unwrap_or(0);
-    let function = std::ptr::with_exposed_provenance::<()>(entry);
-    // SAFETY: the caller's promise.
-    let function: extern "win64" fn(u64, u64, u64, u64, u64, u64) -> u64 =
-        unsafe { std::mem::transmute(function) };
-    function(slot(0), slot(1), slot(2), slot(3), slot(4), slot(5))
+    let mut block = [0; 4];
+    let arguments = if arguments.len() < 4 {
+        block[..arguments.len()].copy_from_slice(arguments);
+        &block
+    } else {
+        arguments
+    };
+    stack::in_call(arguments.len(), |kernel_sp| {
+        // SAFETY: `in_call` gives an aligned SP with room above it for the arguments' home area, on a kernel stack that
+        // nobody else runs on; the rest is the caller's promise.
+        unsafe { enter(entry, arguments.as_ptr(), arguments.len(), kernel_sp) }
+    })
 }
 
 /// The driver's call of the import that is running now on this thread; `None` outside of one.
 pub(crate) fn call_site() -> Option<CallSite> {
-    None
+    let block = pcr::try_block()?;
+    site(block.import())
+}
+
+/// The import that the host is in: what the import gate wrote down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Import {
+    /// The driver's RSP at entry; 0: none.
+    pub(crate) sp: usize,
+    /// Its RBP.
+    pub(crate) rbp: usize,
+    /// The import's [`Descriptor`].
+    pub(crate) descriptor: usize,
+}
+
+/// The call site that this stands for.
+pub(crate) fn site(import: Import) -> Option<CallSite> {
+    if import.sp == 0 || import.descriptor == 0 {
+        return None;
+    }
+    let return_address = crate::cpu::memory::read_word(import.sp)?;
+    let descriptor = std::ptr::with_exposed_provenance::<Descriptor>(import.descriptor);
+    // SAFETY: only the import gate writes that word, with the address of a descriptor, and descriptors live for ever.
+    let symbol = unsafe { (*descriptor).symbol };
+    Some(CallSite {
+        return_address,
+        rsp: import.sp + 8,
+        rbp: import.rbp,
+        import: symbol,
+    })
+}
+
+/// The address to which drivers' functions called by [`call`] return: the end of every walk over their frames.
+pub(crate) fn return_address() -> usize {
+    (return_point as *const ()).addr()
+}
+
+/// Bytes of machine code of one stub.
+pub(crate) const STUB_BYTES: usize = 24;
+
+/// The code to which an import of `export` is bound: `mov r11, descriptor; mov rax, gate; jmp rax`. `None` for what is
+/// bound directly.
+pub(crate) fn stub(export: &'static Export) -> Option<[u8; STUB_BYTES]> {
+    let (function, arguments, gate) = match export.kind {
+        ExportKind::Function { address, arguments } => {
+            (address, arguments, import_gate as *const ())
+        }
+        ExportKind::Variadic { address } => (address, 0, variadic_gate as *const ()),
+        ExportKind::Raw { .. } | ExportKind::Data(_) => return None,
+    };
+    let descriptor: &'static Descriptor = Box::leak(Box::new(Descriptor {
+        function,
+        stack_arguments: arguments.saturating_sub(4) as u64,
+        symbol: symbol(export),
+    }));
+    let descriptor = std::ptr::from_ref(descriptor).expose_provenance() as u64;
+    let mut code = [0xCC; STUB_BYTES];
+    code[..2].copy_from_slice(&[0x49, 0xBB]);
+    code[2..10].copy_from_slice(&descriptor.to_le_bytes());
+    code[10..12].copy_from_slice(&[0x48, 0xB8]);
+    code[12..20].copy_from_slice(&(gate.addr() as u64).to_le_bytes());
+    code[20..22].copy_from_slice(&[0xFF, 0xE0]);
+    Some(code)
+}
+
+/// An export as a debugger names it.
+fn symbol(export: &Export) -> &'static str {
+    let module = match export.dll {
+        "ntoskrnl.exe" => "nt",
+        other => other.split('.').next().unwrap_or(other),
+    };
+    Box::leak(format!("{module}!{}", export.name).into_boxed_str())
+}
+
+/// Host to driver: `entry(arguments…)` with RSP = `kernel_sp` at the call.
+///
+/// # Safety
+/// See [`call`]; `count` is at least 4 and `arguments` has that many.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn enter(
+    entry: usize,
+    arguments: *const u64,
+    count: usize,
+    kernel_sp: usize,
+) -> u64 {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "push qword ptr gs:[{host_rsp}]",
+        "push qword ptr gs:[{kernel_sp}]",
+        "push qword ptr gs:[{import_sp}]",
+        "push qword ptr gs:[{import}]",
+        "push qword ptr gs:[{import_rbp}]", // and so RSP is aligned for the imports that start from here
+        "mov gs:[{host_rsp}], rsp",
+        "mov rax, rdi",
+        "mov r10, rsi",
+        "mov rsp, rcx",
+        "mov ecx, 4",
+        "2: cmp rcx, rdx",
+        "jae 3f",
+        "mov r11, [r10 + rcx * 8]",
+        "mov [rsp + rcx * 8], r11",
+        "inc rcx",
+        "jmp 2b",
+        "3: mov rcx, [r10]",
+        "mov rdx, [r10 + 8]",
+        "mov r8, [r10 + 16]",
+        "mov r9, [r10 + 24]",
+        "cld",
+        "lea r11, [rip + {point}]",
+        "push r11", // a call whose return address has a name
+        "jmp rax",
+        host_rsp = const offset::HOST_RSP,
+        kernel_sp = const offset::KERNEL_SP,
+        import_sp = const offset::IMPORT_SP,
+        import = const offset::IMPORT,
+        import_rbp = const offset::IMPORT_RBP,
+        point = sym return_point,
+    )
+}
+
+/// Where the driver's function comes back to.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn return_point() {
+    naked_asm!(
+        "mov rsp, gs:[{host_rsp}]",
+        "pop qword ptr gs:[{import_rbp}]",
+        "pop qword ptr gs:[{import}]",
+        "pop qword ptr gs:[{import_sp}]",
+        "pop qword ptr gs:[{kernel_sp}]",
+        "pop qword ptr gs:[{host_rsp}]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        host_rsp = const offset::HOST_RSP,
+        kernel_sp = const offset::KERNEL_SP,
+        import_sp = const offset::IMPORT_SP,
+        import = const offset::IMPORT,
+        import_rbp = const offset::IMPORT_RBP,
+    )
+}
+
+/// Driver to host. R11 holds the [`Descriptor`]; RAX and R10 are free by the Windows ABI.
+///
+/// The export preserves what that ABI says it must, and whatever it called in the driver meanwhile has put the import
+/// words back, so the way home is the word at `import_sp`.
+#[unsafe(naked)]
+unsafe extern "win64" fn import_gate() {
+    naked_asm!(
+        "mov gs:[{import_sp}], rsp",
+        "mov gs:[{import}], r11",
+        "mov gs:[{import_rbp}], rbp",
+        "lea r10, [rsp + 8]",
+        "mov gs:[{kernel_sp}], r10",
+        "mov rax, gs:[{lowest}]",
+        "cmp rsp, rax",
+        "cmovb rax, rsp",
+        "mov gs:[{lowest}], rax",
+        "mov rsp, gs:[{host_rsp}]",
+        "mov rax, [r11 + 8]",
+        "test al, 1",
+        "jz 2f",
+        "push 0", // an odd number of stack arguments would misalign the call
+        "2: test rax, rax",
+        "jz 3f",
+        "push qword ptr [r10 + rax * 8 + 0x18]",
+        "dec rax",
+        "jmp 2b",
+        "3: sub rsp, 0x20",
+        "call [r11]",
+        "mov rsp, gs:[{import_sp}]",
+        "ret",
+        host_rsp = const offset::HOST_RSP,
+        kernel_sp = const offset::KERNEL_SP,
+        import_sp = const offset::IMPORT_SP,
+        import = const offset::IMPORT,
+        import_rbp = const offset::IMPORT_RBP,
+        lowest = const offset::LOWEST,
+    )
+}
+
+/// As [`import_gate`], for variadic functions: spills the register arguments into their home slots, so that all lie in
+/// a row, and passes that row.
+#[unsafe(naked)]
+unsafe extern "win64" fn variadic_gate() {
+    naked_asm!(
+        "mov [rsp + 0x08], rcx",
+        "mov [rsp + 0x10], rdx",
+        "mov [rsp + 0x18], r8",
+        "mov [rsp + 0x20], r9",
+        "lea rcx, [rsp + 8]",
+        "jmp {gate}",
+        gate = sym import_gate,
+    )
+}
+
+/// `__chkstk`: touches each page of the RAX bytes below the caller's frame, as code with a large frame asks before it
+/// takes it. Preserves all but R10 and R11.
+#[unsafe(naked)]
+pub(crate) unsafe extern "win64" fn chkstk() {
+    naked_asm!(
+        "lea r10, [rsp + 8]",
+        "xor r11d, r11d",
+        "sub r10, rax",
+        "cmovb r10, r11", // more than there is address space: page 0 will refuse it
+        "and r10, -0x1000",
+        "mov r11, rsp",
+        "and r11, -0x1000",
+        "2: cmp r11, r10",
+        "jbe 3f",
+        "sub r11, 0x1000",
+        "or byte ptr [r11], 0",
+        "jmp 2b",
+        "3: ret",
+    )
+}
+
+exports! { "ntoskrnl.exe";
+    raw fn __chkstk = chkstk;
 }

@@ -1,6 +1,211 @@
-//! Addresses to names.
+//! Addresses to names and back: from the .pdb, else from the image's own COFF symbols.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use object::{Object as _, ObjectSymbol as _};
+use pdb_addr2line::pdb::{self, FallibleIterator as _};
+use pdb_addr2line::{Context, ContextPdbData};
+
+use crate::loader::Image;
+use crate::machine;
+
+/// What is known of one image's symbols; read when first asked for.
+#[derive(Default)]
+pub(crate) struct Symbols {
+    table: OnceLock<Table>,
+}
+
+enum Table {
+    Pdb(Box<Mutex<PdbTable>>),
+    Coff(Vec<(u32, String)>),
+}
+
+/// A .pdb's index borrows from the .pdb; both live as long as the process, as does every driver's name in a report.
+struct PdbTable {
+    context: Context<'static, 'static>,
+    data: Vec<(u32, String)>,
+}
+
+/// A place in a function.
+pub(crate) struct Place {
+    /// The function's name, without module.
+    pub(crate) function: String,
+    /// How far into it.
+    pub(crate) offset: u32,
+    /// `file:line`.
+    pub(crate) source: Option<String>,
+}
+
+impl Symbols {
+    fn table(&self, image: &Image) -> &Table {
+        self.table.get_or_init(|| {
+            let pdb = image
+                .pdb
+                .as_deref()
+                .and_then(|path| PdbTable::open(path, image));
+            pdb.map_or_else(
+                || Table::Coff(coff(&image.file)),
+                |table| Table::Pdb(Box::new(Mutex::new(table))),
+            )
+        })
+    }
+
+    /// What lies at an RVA.
+    pub(crate) fn place(&self, image: &Image, rva: u32) -> Option<Place> {
+        match self.table(image) {
+            Table::Pdb(table) => table
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .place(rva),
+            Table::Coff(symbols) => {
+                let index = symbols.partition_point(|(start, _)| *start <= rva);
+                let (start, name) = symbols.get(index.checked_sub(1)?)?;
+                Some(Place {
+                    function: name.clone(),
+                    offset: rva - start,
+                    source: None,
+                })
+            }
+        }
+    }
+
+    /// The RVA of a name.
+    pub(crate) fn rva(&self, image: &Image, name: &str) -> Option<u32> {
+        let find = |symbols: &[(u32, String)]| {
+            symbols
+                .iter()
+                .find(|(_, known)| known == name)
+                .map(|(rva, _)| *rva)
+        };
+        match self.table(image) {
+            Table::Pdb(table) => {
+                let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                find(&table.data).or_else(|| {
+                    table
+                        .context
+                        .functions()
+                        .find(|function| function.name.as_deref() == Some(name))
+                        .map(|f| f.start_rva)
+                })
+            }
+            Table::Coff(symbols) => find(symbols),
+        }
+    }
+}
+
+impl PdbTable {
+    /// A .pdb that cannot be read, or is another build's, is as good as none: names are a help, not a condition.
+    fn open(path: &Path, image: &Image) -> Option<Self> {
+        let _ = image;
+        let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+        let data = data_symbols(&mut file).unwrap_or_default();
+        let context: &'static ContextPdbData<'static, 'static, std::fs::File> =
+            Box::leak(Box::new(ContextPdbData::try_from_pdb(file).ok()?));
+        Some(Self {
+            context: context.make_context().ok()?,
+            data,
+        })
+    }
+
+    fn place(&self, rva: u32) -> Option<Place> {
+        let frames = self.context.find_frames(rva).ok()??;
+        // The outermost frame is the function that has the stack frame; the innermost has the line.
+        let function = frames.frames.last()?.function.clone()?;
+        let source = frames.frames.first().and_then(|frame| {
+            let file = frame.file.as_deref()?;
+            Some(
+                frame
+                    .line
+                    .map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")),
+            )
+        });
+        Some(Place {
+            function,
+            offset: rva - frames.start_rva,
+            source,
+        })
+    }
+}
+
+/// Variables and public names.
+fn data_symbols(file: &mut pdb::PDB<'_, std::fs::File>) -> pdb::Result<Vec<(u32, String)>> {
+    let addresses = file.address_map()?;
+    let globals = file.global_symbols()?;
+    let mut symbols = Vec::new();
+    let mut iterator = globals.iter();
+    while let Some(symbol) = iterator.next()? {
+        let (offset, name) = match symbol.parse() {
+            Ok(pdb::SymbolData::Public(public)) => (public.offset, public.name),
+            Ok(pdb::SymbolData::Data(data)) => (data.offset, data.name),
+            _ => continue,
+        };
+        if let Some(rva) = offset.to_rva(&addresses) {
+            symbols.push((rva.0, name.to_string().into_owned()));
+        }
+    }
+    Ok(symbols)
+}
+
+fn coff(file: &Path) -> Vec<(u32, String)> {
+    let Ok(data) = std::fs::read(file) else {
+        return Vec::new();
+    };
+    let Ok(object) = object::File::parse(&*data) else {
+        return Vec::new();
+    };
+    let base = object.relative_address_base();
+    let mut symbols: Vec<(u32, String)> = object
+        .symbols()
+        .filter(|symbol| symbol.is_definition() && symbol.section_index().is_some())
+        .filter_map(|symbol| {
+            let rva = u32::try_from(symbol.address().checked_sub(base)?).ok()?;
+            let name = symbol
+                .name()
+                .ok()
+                .filter(|name| !name.is_empty() && !name.starts_with('.'))?;
+            Some((rva, name.to_owned()))
+        })
+        .collect();
+    symbols.sort();
+    symbols
+}
 
 /// `module!function+0x12 (file:line)`, or as much of it as is known.
 pub(crate) fn describe(address: usize) -> String {
-    format!("{address:#x}")
+    let (symbol, source) = name(address);
+    match source {
+        Some(source) => format!("{symbol} ({source})"),
+        None => symbol,
+    }
+}
+
+/// `module!function+0x12`, and `file:line`.
+pub(crate) fn name(address: usize) -> (String, Option<String>) {
+    let Some(module) = machine::module_at(address) else {
+        return (format!("{address:#x}"), None);
+    };
+    let image: &Arc<Image> = &module.image;
+    let rva = u32::try_from(address - image.base).unwrap_or(u32::MAX);
+    match module.symbols.place(image, rva) {
+        Some(place) => (
+            format!("{}!{}+{:#x}", image.name, place.function, place.offset),
+            place.source,
+        ),
+        None => (format!("{}+{rva:#x}", image.name), None),
+    }
+}
+
+/// [`name`] of the code at `address`; for an address that a call returns to, of the call.
+pub(crate) fn name_of_call(address: usize, exact: bool) -> (String, Option<String>) {
+    if exact {
+        return name(address);
+    }
+    let (symbol, source) = name(address - 1);
+    // WinDbg shows the return address's own offset.
+    let shown = symbol.rsplit_once("+0x").and_then(|(function, offset)| {
+        let offset = u64::from_str_radix(offset, 16).ok()?;
+        Some(format!("{function}+{:#x}", offset + 1))
+    });
+    (shown.unwrap_or(symbol), source)
 }

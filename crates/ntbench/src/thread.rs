@@ -11,6 +11,9 @@ pub(crate) const APC_LEVEL: u8 = 1;
 /// `DISPATCH_LEVEL`.
 pub(crate) const DISPATCH_LEVEL: u8 = 2;
 
+/// The system process's id.
+pub(crate) const SYSTEM_PID: u64 = 4;
+
 /// How long the opaque thread and process objects are; no field of theirs is for drivers.
 const OBJECT_BYTES: usize = 0x1000;
 
@@ -74,6 +77,11 @@ impl Thread {
     /// Changes its IRQL; gives the old one.
     pub(crate) fn set_irql(&self, irql: u8) -> u8 {
         self.irql.swap(irql, Ordering::Relaxed)
+    }
+
+    /// Whether it belongs to the system process.
+    pub(crate) fn is_system(&self) -> bool {
+        self.process.pid == SYSTEM_PID
     }
 
     /// Its process's id.

@@ -56,14 +56,14 @@ pub(crate) fn callback(mut event: CallbackEvent) -> u64 {
     event.remaining = stack::remaining();
     event.segment_low = limits.low;
     event.segment_high = limits.high;
-    stack::reset_lowest();
+    stack::begin_lowest();
     push(TraceEvent::Callback(event));
     id
 }
 
 /// Records what the callback of that number returned, and the lowest stack pointer seen in it.
 pub(crate) fn returned(id: u64, value: u64) {
-    let lowest = stack::lowest();
+    let lowest = stack::end_lowest();
     let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
     let found = ring.events.iter_mut().rev().find_map(|event| match event {
         TraceEvent::Callback(event) if event.id == id => Some(event),

@@ -1,9 +1,48 @@
 //! Bug checks: the end of a machine, with a report.
 
-/// Ends the machine with a bug check.
+pub(crate) mod code;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::stack::{self, Context};
+use crate::wire::{BugCheckReport, Message};
+use crate::{machine, thread, trace, verifier};
+
+/// The machine's exit status after a bug check, for whoever looks at processes.
+const EXIT_STATUS: i32 = 0x7F;
+
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends the machine with a bug check that the host found.
 pub(crate) fn raise(code: u32, parameters: [u64; 4], text: impl Into<String>) -> ! {
-    let _ = (code, parameters, text.into());
-    std::process::exit(1)
+    end(code, parameters, text, Context::Host)
+}
+
+/// Ends the machine with a bug check. The first one wins: a machine dies once.
+pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, context: Context) -> ! {
+    if ENDING.swap(true, Ordering::AcqRel) {
+        loop {
+            std::thread::park();
+        }
+    }
+    let thread = thread::try_current();
+    let name = code::name(code).to_owned();
+    let report = BugCheckReport {
+        code,
+        parameters,
+        meaning: code::meaning(code).map(str::to_owned),
+        text: text.into(),
+        tid: thread.map_or(0, |thread| thread.tid),
+        pid: thread.map_or(0, thread::Thread::pid),
+        process_image: thread.map_or_else(String::new, |thread| thread.process.image.clone()),
+        irql: thread.map_or(0, thread::Thread::irql),
+        stack: stack::listing(&format!("bug check {code:#X} {name}"), context),
+        name,
+        trace: trace::take(),
+        findings: verifier::all(),
+    };
+    machine::send(&Message::BugCheck(Box::new(report)));
+    machine::exit(EXIT_STATUS)
 }
 
 exports! { "ntoskrnl.exe";

@@ -1,1 +1,7 @@
-//! What the processor does: GS, CR8, faults.
+//! What the processor does: GS, pages, CR8, faults.
+
+pub(crate) mod emulate;
+pub(crate) mod fault;
+pub(crate) mod memory;
+pub(crate) mod pcr;
+mod verdict;

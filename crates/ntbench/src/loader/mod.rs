@@ -1,13 +1,117 @@
-//! PE images.
+//! PE images: checked, mapped, bound.
+//!
+//! Checking ([`check`]) reads bytes and decides; nothing is mapped before every fact about the image is known to be
+//! sound. Mapping ([`map`]) then does what the Windows loader does: sections with their protections and never both
+//! writable and executable, relocations, imports, the security cookie.
+
+mod check;
+mod import;
+mod map;
+
+use std::path::{Path, PathBuf};
+
+use crate::cpu::memory::Mapping;
+
+pub(crate) use map::{discard_init, load};
+
+/// Why an image was not loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {fact}", file.display())]
+pub(crate) struct ImageError {
+    file: PathBuf,
+    fact: Fact,
+}
+
+impl ImageError {
+    fn new(file: &Path, fact: impl Into<Fact>) -> Self {
+        Self {
+            file: file.to_owned(),
+            fact: fact.into(),
+        }
+    }
+}
+
+/// What is wrong with an image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Fact {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    /// It is none, or it is cut short.
+    #[error("is not a whole PE image: {0}")]
+    NotPe(String),
+    /// For another processor.
+    #[error("is built for {0}, not x64")]
+    Machine(String),
+    /// Not a driver.
+    #[error("is not a kernel-mode driver: {0}")]
+    NotDriver(String),
+    /// A header that contradicts the file or itself.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+    /// It cannot be moved from its preferred base.
+    #[error(
+        "has no relocations (linked with /FIXED?), and no driver is loaded at its preferred base"
+    )]
+    Fixed,
+    /// Sections that could be written and run.
+    #[error(
+        "section {0} is both writable and executable, which Windows refuses with HVCI and the bench always"
+    )]
+    WriteExecute(String),
+    /// Imports that nobody exports.
+    #[error("imports what the bench does not have: {}", .0.join(", "))]
+    Unbound(Vec<String>),
+}
+
+/// A section of a mapped image.
+#[derive(Clone, Debug)]
+pub(crate) struct Section {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it begins, relative to the base.
+    pub(crate) rva: u32,
+    /// How long it is in memory.
+    pub(crate) size: u32,
+    /// `IMAGE_SECTION_HEADER.Characteristics`.
+    pub(crate) characteristics: u32,
+}
 
 /// A mapped driver.
+#[derive(Debug)]
 pub(crate) struct Image {
     /// Its name, without extension.
     pub(crate) name: String,
+    /// The file it came from.
+    pub(crate) file: PathBuf,
+    /// The file's .pdb, if there is one.
+    pub(crate) pdb: Option<PathBuf>,
     /// Where it lies.
     pub(crate) base: usize,
     /// How long it is.
     pub(crate) size: usize,
     /// `DriverEntry`.
     pub(crate) entry: usize,
+    /// Its sections.
+    pub(crate) sections: Vec<Section>,
+    /// The exception directory: where the unwind data's index lies, and how long it is.
+    pub(crate) pdata: (u32, u32),
+    /// The image as it was mapped, for the unwinder: what is discarded in memory stays here.
+    pub(crate) snapshot: Box<[u8]>,
+    mapping: Mapping,
+}
+
+impl Image {
+    /// Whether an address lies in it.
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        (self.base..self.base + self.size).contains(&address)
+    }
+
+    /// The section that an address lies in.
+    pub(crate) fn section_at(&self, address: usize) -> Option<&Section> {
+        let rva = u32::try_from(address.checked_sub(self.base)?).ok()?;
+        self.sections
+            .iter()
+            .find(|section| section.rva <= rva && rva - section.rva < section.size)
+    }
 }

@@ -1,6 +1,98 @@
-//! The machine's process: its main loop.
+//! The machine's process: its main loop, its threads, its images.
 
-/// Runs the machine that this process is.
+mod modules;
+mod requests;
+mod worker;
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::cpu::fault;
+use crate::wire::{Envelope, Message, Reply};
+
+pub(crate) use modules::{in_image, module_at};
+
+/// The machine's exit status when the bench itself failed.
+const HOST_FAULT_STATUS: i32 = 70;
+
+static CLIENT: OnceLock<Mutex<UnixStream>> = OnceLock::new();
+
+/// Runs the machine that this process is: its standard input is the socket to whoever asks.
 pub(crate) fn run() -> ! {
-    std::process::exit(0)
+    std::panic::set_hook(Box::new(|info| host_fault(&info.to_string())));
+    let stream = match connect() {
+        Ok(stream) => stream,
+        Err(error) => {
+            eprintln!(
+                "ntbench: this process was started as a simulated machine, but without its socket: {error}"
+            );
+            exit(HOST_FAULT_STATUS)
+        }
+    };
+    if let Err(error) = fault::install() {
+        host_fault(&format!("signal handlers: {error}"));
+    }
+    for line in BufReader::new(stream).lines() {
+        // A client that is gone needs no machine.
+        let Ok(line) = line else { break };
+        match serde_json::from_str::<Envelope>(&line) {
+            Ok(Envelope { id, request }) => requests::dispatch(id, request),
+            Err(error) => host_fault(&format!("a request that makes no sense ({error}): {line}")),
+        }
+    }
+    exit(0)
+}
+
+fn connect() -> std::io::Result<UnixStream> {
+    // SAFETY: whoever starts a machine gives it the socket as standard input, and nothing else here reads that.
+    let socket = unsafe { OwnedFd::from_raw_fd(libc::STDIN_FILENO) };
+    let stream = UnixStream::from(socket);
+    stream.local_addr()?;
+    let writer = UnixStream::from(stream.as_fd().try_clone_to_owned()?);
+    let _ = CLIENT.set(Mutex::new(writer));
+    Ok(stream)
+}
+
+/// Tells the client something.
+pub(crate) fn send(message: &Message) {
+    let Some(client) = CLIENT.get() else { return };
+    let Ok(mut line) = serde_json::to_vec(message) else {
+        return;
+    };
+    line.push(b'\n');
+    // A client that is gone learns nothing; the main loop ends then.
+    let _ = client
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .write_all(&line);
+}
+
+/// Answers a request.
+fn reply(id: u64, reply: Reply) {
+    send(&Message::Reply { id, reply });
+}
+
+/// Ends the machine because the bench itself failed. No verdict on any driver.
+pub(crate) fn host_fault(text: &str) -> ! {
+    let on = crate::thread::try_current().map_or_else(String::new, |thread| {
+        let site = crate::gate::call_site();
+        let site = site.map_or_else(String::new, |site| {
+            format!(
+                ", in {} called from {}",
+                site.import,
+                crate::symbols::describe(site.return_address)
+            )
+        });
+        format!(" (thread {:#x}{site})", thread.tid)
+    });
+    send(&Message::HostFault(format!("{text}{on}")));
+    exit(HOST_FAULT_STATUS)
+}
+
+/// Ends the process at once: drivers' frames are abandoned, nothing of theirs may run any more.
+pub(crate) fn exit(status: i32) -> ! {
+    // SAFETY: ending the process has no preconditions.
+    unsafe { libc::_exit(status) }
 }

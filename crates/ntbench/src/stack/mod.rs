@@ -1,7 +1,41 @@
-//! Kernel stacks: segments with guard pages, frames charged from the cost model, expansion.
+//! The kernel stacks of simulated threads.
+//!
+//! A thread's stack is a list of segments; the driver's real frames and the frames charged from the cost model lie on
+//! it in the order in which they would lie there in Windows. Beside the stack itself a list of records says what was
+//! put there by whom, from which a listing is made.
+
+mod expand;
+mod listing;
+mod segment;
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 pub(crate) use crate::cost::Frame;
-use crate::status::NtStatus;
+use crate::cpu::pcr::{self, Block};
+use crate::wire::{MachineConfig, StackKind, TraceEvent};
+use crate::{bugcheck, gate, trace};
+
+pub(crate) use expand::expand;
+pub(crate) use listing::{Context, listing};
+use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
+
+/// Below a thread's stack base: what the kernel keeps there, and the trap frame of a system call. The first frame of
+/// a system call, `nt!KiSystemServiceCopyEnd`, has its Child-SP this far below the stack's end in the listing of
+/// `models/server2008-dfs.csv`: 0x250 bytes and a KTRAP_FRAME of 0x190.
+const SYSTEM_CALL_TOP: u32 = 0x3E0;
+/// The frame of a system thread's start routine and its caller's: assumed, no listing at hand.
+const SYSTEM_THREAD: &[Frame] = &[
+    Frame {
+        symbol: "nt!KiStartSystemThread",
+        bytes: 0x290,
+    },
+    Frame {
+        symbol: "nt!PspSystemThreadStartup",
+        bytes: 0x50,
+    },
+];
 
 /// What `IoGetStackLimits` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,44 +46,237 @@ pub(crate) struct Limits {
     pub(crate) high: u64,
 }
 
+/// What was put on the stack.
+#[derive(Clone, Copy, Debug)]
+enum Record {
+    /// A frame charged from the model.
+    Frame {
+        symbol: &'static str,
+        child_sp: usize,
+    },
+    /// A call into the driver, and the import that the host was in.
+    Call { import: gate::Import },
+    /// What follows lies on the next segment.
+    Switch,
+}
+
+#[derive(Default)]
+struct State {
+    segments: Vec<Segment>,
+    records: Vec<Record>,
+    /// Lowest stack pointers of the callbacks around the current one.
+    lowest: Vec<usize>,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::new(State::default());
+}
+
+static SNAPSHOT_AT: OnceLock<RwLock<Vec<String>>> = OnceLock::new();
+
+/// Sets limits and the frames at which a listing is taken.
+pub(crate) fn configure(config: &MachineConfig) {
+    segment::configure(&config.stack);
+    if !config.snapshot_at.is_empty() {
+        let names = SNAPSHOT_AT.get_or_init(RwLock::default);
+        *names.write().unwrap_or_else(PoisonError::into_inner) = config.snapshot_at.clone();
+    }
+}
+
+/// Gives the current thread its kernel stack.
+pub(crate) fn install(kind: StackKind) -> io::Result<()> {
+    let reserve = match kind {
+        StackKind::Ordinary => KERNEL_STACK_SIZE,
+        StackKind::Large => KERNEL_LARGE_STACK_SIZE,
+    };
+    let segment = Segment::new(reserve, KERNEL_STACK_SIZE)?;
+    let block = pcr::block();
+    enter_segment(block, &segment);
+    block.kernel_sp.set(segment.high());
+    STATE.with_borrow_mut(|state| state.segments.push(segment));
+    Ok(())
+}
+
+fn enter_segment(block: &Block, segment: &Segment) {
+    block.low.set(segment.low());
+    block.high.set(segment.high());
+    block.guard.set(segment.guard());
+}
+
 /// The current segment's limits.
 pub(crate) fn limits() -> Limits {
-    Limits { low: 0, high: 0 }
+    let block = pcr::block();
+    Limits {
+        low: block.low.get() as u64,
+        high: block.high.get() as u64,
+    }
 }
 
-/// Bytes between the current kernel stack pointer and the current segment's low limit.
+/// Bytes between the newest frame's Child-SP and the current segment's low limit.
 pub(crate) fn remaining() -> u64 {
-    0
+    let block = pcr::block();
+    block.kernel_sp.get().saturating_sub(block.low.get()) as u64
 }
 
-/// Forgets the lowest stack pointer seen.
-pub(crate) fn reset_lowest() {}
+/// Begins a callback: from now on [`end_lowest`] knows how low the stack pointer went.
+pub(crate) fn begin_lowest() {
+    let outer = pcr::block().lowest.replace(usize::MAX);
+    STATE.with_borrow_mut(|state| state.lowest.push(outer));
+}
 
-/// The lowest kernel stack pointer seen on this segment since [`reset_lowest`].
-pub(crate) fn lowest() -> Option<u64> {
-    None
+/// Ends a callback: the lowest stack pointer that the bench saw in it, on the segment it began on.
+pub(crate) fn end_lowest() -> Option<u64> {
+    let outer = STATE
+        .with_borrow_mut(|state| state.lowest.pop())
+        .unwrap_or(usize::MAX);
+    let block = pcr::block();
+    let lowest = block.lowest.get();
+    block.lowest.set(lowest.min(outer));
+    (lowest != usize::MAX).then_some(lowest as u64)
 }
 
 /// Runs `f` with these frames, oldest first, charged to the current kernel stack. Where they do not fit the machine
 /// ends with bug check 0x7F (8).
 pub(crate) fn with_frames<R>(frames: &[Frame], f: impl FnOnce() -> R) -> R {
-    let _ = frames;
-    f()
+    let block = pcr::block();
+    let old_sp = block.kernel_sp.get();
+    let mark = STATE.with_borrow(|state| state.records.len());
+    for frame in frames {
+        charge(block, *frame);
+    }
+    let result = f();
+    STATE.with_borrow_mut(|state| state.records.truncate(mark));
+    block.kernel_sp.set(old_sp);
+    result
+}
+
+fn charge(block: &Block, frame: Frame) {
+    let child_sp = block.kernel_sp.get().wrapping_sub(frame.bytes as usize);
+    if child_sp < block.low.get() || child_sp >= block.high.get() {
+        overflow(block, frame, child_sp);
+    }
+    let top = std::ptr::with_exposed_provenance_mut::<u64>(child_sp & !7);
+    // SAFETY: the address lies in the committed part of this thread's segment (checked above), below every frame that
+    // is in use.
+    unsafe { top.write_volatile(0) };
+    block.kernel_sp.set(child_sp);
+    block.lowest.set(block.lowest.get().min(child_sp));
+    STATE.with_borrow_mut(|state| {
+        state.records.push(Record::Frame {
+            symbol: frame.symbol,
+            child_sp,
+        })
+    });
+    if let Some(names) = SNAPSHOT_AT.get() {
+        snapshot(names, frame.symbol);
+    }
+}
+
+fn snapshot(names: &RwLock<Vec<String>>, symbol: &str) {
+    let function = symbol.split('+').next().unwrap_or(symbol);
+    if names
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .any(|name| name == function || name == symbol)
+    {
+        trace::push(TraceEvent::Snapshot(Box::new(listing(
+            symbol,
+            Context::Host,
+        ))));
+    }
+}
+
+/// A frame that no longer fits is a function whose prologue runs into the guard page with a stack pointer too low for
+/// the processor to push a trap frame: a double fault.
+fn overflow(block: &Block, frame: Frame, child_sp: usize) -> ! {
+    let (low, sp) = (block.low.get(), block.kernel_sp.get());
+    let text = format!(
+        "kernel stack overflow: {} needs {:#x} bytes, {:#x} were left above the segment's limit {low:#x}",
+        frame.symbol,
+        frame.bytes,
+        sp.saturating_sub(low),
+    );
+    bugcheck::raise(
+        bugcheck::code::UNEXPECTED_KERNEL_MODE_TRAP,
+        [8, child_sp as u64, low as u64, 0],
+        text,
+    )
 }
 
 /// Runs `f` as a system call does: from the top of the thread's stack, in `nt!KiSystemServiceCopyEnd`'s frame.
 pub(crate) fn system_call<R>(f: impl FnOnce() -> R) -> R {
-    f()
+    with_frames(
+        &[Frame {
+            symbol: "nt!KiSystemServiceCopyEnd+0x13",
+            bytes: SYSTEM_CALL_TOP,
+        }],
+        f,
+    )
 }
 
-/// `KeExpandKernelStackAndCalloutEx` for kernel code that the bench models: runs `callout` with `size` bytes of stack.
-/// The frame of the function itself is charged here.
-///
-/// # Errors
-/// The documented statuses; `callout` has not run then.
-pub(crate) fn expand<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, NtStatus> {
-    let _ = (size, wait);
-    Ok(callout())
+/// Runs `f` as a system thread runs its start routine.
+pub(crate) fn system_thread<R>(f: impl FnOnce() -> R) -> R {
+    with_frames(SYSTEM_THREAD, f)
+}
+
+/// Prepares a call of `arguments` slots into the driver and runs it at the stack pointer given to `enter`.
+pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64 {
+    let block = pcr::block();
+    let uncharged =
+        STATE.with_borrow(|state| !matches!(state.records.last(), Some(Record::Frame { .. })));
+    if uncharged {
+        // The newest thing on the stack is the driver itself, calling the import that we are in; that function's frame
+        // must be there to be returned to and to hold the home area.
+        let import = gate::site(block.import()).map_or("nt", |site| site.import);
+        let bytes = (8 + arguments * 8).next_multiple_of(16).max(0x30);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        return with_frames(
+            &[Frame {
+                symbol: import,
+                bytes,
+            }],
+            || in_call(arguments, enter),
+        );
+    }
+    let old_sp = block.kernel_sp.get();
+    let older = STATE
+        .with_borrow(|state| older_sp(state))
+        .unwrap_or(block.high.get());
+    // Above the frame's Child-SP: the home area and stack arguments, then whatever it likes, then its return address.
+    let room = older.saturating_sub(8 + arguments * 8);
+    let kernel_sp = old_sp.min(room) & !15;
+    if kernel_sp < block.low.get() {
+        let bytes = u32::try_from(old_sp - kernel_sp).unwrap_or(u32::MAX);
+        overflow(
+            block,
+            Frame {
+                symbol: "the arguments of a callback",
+                bytes,
+            },
+            kernel_sp,
+        );
+    }
+    block.kernel_sp.set(kernel_sp);
+    let call = Record::Call {
+        import: block.import(),
+    };
+    STATE.with_borrow_mut(|state| state.records.push(call));
+    let result = enter(kernel_sp);
+    STATE.with_borrow_mut(|state| state.records.pop());
+    block.kernel_sp.set(old_sp);
+    result
+}
+
+/// Child-SP of the frame below the newest one, where that is another modelled frame; else the import's caller.
+fn older_sp(state: &State) -> Option<usize> {
+    let mut records = state.records.iter().rev();
+    records.next();
+    match records.next() {
+        Some(Record::Frame { child_sp, .. }) => Some(*child_sp),
+        Some(Record::Call { .. }) => Some(pcr::block().import_sp.get() + 8),
+        Some(Record::Switch) | None => None,
+    }
 }
 
 exports! { "ntoskrnl.exe";
@@ -60,5 +287,10 @@ exports! { "ntoskrnl.exe";
         unsafe { low.write(limits.low) };
         // SAFETY: as above.
         unsafe { high.write(limits.high) };
+    }
+
+    /// Documented in ntddk.h; the order of its decisions is [`expand`]'s.
+    fn KeExpandKernelStackAndCalloutEx(callout: usize, parameter: u64, size: u64, wait: u8, context: u64) -> i32 {
+        expand::export(callout, parameter, size, wait != 0, context).0
     }
 }

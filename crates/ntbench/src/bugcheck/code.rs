@@ -1,0 +1,263 @@
+//! Bug check codes, their names and what their parameters mean, after Microsoft's bug check reference.
+
+/// `IRQL_NOT_LESS_OR_EQUAL`
+pub(crate) const IRQL_NOT_LESS_OR_EQUAL: u32 = 0x0A;
+/// `KMODE_EXCEPTION_NOT_HANDLED`
+pub(crate) const KMODE_EXCEPTION_NOT_HANDLED: u32 = 0x1E;
+/// `SYSTEM_SERVICE_EXCEPTION`
+pub(crate) const SYSTEM_SERVICE_EXCEPTION: u32 = 0x3B;
+/// `PAGE_FAULT_IN_NONPAGED_AREA`
+pub(crate) const PAGE_FAULT_IN_NONPAGED_AREA: u32 = 0x50;
+/// `SYSTEM_THREAD_EXCEPTION_NOT_HANDLED`
+pub(crate) const SYSTEM_THREAD_EXCEPTION_NOT_HANDLED: u32 = 0x7E;
+/// `UNEXPECTED_KERNEL_MODE_TRAP`
+pub(crate) const UNEXPECTED_KERNEL_MODE_TRAP: u32 = 0x7F;
+/// `ATTEMPTED_WRITE_TO_READONLY_MEMORY`
+pub(crate) const ATTEMPTED_WRITE_TO_READONLY_MEMORY: u32 = 0xBE;
+/// `IRQL_UNEXPECTED_VALUE`
+pub(crate) const IRQL_UNEXPECTED_VALUE: u32 = 0xC8;
+/// `DRIVER_IRQL_NOT_LESS_OR_EQUAL`
+pub(crate) const DRIVER_IRQL_NOT_LESS_OR_EQUAL: u32 = 0xD1;
+/// `ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY`
+pub(crate) const ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY: u32 = 0xFC;
+/// `KERNEL_SECURITY_CHECK_FAILURE`
+pub(crate) const KERNEL_SECURITY_CHECK_FAILURE: u32 = 0x139;
+
+type Row = (u32, &'static str, [&'static str; 4]);
+
+const TABLE: &[Row] = &[
+    (
+        0x01,
+        "APC_INDEX_MISMATCH",
+        [
+            "address of the system function",
+            "ApcStateIndex, previous",
+            "CombinedApcDisable",
+            "0",
+        ],
+    ),
+    (
+        IRQL_NOT_LESS_OR_EQUAL,
+        "IRQL_NOT_LESS_OR_EQUAL",
+        [
+            "address referenced",
+            "IRQL",
+            "operation: 0 read, 1 write, 8 execute",
+            "address of the instruction",
+        ],
+    ),
+    (
+        0x18,
+        "REFERENCE_BY_POINTER",
+        ["object type", "object", "reserved", "reserved"],
+    ),
+    (
+        0x19,
+        "BAD_POOL_HEADER",
+        [
+            "what was wrong",
+            "pool entry",
+            "see the reference",
+            "see the reference",
+        ],
+    ),
+    (
+        KMODE_EXCEPTION_NOT_HANDLED,
+        "KMODE_EXCEPTION_NOT_HANDLED",
+        [
+            "exception code",
+            "address of the instruction",
+            "exception parameter 0",
+            "exception parameter 1",
+        ],
+    ),
+    (
+        SYSTEM_SERVICE_EXCEPTION,
+        "SYSTEM_SERVICE_EXCEPTION",
+        [
+            "exception code",
+            "address of the instruction",
+            "context record (not modelled: 0)",
+            "0",
+        ],
+    ),
+    (
+        PAGE_FAULT_IN_NONPAGED_AREA,
+        "PAGE_FAULT_IN_NONPAGED_AREA",
+        [
+            "address referenced",
+            "operation: 0 read, 2 write, 0x10 execute",
+            "address of the instruction",
+            "kind of fault",
+        ],
+    ),
+    (
+        SYSTEM_THREAD_EXCEPTION_NOT_HANDLED,
+        "SYSTEM_THREAD_EXCEPTION_NOT_HANDLED",
+        [
+            "exception code",
+            "address of the instruction",
+            "exception record (not modelled: 0)",
+            "context record (not modelled: 0)",
+        ],
+    ),
+    (
+        UNEXPECTED_KERNEL_MODE_TRAP,
+        "UNEXPECTED_KERNEL_MODE_TRAP",
+        [
+            "trap number: 8, double fault",
+            "stack pointer (undocumented in Windows)",
+            "the stack segment's limit (undocumented in Windows)",
+            "0",
+        ],
+    ),
+    (
+        ATTEMPTED_WRITE_TO_READONLY_MEMORY,
+        "ATTEMPTED_WRITE_TO_READONLY_MEMORY",
+        [
+            "address written",
+            "page table entry (not modelled: 0)",
+            "reserved",
+            "reserved",
+        ],
+    ),
+    (
+        0xC1,
+        "SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION",
+        ["address freed", "reserved", "0", "kind"],
+    ),
+    (
+        0xC2,
+        "BAD_POOL_CALLER",
+        [
+            "kind of violation",
+            "see the reference",
+            "see the reference",
+            "pool address",
+        ],
+    ),
+    (
+        0xC4,
+        "DRIVER_VERIFIER_DETECTED_VIOLATION",
+        [
+            "kind of violation",
+            "see the reference",
+            "see the reference",
+            "0",
+        ],
+    ),
+    (
+        0xC5,
+        "DRIVER_CORRUPTED_EXPOOL",
+        [
+            "address referenced",
+            "IRQL",
+            "operation",
+            "address of the instruction",
+        ],
+    ),
+    (
+        IRQL_UNEXPECTED_VALUE,
+        "IRQL_UNEXPECTED_VALUE",
+        [
+            "current IRQL << 16 | expected IRQL << 8 | unique value",
+            "the callout's address",
+            "0",
+            "0",
+        ],
+    ),
+    (
+        0xCE,
+        "DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS",
+        [
+            "address referenced",
+            "operation: 0 read, 1 write",
+            "address of the instruction",
+            "0",
+        ],
+    ),
+    (
+        DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+        "DRIVER_IRQL_NOT_LESS_OR_EQUAL",
+        [
+            "address referenced",
+            "IRQL",
+            "operation: 0 read, 1 write, 8 execute",
+            "address of the instruction",
+        ],
+    ),
+    (
+        0xE2,
+        "MANUALLY_INITIATED_CRASH",
+        ["reserved", "reserved", "reserved", "reserved"],
+    ),
+    (
+        0xF5,
+        "FLTMGR_FILE_SYSTEM",
+        [
+            "reason",
+            "see the reference",
+            "see the reference",
+            "see the reference",
+        ],
+    ),
+    (
+        ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
+        "ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY",
+        [
+            "address run",
+            "page table entry (not modelled: 0)",
+            "reserved",
+            "reserved",
+        ],
+    ),
+    (
+        0x107,
+        "KERNEL_EXPAND_STACK_ACTIVE",
+        ["thread", "reserved", "reserved", "reserved"],
+    ),
+    (
+        KERNEL_SECURITY_CHECK_FAILURE,
+        "KERNEL_SECURITY_CHECK_FAILURE",
+        [
+            "__fastfail code",
+            "trap frame (not modelled: 0)",
+            "exception record (not modelled: 0)",
+            "reserved",
+        ],
+    ),
+];
+
+/// A code's name.
+pub(crate) fn name(code: u32) -> &'static str {
+    TABLE
+        .iter()
+        .find(|row| row.0 == code)
+        .map_or("(a code of the driver's own)", |row| row.1)
+}
+
+/// What a code's parameters mean.
+pub(crate) fn meaning(code: u32) -> [&'static str; 4] {
+    TABLE
+        .iter()
+        .find(|row| row.0 == code)
+        .map_or([""; 4], |row| row.2)
+}
+
+/// The `FAST_FAIL_` names of winnt.h that drivers meet.
+pub(crate) fn fast_fail(reason: u64) -> &'static str {
+    match reason {
+        0 => "FAST_FAIL_LEGACY_GS_VIOLATION",
+        1 => "FAST_FAIL_VTGUARD_CHECK_FAILURE",
+        2 => "FAST_FAIL_STACK_COOKIE_CHECK_FAILURE",
+        3 => "FAST_FAIL_CORRUPT_LIST_ENTRY",
+        4 => "FAST_FAIL_INCORRECT_STACK",
+        5 => "FAST_FAIL_INVALID_ARG",
+        6 => "FAST_FAIL_GS_COOKIE_INIT",
+        7 => "FAST_FAIL_FATAL_APP_EXIT",
+        8 => "FAST_FAIL_RANGE_CHECK_FAILURE",
+        10 => "FAST_FAIL_GUARD_ICALL_CHECK_FAILURE",
+        14 => "FAST_FAIL_INVALID_REFERENCE_COUNT",
+        _ => "a code of the driver's own",
+    }
+}

@@ -1,0 +1,218 @@
+//! Processor exceptions: Linux signals turned into what Windows does about them.
+//!
+//! The handler runs on a stack of its own and decides only whose fault it is. What the bench can emulate is emulated on
+//! the spot. Everything else is moved off the signal: the interrupted context is saved and the thread resumes in
+//! [`landed`] on the host's stack, where it is safe to allocate, to unwind and to talk.
+
+use std::cell::{Cell, UnsafeCell};
+use std::io;
+
+use super::memory::{Mapping, PAGE};
+use super::pcr::{self, Block};
+use super::{emulate, verdict};
+use crate::machine;
+
+/// The registers of an interrupted driver.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Registers {
+    /// RIP.
+    pub(crate) rip: usize,
+    /// RSP.
+    pub(crate) rsp: usize,
+    /// RBP.
+    pub(crate) rbp: usize,
+    /// RCX, which `__fastfail` passes its code in.
+    pub(crate) rcx: usize,
+    /// RBX, RSI, RDI, R12 to R15: what may be a frame register.
+    pub(crate) saved: [usize; 7],
+}
+
+/// A processor exception in the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Fault {
+    /// Which: 0 divide error, 3 breakpoint, 6 invalid opcode, 13 general protection, 14 page fault, ….
+    pub(crate) trap: u8,
+    /// The processor's error code.
+    pub(crate) error: u64,
+    /// The address of a page fault.
+    pub(crate) address: usize,
+    /// Where.
+    pub(crate) registers: Registers,
+    /// Whether the bench's own code was running, on the driver's behalf.
+    pub(crate) in_host: bool,
+}
+
+thread_local! {
+    static FAULT: UnsafeCell<Fault> = const { UnsafeCell::new(Fault {
+        trap: 0,
+        error: 0,
+        address: 0,
+        registers: Registers { rip: 0, rsp: 0, rbp: 0, rcx: 0, saved: [0; 7] },
+        in_host: false,
+    }) };
+    static LANDED: Cell<bool> = const { Cell::new(false) };
+}
+
+const SIGNALS: [libc::c_int; 5] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGILL,
+    libc::SIGFPE,
+    libc::SIGTRAP,
+];
+/// Sent by the main loop to a thread that has not come back in time.
+pub(crate) const SIGNAL_STUCK: libc::c_int = libc::SIGUSR2;
+const HANDLER_STACK: usize = 16 * PAGE;
+
+/// Installs the handlers for the whole process.
+pub(crate) fn install() -> io::Result<()> {
+    for signal in SIGNALS.into_iter().chain([SIGNAL_STUCK]) {
+        // SAFETY: sigaction is plain data; all zeroes is its default.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = (handler as *const ()).expose_provenance();
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
+        // SAFETY: the handler has the signature that SA_SIGINFO asks for.
+        if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Gives this host thread a stack for its handlers.
+pub(crate) fn install_thread() -> io::Result<()> {
+    let mapping = Mapping::read_write(HANDLER_STACK)?;
+    let stack = libc::stack_t {
+        ss_sp: std::ptr::with_exposed_provenance_mut(mapping.base()),
+        ss_flags: 0,
+        ss_size: HANDLER_STACK,
+    };
+    mapping.leak();
+    // SAFETY: the mapping lives for ever and is used for nothing else.
+    if unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+#[allow(clippy::cast_sign_loss, reason = "registers are bit patterns")]
+fn register(context: &libc::ucontext_t, index: libc::c_int) -> usize {
+    context.uc_mcontext.gregs[index as usize] as usize
+}
+
+#[allow(clippy::cast_possible_wrap, reason = "registers are bit patterns")]
+fn set_register(context: &mut libc::ucontext_t, index: libc::c_int, value: usize) {
+    context.uc_mcontext.gregs[index as usize] = value as i64;
+}
+
+fn registers(context: &libc::ucontext_t) -> Registers {
+    let saved = [
+        libc::REG_RBX,
+        libc::REG_RSI,
+        libc::REG_RDI,
+        libc::REG_R12,
+        libc::REG_R13,
+        libc::REG_R14,
+        libc::REG_R15,
+    ];
+    Registers {
+        rip: register(context, libc::REG_RIP),
+        rsp: register(context, libc::REG_RSP),
+        rbp: register(context, libc::REG_RBP),
+        rcx: register(context, libc::REG_RCX),
+        saved: saved.map(|index| register(context, index)),
+    }
+}
+
+/// The signal handler.
+///
+/// # Safety
+/// Called by the kernel alone.
+unsafe extern "C" fn handler(
+    signal: libc::c_int,
+    _info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the third argument is the interrupted thread's ucontext_t, ours while we run.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    let registers = registers(context);
+    let Some(block) = pcr::try_block() else {
+        host_fault(signal, registers.rip)
+    };
+    let on_kernel_stack = (block.guard.get()..=block.high.get() + PAGE).contains(&registers.rsp);
+    let in_driver = on_kernel_stack || machine::in_image(registers.rip);
+    if signal == SIGNAL_STUCK {
+        if in_driver {
+            land(
+                context,
+                block,
+                block.host_rsp.get(),
+                stuck_landed as *const (),
+            );
+        }
+        return;
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "trap numbers are below 32")]
+    let trap = register(context, libc::REG_TRAPNO) as u8;
+    let fault = Fault {
+        trap,
+        error: register(context, libc::REG_ERR) as u64,
+        address: register(context, libc::REG_CR2),
+        registers,
+        in_host: !in_driver,
+    };
+    if in_driver && emulate::step(&fault, context) {
+        return;
+    }
+    let in_import = block.import_sp.get() != 0;
+    // A fault inside the report of a fault, or in the bench's code when no driver has called it, is the bench's own.
+    if LANDED.get() || !(in_driver || in_import) {
+        host_fault(signal, registers.rip);
+    }
+    LANDED.set(true);
+    FAULT.with(|slot| {
+        // SAFETY: only this handler writes it, on its own thread, once.
+        unsafe { *slot.get() = fault };
+    });
+    // In the host's own code the red zone below its stack pointer may be in use.
+    let stack = if in_driver {
+        block.host_rsp.get()
+    } else {
+        registers.rsp - 256
+    };
+    land(context, block, stack, landed as *const ());
+}
+
+/// Makes the interrupted thread resume in `function` on the host's stack.
+fn land(context: &mut libc::ucontext_t, _block: &Block, stack: usize, function: *const ()) {
+    set_register(context, libc::REG_RSP, (stack & !15) - 8);
+    set_register(context, libc::REG_RIP, function.addr());
+    // Direction and alignment-check flags as the host's ABI wants them.
+    let flags = register(context, libc::REG_EFL);
+    set_register(context, libc::REG_EFL, flags & !0x4_0400);
+}
+
+extern "C" fn landed() -> ! {
+    let fault = FAULT.with(|slot| {
+        // SAFETY: written by the handler that sent us here; nobody writes it again.
+        unsafe { *slot.get() }
+    });
+    verdict::give(&fault)
+}
+
+extern "C" fn stuck_landed() -> ! {
+    verdict::stuck()
+}
+
+fn host_fault(signal: libc::c_int, rip: usize) -> ! {
+    machine::host_fault(&format!(
+        "signal {signal} at {rip:#x} in the bench's own code"
+    ))
+}
+
+impl Registers {
+    /// For walking the stack.
+    pub(crate) fn frame_registers(&self) -> [usize; 7] {
+        self.saved
+    }
+}

@@ -1,0 +1,150 @@
+//! Pages of the host's address space.
+
+use std::io;
+
+/// A page's size, the same on both systems.
+pub(crate) const PAGE: usize = 0x1000;
+
+/// Pages owned; unmapped when dropped.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: usize,
+    length: usize,
+}
+
+/// What may be done with pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    /// May be written.
+    pub(crate) write: bool,
+    /// May be run.
+    pub(crate) execute: bool,
+    /// May be read at all.
+    pub(crate) read: bool,
+}
+
+impl Access {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self {
+        read: false,
+        write: false,
+        execute: false,
+    };
+    /// Data.
+    pub(crate) const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+        execute: false,
+    };
+    /// Code.
+    pub(crate) const READ_EXECUTE: Self = Self {
+        read: true,
+        write: false,
+        execute: true,
+    };
+
+    fn bits(self) -> libc::c_int {
+        let bit = |on: bool, bit: libc::c_int| if on { bit } else { libc::PROT_NONE };
+        bit(self.read, libc::PROT_READ)
+            | bit(self.write, libc::PROT_WRITE)
+            | bit(self.execute, libc::PROT_EXEC)
+    }
+}
+
+impl Mapping {
+    /// Fresh zeroed pages that may be read and written.
+    pub(crate) fn read_write(length: usize) -> io::Result<Self> {
+        Self::new(length, Access::READ_WRITE)
+    }
+
+    /// Address space that nobody may touch.
+    pub(crate) fn reserve(length: usize) -> io::Result<Self> {
+        Self::new(length, Access::NONE)
+    }
+
+    fn new(length: usize, access: Access) -> io::Result<Self> {
+        let length = length.next_multiple_of(PAGE);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choosing disturbs nobody.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, access.bits(), flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            base: base.expose_provenance(),
+            length,
+        })
+    }
+
+    /// The lowest address.
+    pub(crate) fn base(&self) -> usize {
+        self.base
+    }
+
+    /// One past the highest.
+    pub(crate) fn end(&self) -> usize {
+        self.base + self.length
+    }
+
+    /// Changes what may be done with the pages of `[start, end)`, which must lie in this mapping.
+    pub(crate) fn protect(&self, start: usize, end: usize, access: Access) -> io::Result<()> {
+        assert!(
+            self.base <= start && start <= end && end <= self.end(),
+            "pages of another mapping"
+        );
+        let start = start & !(PAGE - 1);
+        let length = end.next_multiple_of(PAGE) - start;
+        // SAFETY: the pages are ours alone (asserted above).
+        if unsafe {
+            libc::mprotect(
+                std::ptr::with_exposed_provenance_mut(start),
+                length,
+                access.bits(),
+            )
+        } != 0
+        {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    /// Never unmaps: for what lives as long as the process.
+    pub(crate) fn leak(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and whoever drops it says that no pointer into it is left.
+        unsafe {
+            libc::munmap(
+                std::ptr::with_exposed_provenance_mut(self.base),
+                self.length,
+            )
+        };
+    }
+}
+
+/// Reads memory that may not be there, as a debugger would: through the kernel, which answers instead of faulting.
+pub(crate) fn read_checked(address: usize, buffer: &mut [u8]) -> bool {
+    let local = libc::iovec {
+        iov_base: buffer.as_mut_ptr().cast(),
+        iov_len: buffer.len(),
+    };
+    let remote = libc::iovec {
+        iov_base: std::ptr::with_exposed_provenance_mut(address),
+        iov_len: buffer.len(),
+    };
+    // SAFETY: the local vector describes `buffer`; the remote one is checked by the kernel.
+    let read = unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+    };
+    usize::try_from(read) == Ok(buffer.len())
+}
+
+/// [`read_checked`] of one pointer-sized word.
+pub(crate) fn read_word(address: usize) -> Option<usize> {
+    let mut word = [0; 8];
+    read_checked(address, &mut word).then(|| usize::from_le_bytes(word))
+}

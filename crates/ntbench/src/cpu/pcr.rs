@@ -1,0 +1,107 @@
+//! The processor control region behind GS, one for each simulated thread, and the bench's own block beyond it.
+//!
+//! Drivers reach the KPCR through `gs:` (`gs:[0x188]` is the current thread). The bench keeps what its gates need in
+//! the same segment, far above anything that Windows's headers name, because that is the one place that code running
+//! on a foreign stack can find without a register to spare.
+
+use std::cell::Cell;
+use std::io;
+
+use super::memory::Mapping;
+use crate::gate::Import;
+
+/// The KPRCB's place in the KPCR, as public debugger output shows it.
+const PRCB: usize = 0x180;
+/// Where the bench's own block begins: above the 0xC000-odd bytes of KPCR and KPRCB.
+pub(crate) const BLOCK: usize = 0x1_0000;
+const BYTES: usize = BLOCK + 0x1000;
+
+/// What the gates need to know, at fixed offsets from GS.
+#[repr(C)]
+pub(crate) struct Block {
+    /// The host's stack pointer while a driver runs.
+    pub(crate) host_rsp: Cell<usize>,
+    /// Child-SP of the newest frame on the kernel stack while the host runs.
+    pub(crate) kernel_sp: Cell<usize>,
+    /// The driver's RSP at entry to the import that runs now: the return address lies there. 0: none.
+    pub(crate) import_sp: Cell<usize>,
+    /// The driver's RBP then, which may be its frame register.
+    pub(crate) import_rbp: Cell<usize>,
+    /// That import's descriptor.
+    pub(crate) import: Cell<usize>,
+    /// The lowest stack pointer seen at an import.
+    pub(crate) lowest: Cell<usize>,
+    /// The current segment's lowest usable address.
+    pub(crate) low: Cell<usize>,
+    /// One past its highest.
+    pub(crate) high: Cell<usize>,
+    /// The lowest address of its guard.
+    pub(crate) guard: Cell<usize>,
+}
+
+/// Offsets of [`Block`]'s fields from GS, for assembly.
+pub(crate) mod offset {
+    use super::{BLOCK, Block};
+    use std::mem::offset_of;
+
+    pub(crate) const HOST_RSP: usize = BLOCK + offset_of!(Block, host_rsp);
+    pub(crate) const KERNEL_SP: usize = BLOCK + offset_of!(Block, kernel_sp);
+    pub(crate) const IMPORT_SP: usize = BLOCK + offset_of!(Block, import_sp);
+    pub(crate) const IMPORT: usize = BLOCK + offset_of!(Block, import);
+    pub(crate) const IMPORT_RBP: usize = BLOCK + offset_of!(Block, import_rbp);
+    pub(crate) const LOWEST: usize = BLOCK + offset_of!(Block, lowest);
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<&'static Block>> = const { Cell::new(None) };
+}
+
+/// The current thread's block.
+///
+/// # Panics
+/// On a host thread that is no simulated one.
+pub(crate) fn block() -> &'static Block {
+    try_block().expect("this host thread has no kernel stack")
+}
+
+/// The current thread's block, if it is a simulated one.
+pub(crate) fn try_block() -> Option<&'static Block> {
+    CURRENT.get()
+}
+
+impl Block {
+    /// The import that the host is in.
+    pub(crate) fn import(&self) -> Import {
+        Import {
+            sp: self.import_sp.get(),
+            rbp: self.import_rbp.get(),
+            descriptor: self.import.get(),
+        }
+    }
+}
+
+/// Gives this host thread a KPCR whose current thread is `thread_object`. It lives as long as the process.
+pub(crate) fn install(thread_object: usize) -> io::Result<()> {
+    let mapping = Mapping::read_write(BYTES)?;
+    let base = mapping.base();
+    mapping.leak();
+    let write = |offset: usize, value: usize| {
+        let slot = std::ptr::with_exposed_provenance_mut::<usize>(base + offset);
+        // SAFETY: the offset lies in the mapping just made, which nobody else knows yet.
+        unsafe { slot.write(value) };
+    };
+    write(0x18, base); // KPCR.Self
+    write(0x20, base + PRCB); // KPCR.CurrentPrcb
+    write(PRCB + 8, thread_object); // KPRCB.CurrentThread
+    write(PRCB + 24, thread_object); // KPRCB.IdleThread: never null
+    write(BLOCK + std::mem::offset_of!(Block, lowest), usize::MAX);
+    const ARCH_SET_GS: libc::c_int = 0x1001;
+    // SAFETY: Linux programs do not use GS; the region it now points at is mapped for ever.
+    if unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let block = std::ptr::with_exposed_provenance::<Block>(base + BLOCK);
+    // SAFETY: the block lies in the leaked mapping, zeroed, aligned, and only this thread uses it.
+    CURRENT.set(Some(unsafe { &*block }));
+    Ok(())
+}

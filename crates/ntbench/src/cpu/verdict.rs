@@ -1,0 +1,311 @@
+//! Which bug check a processor exception ends in.
+//!
+//! Sources: Microsoft's bug check reference (learn.microsoft.com, "Bug Check Code Reference"), by number:
+//!
+//! * 0x7F with 8, a double fault: the processor could not push a trap frame for the first one because the stack pointer
+//!   was at the guard page.
+//! * 0x50: a page fault on a system address that is not there; 0xD1: the same at DISPATCH_LEVEL or above.
+//! * 0xBE, 0xFC: a write to read-only memory, an instruction fetch from memory that is not code.
+//! * 0x3B / 0x7E: an exception that nobody handled, in a system call / in a system thread. An access violation at a
+//!   user address (a null pointer's neighbourhood) is such an exception. 0x1E with 0x80000003: a breakpoint without a
+//!   debugger.
+//! * 0x139: `int 29h`, `__fastfail`, whose code is the first parameter.
+
+use iced_x86::{Formatter as _, IntelFormatter, Mnemonic};
+
+use super::emulate::decode;
+use super::fault::Fault;
+use super::pcr::{self, Block};
+use crate::bugcheck::{self, code};
+use crate::stack::{self, Context};
+use crate::status::NtStatus;
+use crate::{gate, machine, symbols, thread};
+
+const DIVIDE_ERROR: u8 = 0;
+const BREAKPOINT: u8 = 3;
+const INVALID_OPCODE: u8 = 6;
+const GENERAL_PROTECTION: u8 = 13;
+const PAGE_FAULT: u8 = 14;
+
+/// Page-fault error code bits.
+const PRESENT: u64 = 1;
+const WRITE: u64 = 2;
+const FETCH: u64 = 16;
+
+/// What the processor pushes for an exception without a change of privilege (SS, RSP, flags, CS, RIP, error code), and
+/// the kernel's trap frame above which its handler works.
+const TRAP_FRAME: usize = 0x30 + 0x190;
+/// Below it lies what Windows gives no process: a null pointer and its fields.
+const NULL_REGION: usize = 0x1_0000;
+
+/// Ends the machine for this fault.
+pub(super) fn give(fault: &Fault) -> ! {
+    if fault.in_host {
+        in_host(fault)
+    }
+    let context = Context::Fault(fault.registers);
+    let rip = fault.registers.rip as u64;
+    match fault.trap {
+        PAGE_FAULT => page_fault(fault),
+        DIVIDE_ERROR => exception(
+            fault,
+            NtStatus::INTEGER_DIVIDE_BY_ZERO,
+            "divided by zero, or the quotient overflowed",
+        ),
+        BREAKPOINT => {
+            let status = u64::from(NtStatus::BREAKPOINT.0.cast_unsigned());
+            let text = format!("{}: a breakpoint, and no debugger is there", at(fault));
+            bugcheck::end(
+                code::KMODE_EXCEPTION_NOT_HANDLED,
+                [status, rip, 0, 0],
+                text,
+                context,
+            )
+        }
+        INVALID_OPCODE => exception(
+            fault,
+            NtStatus::ILLEGAL_INSTRUCTION,
+            "no instruction of this processor",
+        ),
+        GENERAL_PROTECTION => general_protection(fault),
+        other => machine::host_fault(&format!(
+            "{}: processor exception {other} is not modelled",
+            at(fault)
+        )),
+    }
+}
+
+/// A thread that was asked why it does not come back, in the driver's own code.
+pub(super) fn stuck() -> ! {
+    machine::host_fault("a driver loops")
+}
+
+/// `driver!function+0x12: mov eax,[rcx]`.
+fn at(fault: &Fault) -> String {
+    let place = symbols::describe(fault.registers.rip);
+    match decode(fault.registers.rip) {
+        Some(instruction) => {
+            let mut text = String::new();
+            IntelFormatter::new().format(&instruction, &mut text);
+            format!("{place}: {text}")
+        }
+        None => place,
+    }
+}
+
+fn page_fault(fault: &Fault) -> ! {
+    let block = pcr::block();
+    let context = Context::Fault(fault.registers);
+    let (address, rip) = (fault.address as u64, fault.registers.rip as u64);
+    let (verb, operation) = match fault.error {
+        error if error & FETCH != 0 => ("ran", 8),
+        error if error & WRITE != 0 => ("wrote", 1),
+        _ => ("read", 0),
+    };
+    if in_guard(block, fault.address) || in_guard(block, fault.registers.rsp) {
+        stack_fault(fault, block, verb);
+    }
+    if fault.error & PRESENT != 0 && fault.error & FETCH != 0 {
+        let text = format!(
+            "{}: tried to run memory at {address:#x} that is not code",
+            at(fault)
+        );
+        bugcheck::end(
+            code::ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
+            [address, 0, 0, 0],
+            text,
+            context,
+        );
+    }
+    if fault.error & PRESENT != 0 && fault.error & WRITE != 0 && machine::in_image(fault.address) {
+        let text = format!(
+            "{}: wrote read-only memory at {}",
+            at(fault),
+            symbols::describe(fault.address)
+        );
+        bugcheck::end(
+            code::ATTEMPTED_WRITE_TO_READONLY_MEMORY,
+            [address, 0, 0, 0],
+            text,
+            context,
+        );
+    }
+    let irql = thread::irql();
+    if irql >= thread::DISPATCH_LEVEL {
+        let text = format!(
+            "{}: {verb} {address:#x}, which is not there, at IRQL {irql}",
+            at(fault)
+        );
+        let parameters = [address, u64::from(irql), operation, rip];
+        bugcheck::end(
+            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            parameters,
+            text,
+            context,
+        );
+    }
+    if fault.address < NULL_REGION {
+        exception(
+            fault,
+            NtStatus::ACCESS_VIOLATION,
+            &format!("{verb} {address:#x}, a null pointer or next to one"),
+        );
+    }
+    let text = format!("{}: {verb} {address:#x}, which is not mapped", at(fault));
+    let operation = match operation {
+        1 => 2,
+        8 => 0x10,
+        other => other,
+    };
+    bugcheck::end(
+        code::PAGE_FAULT_IN_NONPAGED_AREA,
+        [address, operation, rip, 0],
+        text,
+        context,
+    )
+}
+
+fn in_guard(block: &Block, address: usize) -> bool {
+    (block.guard.get()..block.low.get()).contains(&address)
+}
+
+/// The guard page was touched. Whether that is the stack's end or a stray pointer depends on whether the processor
+/// still has room to say so.
+fn stack_fault(fault: &Fault, block: &Block, verb: &str) -> ! {
+    let context = Context::Fault(fault.registers);
+    let (low, rsp) = (block.low.get(), fault.registers.rsp);
+    let address = fault.address as u64;
+    if rsp < low + TRAP_FRAME {
+        let text = format!(
+            "kernel stack overflow: {} at RSP {rsp:#x}, the segment's limit is {low:#x}: no room for a trap frame",
+            at(fault),
+        );
+        bugcheck::end(
+            code::UNEXPECTED_KERNEL_MODE_TRAP,
+            [8, rsp as u64, low as u64, 0],
+            text,
+            context,
+        );
+    }
+    let text = format!(
+        "{}: {verb} the kernel stack's guard page at {address:#x}, RSP {rsp:#x}",
+        at(fault)
+    );
+    let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
+    let rip = fault.registers.rip as u64;
+    bugcheck::end(
+        code::PAGE_FAULT_IN_NONPAGED_AREA,
+        [address, operation, rip, 2],
+        text,
+        context,
+    )
+}
+
+/// An exception that no handler took.
+fn exception(fault: &Fault, status: NtStatus, what: &str) -> ! {
+    let rip = fault.registers.rip as u64;
+    let code = if thread::current().is_system() {
+        code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED
+    } else {
+        code::SYSTEM_SERVICE_EXCEPTION
+    };
+    let text = format!("{}: {what}", at(fault));
+    let parameters = [u64::from(status.0.cast_unsigned()), rip, 0, 0];
+    bugcheck::end(code, parameters, text, Context::Fault(fault.registers))
+}
+
+fn general_protection(fault: &Fault) -> ! {
+    let context = Context::Fault(fault.registers);
+    let Some(instruction) = decode(fault.registers.rip) else {
+        exception(
+            fault,
+            NtStatus::ACCESS_VIOLATION,
+            "ran memory that cannot be read",
+        )
+    };
+    let vector = (instruction.mnemonic() == Mnemonic::Int).then(|| instruction.immediate8());
+    match vector {
+        Some(0x29) => {
+            let reason = fault.registers.rcx as u64 & 0xFFFF_FFFF;
+            let text = format!(
+                "{}: __fastfail({reason}): {}",
+                at(fault),
+                code::fast_fail(reason)
+            );
+            bugcheck::end(
+                code::KERNEL_SECURITY_CHECK_FAILURE,
+                [reason, 0, 0, 0],
+                text,
+                context,
+            )
+        }
+        Some(0x2C) => exception(fault, NtStatus::ASSERTION_FAILURE, "an assertion failed"),
+        _ if instruction.is_privileged() => {
+            // A kernel may run it, the bench cannot: say so instead of blaming the driver.
+            machine::host_fault(&format!(
+                "{}: a privileged instruction that the bench does not model",
+                at(fault)
+            ))
+        }
+        _ => exception(
+            fault,
+            NtStatus::ACCESS_VIOLATION,
+            "used an address that is not canonical, or misaligned",
+        ),
+    }
+}
+
+/// The bench's implementation of an import touched memory that is not there: in Windows the real one would have.
+fn in_host(fault: &Fault) -> ! {
+    let Some(site) = gate::call_site() else {
+        machine::host_fault("a fault in the bench's own code")
+    };
+    if fault.trap != PAGE_FAULT && fault.trap != GENERAL_PROTECTION {
+        machine::host_fault(&format!(
+            "processor exception {} inside {}",
+            fault.trap, site.import
+        ));
+    }
+    let address = fault.address as u64;
+    let verb = if fault.error & WRITE != 0 {
+        "wrote"
+    } else {
+        "read"
+    };
+    let text = format!(
+        "{}, called from {}, {verb} {address:#x}, which is not there: a bad argument (if all of them are good, this is a \
+         defect of the bench)",
+        site.import,
+        symbols::describe(site.return_address),
+    );
+    let context = Context::Host;
+    let rip = site.return_address as u64;
+    let irql = thread::irql();
+    if irql >= thread::DISPATCH_LEVEL {
+        let operation = u64::from(fault.error & WRITE != 0);
+        let parameters = [address, u64::from(irql), operation, rip];
+        bugcheck::end(
+            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            parameters,
+            text,
+            context,
+        );
+    }
+    if fault.address < NULL_REGION {
+        let code = if thread::current().is_system() {
+            code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED
+        } else {
+            code::SYSTEM_SERVICE_EXCEPTION
+        };
+        let status = u64::from(NtStatus::ACCESS_VIOLATION.0.cast_unsigned());
+        bugcheck::end(code, [status, rip, 0, 0], text, context);
+    }
+    let _ = stack::limits();
+    let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
+    bugcheck::end(
+        code::PAGE_FAULT_IN_NONPAGED_AREA,
+        [address, operation, rip, 0],
+        text,
+        context,
+    )
+}

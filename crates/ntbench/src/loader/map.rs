@@ -1,0 +1,261 @@
+//! Maps a checked image as the Windows loader does.
+
+use std::path::Path;
+
+use object::pe;
+
+use super::check::{Checked, check};
+use super::{Fact, Image, ImageError, Section, import};
+use crate::cpu::memory::{Access, Mapping};
+
+/// Loads a driver: checks, maps, relocates, binds.
+pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError> {
+    let data = std::fs::read(file).map_err(|error| ImageError::new(file, error))?;
+    let name = file
+        .file_stem()
+        .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let beside = file.with_extension("pdb");
+    let pdb = pdb
+        .map(Path::to_owned)
+        .or_else(|| beside.is_file().then_some(beside));
+    build(&data)
+        .map(|built| Image {
+            name,
+            file: file.to_owned(),
+            pdb,
+            ..built
+        })
+        .map_err(|fact| ImageError::new(file, fact))
+}
+
+/// Everything but names.
+pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
+    let checked = check(data)?;
+    let imports = import::read(&checked)?;
+    // The stubs lie in pages of their own behind the image, so that they are within reach and go when it goes.
+    let size = checked.size as usize;
+    let mapping = Mapping::read_write(size + imports.stub_bytes())?;
+    let mut view = View {
+        base: mapping.base(),
+        size,
+    };
+    view.write(0, data.get(..checked.headers as usize).unwrap_or_default())?;
+    for (section, (offset, length)) in checked.sections.iter().zip(&checked.raw) {
+        view.write(
+            section.rva as usize,
+            data.get(*offset..offset + length).unwrap_or_default(),
+        )?;
+    }
+    relocate(&checked, &mut view)?;
+    let stubs = imports.bind(&mut view, mapping.base() + size)?;
+    cookie(&checked, &mut view)?;
+    let snapshot = view.copy();
+    unwind_table(&snapshot, checked.pdata)?;
+    let image = Image {
+        name: String::new(),
+        file: Path::new("").to_owned(),
+        pdb: None,
+        base: mapping.base(),
+        size,
+        entry: mapping.base() + checked.entry as usize,
+        sections: checked.sections,
+        pdata: checked.pdata,
+        snapshot,
+        mapping,
+    };
+    image
+        .mapping
+        .protect(image.base + size, image.mapping.end(), Access::READ_WRITE)?;
+    import::write_stubs(&stubs, image.base + size);
+    image
+        .mapping
+        .protect(image.base + size, image.mapping.end(), Access::READ_EXECUTE)?;
+    protect(&image, checked.headers)?;
+    Ok(image)
+}
+
+/// The image while it is being made: all of it readable and writable, every access checked against its bounds.
+pub(super) struct View {
+    pub(super) base: usize,
+    size: usize,
+}
+
+impl View {
+    fn at(&self, rva: usize, length: usize) -> Result<*mut u8, Fact> {
+        let inside = rva.checked_add(length).is_some_and(|end| end <= self.size);
+        if !inside {
+            return Err(Fact::Damaged(format!(
+                "{length:#x} bytes at {rva:#x} leave the image of {:#x}",
+                self.size
+            )));
+        }
+        Ok(std::ptr::with_exposed_provenance_mut(self.base + rva))
+    }
+
+    /// Copies bytes into the image.
+    pub(super) fn write(&mut self, rva: usize, bytes: &[u8]) -> Result<(), Fact> {
+        let to = self.at(rva, bytes.len())?;
+        // SAFETY: `at` has checked the bounds; the mapping is writable and nobody else's yet.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(())
+    }
+
+    /// Copies the whole image.
+    fn copy(&self) -> Box<[u8]> {
+        let mut copy = vec![0; self.size].into_boxed_slice();
+        let from = std::ptr::with_exposed_provenance::<u8>(self.base);
+        // SAFETY: the mapping is as long as `size` says, and readable.
+        unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(from, self.size) };
+        copy
+    }
+
+    /// Copies bytes out of the image.
+    pub(super) fn read<const N: usize>(&self, rva: usize) -> Result<[u8; N], Fact> {
+        let from = self.at(rva, N)?;
+        let mut bytes = [0; N];
+        // SAFETY: `at` has checked the bounds.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(from, N) };
+        Ok(bytes)
+    }
+}
+
+fn relocate(checked: &Checked<'_>, view: &mut View) -> Result<(), Fact> {
+    let delta = (view.base as u64).wrapping_sub(checked.preferred_base);
+    let (start, length) = (
+        checked.relocations.0 as usize,
+        checked.relocations.1 as usize,
+    );
+    let mut block = 0;
+    while block + 8 <= length {
+        let page = u32::from_le_bytes(view.read(start + block)?) as usize;
+        let bytes = u32::from_le_bytes(view.read(start + block + 4)?) as usize;
+        if bytes < 8 || bytes % 2 != 0 || block + bytes > length {
+            return Err(Fact::Damaged(format!(
+                "relocation block at {:#x} of {bytes:#x} bytes",
+                start + block
+            )));
+        }
+        for entry in (8..bytes).step_by(2) {
+            let entry = u16::from_le_bytes(view.read(start + block + entry)?);
+            let target = page + usize::from(entry & 0xFFF);
+            match entry >> 12 {
+                pe::IMAGE_REL_BASED_ABSOLUTE => {}
+                pe::IMAGE_REL_BASED_DIR64 => {
+                    let value = u64::from_le_bytes(view.read(target)?).wrapping_add(delta);
+                    view.write(target, &value.to_le_bytes())?;
+                }
+                other => {
+                    return Err(Fact::Damaged(format!(
+                        "relocation of type {other} at {target:#x}"
+                    )));
+                }
+            }
+        }
+        block += bytes;
+    }
+    Ok(())
+}
+
+/// Where `SecurityCookie` lies in IMAGE_LOAD_CONFIG_DIRECTORY64, and how much of it must be there.
+const COOKIE: (usize, u32) = (0x58, 0x60);
+/// What the linker leaves in `__security_cookie` on x64.
+const COOKIE_UNSET: u64 = 0x0000_2B99_2DDF_A232;
+
+/// Gives `__security_cookie` a value, as the loader does: 48 random bits. An image whose cookie is not the linker's own
+/// value is left alone.
+fn cookie(checked: &Checked<'_>, view: &mut View) -> Result<(), Fact> {
+    let (rva, length) = checked.load_config;
+    if length < COOKIE.1 || u32::from_le_bytes(view.read(rva as usize)?) < COOKIE.1 {
+        return Ok(());
+    }
+    let address = u64::from_le_bytes(view.read(rva as usize + COOKIE.0)?);
+    if address == 0 {
+        return Ok(());
+    }
+    let target = usize::try_from(address.wrapping_sub(view.base as u64)).unwrap_or(usize::MAX);
+    if u64::from_le_bytes(view.read(target)?) == COOKIE_UNSET {
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), view.base);
+        view.write(target, &(random >> 16 | 1).to_le_bytes())?;
+    }
+    Ok(())
+}
+
+/// The unwinder trusts the table of functions to be in order and inside the image.
+fn unwind_table(image: &[u8], (rva, length): (u32, u32)) -> Result<(), Fact> {
+    let table = image
+        .get(rva as usize..(rva + length) as usize)
+        .unwrap_or_default();
+    if table.len() % 12 != 0 {
+        return Err(Fact::Damaged(format!(
+            "an exception directory of {length:#x} bytes, entries have 12"
+        )));
+    }
+    let mut previous = 0;
+    for entry in table.chunks_exact(12) {
+        let field = |at: usize| {
+            u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+        };
+        let (begin, end) = (field(0), field(4));
+        if begin < previous
+            || end <= begin
+            || end as usize > image.len()
+            || field(8) as usize >= image.len()
+        {
+            return Err(Fact::Damaged(format!(
+                "unwind data for a function at {begin:#x} to {end:#x}"
+            )));
+        }
+        previous = end;
+    }
+    Ok(())
+}
+
+fn protect(image: &Image, headers: u32) -> Result<(), Fact> {
+    let protect = |rva: u32, size: u32, access: Access| {
+        let start = image.base + rva as usize;
+        image.mapping.protect(start, start + size as usize, access)
+    };
+    // What belongs to no section is nobody's.
+    protect(
+        0,
+        u32::try_from(image.size).unwrap_or(u32::MAX),
+        Access::NONE,
+    )?;
+    protect(
+        0,
+        headers,
+        Access {
+            read: true,
+            write: false,
+            execute: false,
+        },
+    )?;
+    for section in &image.sections {
+        protect(section.rva, section.size, access(section))?;
+    }
+    Ok(())
+}
+
+fn access(section: &Section) -> Access {
+    let has = |bit: u32| section.characteristics & bit != 0;
+    let (write, execute) = (has(pe::IMAGE_SCN_MEM_WRITE), has(pe::IMAGE_SCN_MEM_EXECUTE));
+    // The processor cannot write or run what it cannot read.
+    Access {
+        read: has(pe::IMAGE_SCN_MEM_READ) || write || execute,
+        write,
+        execute,
+    }
+}
+
+/// Takes the discardable sections away, as Windows does once `DriverEntry` has succeeded.
+pub(crate) fn discard_init(image: &Image) {
+    for section in &image.sections {
+        if section.characteristics & pe::IMAGE_SCN_MEM_DISCARDABLE != 0 {
+            let start = image.base + section.rva as usize;
+            // A failure leaves the section readable, which is only less strict.
+            let _ = image
+                .mapping
+                .protect(start, start + section.size as usize, Access::NONE);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The images that are mapped now.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::loader::Image;
+use crate::symbols::Symbols;
+use crate::wire::ModuleInfo;
+
+/// A mapped driver and its symbols.
+pub(crate) struct Module {
+    /// The image.
+    pub(crate) image: Arc<Image>,
+    /// Its symbols.
+    pub(crate) symbols: Symbols,
+    /// The service that it was loaded for.
+    pub(crate) service: String,
+}
+
+static MODULES: RwLock<Vec<Arc<Module>>> = RwLock::new(Vec::new());
+
+/// The images' ranges once more, for a signal handler, which may not wait for a lock.
+static RANGES: [(AtomicUsize, AtomicUsize); MOST] =
+    [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; MOST];
+const MOST: usize = 64;
+
+/// Adds an image; false: there are too many.
+pub(super) fn add(module: Module) -> bool {
+    let (base, end) = (module.image.base, module.image.base + module.image.size);
+    let Some(range) = RANGES
+        .iter()
+        .find(|range| range.1.load(Ordering::Acquire) == 0)
+    else {
+        return false;
+    };
+    range.0.store(base, Ordering::Release);
+    range.1.store(end, Ordering::Release);
+    MODULES
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Arc::new(module));
+    true
+}
+
+/// Forgets an image. It stays mapped while somebody else holds it.
+pub(super) fn remove(image: &Arc<Image>) {
+    MODULES
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|module| !Arc::ptr_eq(&module.image, image));
+    for range in &RANGES {
+        if range.0.load(Ordering::Acquire) == image.base {
+            range.1.store(0, Ordering::Release);
+            range.0.store(0, Ordering::Release);
+        }
+    }
+}
+
+/// Whether an address lies in an image. Safe in a signal handler.
+pub(crate) fn in_image(address: usize) -> bool {
+    RANGES.iter().any(|(base, end)| {
+        (base.load(Ordering::Acquire)..end.load(Ordering::Acquire)).contains(&address)
+    })
+}
+
+/// The module at an address.
+pub(crate) fn module_at(address: usize) -> Option<Arc<Module>> {
+    find(|module| module.image.contains(address))
+}
+
+/// The first module that is as asked.
+pub(super) fn find(wanted: impl Fn(&Module) -> bool) -> Option<Arc<Module>> {
+    let modules = MODULES.read().unwrap_or_else(PoisonError::into_inner);
+    modules.iter().find(|module| wanted(module)).cloned()
+}
+
+/// All modules, as the wire has them.
+pub(super) fn infos() -> Vec<ModuleInfo> {
+    MODULES
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .map(|module| info(&module.image))
+        .collect()
+}
+
+/// An image as the wire has it.
+pub(super) fn info(image: &Image) -> ModuleInfo {
+    ModuleInfo {
+        name: image.name.clone(),
+        base: image.base as u64,
+        size: image.size as u64,
+        pdb: image.pdb.clone(),
+    }
+}

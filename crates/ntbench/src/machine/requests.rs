@@ -1,0 +1,221 @@
+//! What each request does, and on which thread.
+
+use std::sync::Arc;
+
+use super::modules::{self, Module};
+use super::{reply, worker};
+use crate::cpu::memory;
+use crate::loader::{self, Image};
+use crate::symbols::Symbols;
+use crate::wire::{
+    Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
+    Request, SystemCall,
+};
+use crate::{faults, ntos, stack, trace, verifier};
+
+/// A debugger's read; more is a mistake.
+const LARGEST_READ: usize = 256 << 20;
+
+/// Does a request, or has a thread do it; the reply goes out when it is done.
+pub(super) fn dispatch(id: u64, request: Request) {
+    match request {
+        Request::Boot(config) => boot(id, *config),
+        Request::LoadDriver(spec) => on_system(id, move || load(&spec)),
+        Request::UnloadDriver { service } => on_system(id, move || unload(&service)),
+        Request::Shutdown => on_system(id, shutdown),
+        Request::SystemCall { thread, call } => on(id, thread, move || system_call(&call)),
+        Request::StartThread(spec) => {
+            let started = worker::start_thread(&spec);
+            reply(
+                id,
+                started.map_or_else(|error| refused(error.to_string()), Reply::Thread),
+            );
+        }
+        Request::EndThread { thread } => {
+            let ended = worker::end(thread);
+            reply(
+                id,
+                if ended {
+                    Reply::Done
+                } else {
+                    no_thread(thread)
+                },
+            );
+        }
+        Request::Symbol { name } => reply(id, symbol(&name)),
+        Request::Read { address, length } => reply(id, read(address, length)),
+        Request::Trace => reply(id, Reply::Trace(trace::take())),
+        Request::Modules => reply(id, Reply::Modules(modules::infos())),
+        Request::SetFaults(rules) => {
+            faults::set(rules);
+            reply(id, Reply::Done);
+        }
+    }
+}
+
+fn refused(text: String) -> Reply {
+    Reply::Refused(Refusal::Config(text))
+}
+
+fn not_there(text: String) -> Reply {
+    Reply::Refused(Refusal::NotThere(text))
+}
+
+fn no_thread(thread: u32) -> Reply {
+    not_there(format!("there is no thread {thread} (was it ended?)"))
+}
+
+fn on(id: u64, thread: u32, job: impl FnOnce() -> Reply + Send + 'static) {
+    if !worker::post(thread, move || reply(id, job())) {
+        reply(id, no_thread(thread));
+    }
+}
+
+fn on_system(id: u64, job: impl FnOnce() -> Reply + Send + 'static) {
+    on(id, worker::SYSTEM, move || stack::system_thread(job));
+}
+
+fn boot(id: u64, config: MachineConfig) {
+    trace::set_capacity(config.trace_capacity);
+    faults::set(config.faults.clone());
+    stack::configure(&config);
+    match worker::start_system() {
+        Ok(_) => on_system(id, move || match ntos::boot(&config) {
+            Ok(()) => Reply::Done,
+            Err(refusal) => Reply::Refused(refusal),
+        }),
+        Err(error) => reply(
+            id,
+            refused(format!("the system thread could not be started: {error}")),
+        ),
+    }
+}
+
+fn load(spec: &DriverSpec) -> Reply {
+    let mut spec = spec.clone();
+    if spec.service.is_empty() {
+        spec.service = spec
+            .image
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    }
+    let same = |module: &Module| module.service.eq_ignore_ascii_case(&spec.service);
+    if modules::find(same).is_some() {
+        return Reply::Refused(Refusal::Image(format!(
+            "a driver of service {} is loaded already",
+            spec.service
+        )));
+    }
+    let image = match loader::load(&spec.image, spec.pdb.as_deref()) {
+        Ok(image) => Arc::new(image),
+        Err(error) => return Reply::Refused(Refusal::Image(error.to_string())),
+    };
+    let module = Module {
+        image: Arc::clone(&image),
+        symbols: Symbols::default(),
+        service: spec.service.clone(),
+    };
+    if !modules::add(module) {
+        return Reply::Refused(Refusal::Image("too many drivers are loaded".to_owned()));
+    }
+    let info = modules::info(&image);
+    let status = ntos::load_driver(&image, &spec);
+    if status.is_success() {
+        loader::discard_init(&image);
+    } else {
+        forget(&image);
+    }
+    Reply::Loaded(LoadedDriver {
+        status,
+        module: info,
+    })
+}
+
+/// Unmaps an image as soon as nobody holds it any more.
+fn forget(image: &Arc<Image>) {
+    modules::remove(image);
+}
+
+fn unload(service: &str) -> Reply {
+    let Some(module) = modules::find(|module| module.service.eq_ignore_ascii_case(service)) else {
+        return not_there(format!("no driver of service {service} is loaded"));
+    };
+    match ntos::unload_driver(service) {
+        Some(status) => {
+            if status.is_success() {
+                forget(&module.image);
+            }
+            Reply::Unloaded(status)
+        }
+        None => not_there(format!("no driver of service {service} is loaded")),
+    }
+}
+
+fn system_call(call: &SystemCall) -> Reply {
+    let completion = stack::system_call(|| match call {
+        SystemCall::CreateFile(create) => ntos::syscall::nt_create_file(create),
+        SystemCall::QueryAttributes { name, root } => {
+            ntos::syscall::nt_query_attributes_file(name, *root)
+        }
+        SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
+    });
+    Reply::Completion(completion)
+}
+
+fn status(status: NtStatus) -> Completion {
+    Completion {
+        status,
+        information: 0,
+        handle: 0,
+        attributes: 0,
+    }
+}
+
+fn symbol(name: &str) -> Reply {
+    let Some((module, symbol)) = name.split_once('!') else {
+        return not_there(format!("{name}: a symbol is written module!name"));
+    };
+    let Some(found) = modules::find(|found| found.image.name.eq_ignore_ascii_case(module)) else {
+        return not_there(format!("{name}: no image {module} is loaded"));
+    };
+    match found.symbols.rva(&found.image, symbol) {
+        Some(rva) => Reply::Address(found.image.base as u64 + u64::from(rva)),
+        None => {
+            let pdb = found
+                .image
+                .pdb
+                .as_ref()
+                .map_or_else(|| "no .pdb".to_owned(), |pdb| pdb.display().to_string());
+            not_there(format!(
+                "{name}: {module} has no such symbol (symbols from {pdb})"
+            ))
+        }
+    }
+}
+
+fn read(address: u64, length: usize) -> Reply {
+    if length > LARGEST_READ {
+        return not_there(format!(
+            "{length:#x} bytes are more than one read gives ({LARGEST_READ:#x})"
+        ));
+    }
+    let mut bytes = vec![0; length];
+    let readable =
+        usize::try_from(address).is_ok_and(|address| memory::read_checked(address, &mut bytes));
+    if readable {
+        Reply::Memory(bytes)
+    } else {
+        not_there(format!(
+            "memory at {address:#x}, {length:#x} bytes, is not all there"
+        ))
+    }
+}
+
+fn shutdown() -> Reply {
+    ntos::shutdown();
+    Reply::Final(FinalReport {
+        findings: verifier::all(),
+        trace: trace::take(),
+        faults: faults::counts(),
+    })
+}

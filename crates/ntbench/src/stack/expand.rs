@@ -1,0 +1,146 @@
+//! `KeExpandKernelStackAndCalloutEx`: direct, grown in place, or on another segment.
+//!
+//! Documented order (ntddk.h and its reference page): where `Size` bytes are free on the current stack the callout runs
+//! there; else the stack is grown; else a temporary segment is taken. "Free" is here: between the Child-SP of
+//! `KeExpandKernelStackAndCalloutEx` itself and the lowest usable address of its segment.
+
+use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
+use super::{Frame, Record, STATE, enter_segment, with_frames};
+use crate::cpu::memory::PAGE;
+use crate::cpu::pcr;
+use crate::status::NtStatus;
+use crate::{bugcheck, cost, faults, gate, thread, verifier};
+
+/// `MAXIMUM_EXPANSION_SIZE`: KERNEL_LARGE_STACK_SIZE - PAGE_SIZE / 2.
+const MAXIMUM_EXPANSION_SIZE: u64 = KERNEL_LARGE_STACK_SIZE as u64 - PAGE as u64 / 2;
+
+/// What lies above the first frame of a fresh segment: assumed, no number is documented. Less than the half page by
+/// which MAXIMUM_EXPANSION_SIZE falls short of a segment.
+const SEGMENT_TOP: usize = 0x80;
+
+const NAME: &str = "KeExpandKernelStackAndCalloutEx";
+
+/// Runs `callout` with `size` bytes of stack, in the frame of `KeExpandKernelStackAndCalloutEx`, which is charged here.
+///
+/// # Errors
+/// The documented statuses; `callout` has not run then.
+pub(crate) fn expand<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, NtStatus> {
+    with_frames(cost::chain("expand"), || reserved(size, wait, callout))
+}
+
+/// The export.
+pub(super) fn export(
+    callout: usize,
+    parameter: u64,
+    size: u64,
+    wait: bool,
+    context: u64,
+) -> NtStatus {
+    if context != 0 {
+        verifier::finding(
+            "expand-context",
+            format!(
+                "KeExpandKernelStackAndCalloutEx: Context is reserved and was {context:#x}; pass NULL"
+            ),
+        );
+    }
+    if thread::irql() > thread::DISPATCH_LEVEL {
+        let text = format!(
+            "KeExpandKernelStackAndCalloutEx called at IRQL {}, documented <= 2",
+            thread::irql()
+        );
+        let site = gate::call_site().map_or(0, |site| site.return_address as u64);
+        bugcheck::raise(
+            bugcheck::code::IRQL_NOT_LESS_OR_EQUAL,
+            [0, u64::from(thread::irql()), 0, site],
+            text,
+        );
+    }
+    let run = || {
+        let before = thread::irql();
+        // SAFETY: the driver says that this is its callout; a wrong address faults as it does in Windows.
+        unsafe { gate::call(callout, &[parameter]) };
+        let after = thread::irql();
+        if after != before {
+            let text = format!("a callout was entered at IRQL {before} and returned at {after}");
+            let packed = u64::from(after) << 16 | u64::from(before) << 8;
+            bugcheck::raise(
+                bugcheck::code::IRQL_UNEXPECTED_VALUE,
+                [packed, callout as u64, 0, 0],
+                text,
+            );
+        }
+    };
+    match expand(size, wait, run) {
+        Ok(()) => NtStatus::SUCCESS,
+        Err(status) => status,
+    }
+}
+
+fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, NtStatus> {
+    if size > MAXIMUM_EXPANSION_SIZE {
+        return Err(NtStatus::INVALID_PARAMETER_3);
+    }
+    if wait && thread::irql() >= thread::DISPATCH_LEVEL {
+        return Err(NtStatus::INVALID_PARAMETER_4);
+    }
+    if let Some(status) = faults::check(NAME) {
+        return Err(status);
+    }
+    let Ok(size) = usize::try_from(size) else {
+        return Err(NtStatus::INVALID_PARAMETER_3);
+    };
+    let block = pcr::block();
+    let sp = block.kernel_sp.get();
+    if sp - block.low.get() >= size {
+        return Ok(callout());
+    }
+    let grown = STATE.with_borrow_mut(|state| {
+        let segment = state.segments.last_mut()?;
+        let grown = sp >= size && matches!(segment.grow(sp - size), Ok(true));
+        grown.then(|| block.low.set(segment.low()))
+    });
+    if grown.is_some() {
+        return Ok(callout());
+    }
+    // A temporary segment is large; only what is asked for, and never less than an ordinary stack, is committed.
+    let commit = (size + PAGE)
+        .next_multiple_of(PAGE)
+        .clamp(KERNEL_STACK_SIZE, KERNEL_LARGE_STACK_SIZE);
+    let segment = segment::acquire(commit).map_err(|why| match why {
+        NoSegment::Limit => NtStatus::STACK_OVERFLOW,
+        NoSegment::Memory => NtStatus::NO_MEMORY,
+    })?;
+    Ok(switched(segment, callout))
+}
+
+/// Runs `callout` on `segment`.
+fn switched<R>(segment: Segment, callout: impl FnOnce() -> R) -> R {
+    let block = pcr::block();
+    let (old_sp, old_lowest) = (block.kernel_sp.get(), block.lowest.replace(usize::MAX));
+    enter_segment(block, &segment);
+    block.kernel_sp.set(segment.high());
+    STATE.with_borrow_mut(|state| {
+        state.segments.push(segment);
+        state.records.push(Record::Switch);
+    });
+    let top = Frame {
+        symbol: "nt!KiSwitchKernelStackContinue",
+        bytes: SEGMENT_TOP as u32,
+    };
+    let result = with_frames(&[top], callout);
+    let used = STATE.with_borrow_mut(|state| {
+        state.records.pop();
+        let used = state.segments.pop();
+        if let Some(older) = state.segments.last() {
+            enter_segment(block, older);
+        }
+        used
+    });
+    block.kernel_sp.set(old_sp);
+    block.lowest.set(old_lowest);
+    if let Some(used) = used {
+        segment::release(used);
+    }
+    result
+}

@@ -1,0 +1,127 @@
+//! Small drivers compiled on the spot, and machines to load them into.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ntbench::wire::{BugCheckReport, DriverSpec, LoadedDriver, MachineConfig};
+use ntbench::{Machine, MachineError, NtStatus};
+
+const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+const LIBRARIAN: &str = "x86_64-w64-mingw32-dlltool";
+const IMPORTS: &[&str] = &[
+    "IoGetStackLimits",
+    "KeExpandKernelStackAndCalloutEx",
+    "KeBugCheckEx",
+    "NoSuchFunction",
+    "NorThisOne",
+    "__chkstk",
+];
+
+fn run(command: &mut Command) {
+    let what = format!("{command:?}");
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{what}: {error}. These tests need the package gcc-mingw-w64-x86-64-win32 to compile drivers.")
+    });
+    assert!(
+        output.status.success(),
+        "{what}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder of its own for each test, below Cargo's for this target.
+pub fn scratch() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder =
+        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
+    folder
+}
+
+/// Compiles the case `name` of `core.c`, `defines` in the form `SIZE=0x6000`.
+pub fn compile(name: &str, defines: &[&str]) -> PathBuf {
+    let folder = scratch();
+    let (definition, library) = (folder.join("nt.def"), folder.join("libnt.a"));
+    std::fs::write(
+        &definition,
+        format!("LIBRARY ntoskrnl.exe\nEXPORTS\n{}\n", IMPORTS.join("\n")),
+    )
+    .expect("written");
+    run(Command::new(LIBRARIAN)
+        .arg("-d")
+        .arg(&definition)
+        .arg("-l")
+        .arg(&library));
+    let image = folder.join(format!("{name}.sys"));
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/core.c");
+    run(Command::new(COMPILER)
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-ffreestanding",
+            "-O1",
+            "-fno-omit-frame-pointer",
+            "-fno-stack-protector",
+        ])
+        .args([
+            "-fno-optimize-sibling-calls",
+            "-mno-stack-arg-probe",
+            "-Wall",
+            "-Werror",
+        ])
+        .args([
+            "-Wno-infinite-recursion",
+            "-Wno-unused-function",
+            "-Wno-array-bounds",
+            "-Wno-unused-but-set-variable",
+        ])
+        .args([
+            "-Wl,--subsystem,native",
+            "-Wl,-e,DriverEntry",
+            "-Wl,--dynamicbase",
+        ])
+        .arg(format!("-DCASE_{name}"))
+        .args(defines.iter().map(|define| format!("-D{define}")))
+        .arg(&source)
+        .arg("-o")
+        .arg(&image)
+        .arg(&library));
+    image
+}
+
+/// A machine from this package's own executable.
+pub fn machine(config: MachineConfig) -> Machine {
+    let host = Some(PathBuf::from(env!("CARGO_BIN_EXE_ntbench")));
+    Machine::boot(MachineConfig { host, ..config }).expect("a machine")
+}
+
+/// Loads a driver.
+pub fn load(machine: &Machine, image: PathBuf) -> Result<LoadedDriver, MachineError> {
+    machine.load_driver(DriverSpec {
+        image,
+        ..DriverSpec::default()
+    })
+}
+
+/// Loads a case that must come back with success; gives its `result` words.
+pub fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
+    let loaded = load(machine, compile(name, defines)).expect("loads");
+    assert_eq!(loaded.status, NtStatus::SUCCESS);
+    let address = machine.symbol(&format!("{name}!result")).expect("a symbol");
+    let bytes = machine.read(address, 128).expect("its memory");
+    bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+        .collect()
+}
+
+/// Loads a case that must end its machine.
+pub fn bug_check(name: &str, defines: &[&str]) -> BugCheckReport {
+    let machine = machine(MachineConfig::default());
+    match load(&machine, compile(name, defines)) {
+        Err(MachineError::BugCheck(report)) => *report,
+        other => panic!("{name}: no bug check but {other:?}"),
+    }
+}
