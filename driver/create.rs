@@ -125,7 +125,7 @@ fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) {
     inspect::describe(visit, &mut record);
     record.outcome = Outcome::FAILED;
     record.reservation_status = NtStatus(error.status().cast_unsigned());
-    inspect::nest_depth(visit.create, &mut record);
+    inspect::note_depth(&mut record, inspect::nest_depth(visit.create));
     record.set_path(visit.create.given_name());
     visit.record = Some(record);
 }

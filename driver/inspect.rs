@@ -40,44 +40,58 @@ impl ExtraCreateParameter for NestDepth {
     const POOL_TAG: u32 = u32::from_ne_bytes(*b"Hdrm");
 }
 
+/// The record of an inspection, if one could be had: where it could not, the inspection is the same and unrecorded.
+struct Note<'r>(Option<&'r mut Record>);
+
+impl Note<'_> {
+    fn put(&mut self, write: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.0 {
+            write(record);
+        }
+    }
+
+    fn flag(&mut self, flag: Flags) {
+        self.put(|record| record.flags = record.flags.with(flag));
+    }
+}
+
 /// Samples the stack, then inspects the create.
 ///
 /// The record is claimed first and filled as things become known, so that a crash dump shows the inspections that were
-/// under way. Where no record is to be had the inspection is the same.
+/// under way.
 #[inline(never)]
 pub(crate) fn run(visit: &mut Visit<'_>) {
     let inside = Sample::here();
-    let started = kernel::performance_counter();
     let mut claim = HEADROOM_RECORDER.claim();
-    let mut unrecorded;
-    let record = match &mut claim {
-        Some(record) => &mut **record,
-        None => {
-            unrecorded = Record::EMPTY;
-            &mut unrecorded
+    let mut note = Note(claim.as_deref_mut());
+    note.put(|record| {
+        describe(visit, record);
+        record.inside_low = inside.limits.low as u64;
+        record.inside_high = inside.limits.high as u64;
+        record.inside_remaining = inside.remaining;
+        record.flags = record.flags.with(Flags::INSIDE_SAMPLED);
+        record.outcome = outcome(visit, inside);
+        image_name(record);
+    });
+    let inspected = inspect(visit.create, &mut note);
+    note.put(|record| {
+        if let Err(status) = inspected {
+            record.inspect_status = NtStatus(status.0.cast_unsigned());
         }
-    };
-    describe(visit, record);
-    record.qpc = started;
-    record.inside_low = inside.limits.low as u64;
-    record.inside_high = inside.limits.high as u64;
-    record.inside_remaining = inside.remaining;
-    record.flags = record.flags.with(Flags::INSIDE_SAMPLED);
-    record.outcome = if visit.reserved == 0 {
-        protocol::Outcome::NOT_EXPANDED
-    } else {
-        match Outcome::classify(visit.before.limits, inside.limits) {
-            Outcome::Direct => protocol::Outcome::DIRECT,
-            Outcome::Grown => protocol::Outcome::GROWN,
-            Outcome::Switched => protocol::Outcome::SWITCHED,
-        }
-    };
-    image_name(record);
-    if let Err(status) = inspect(visit.create, record) {
-        record.inspect_status = NtStatus(status.0.cast_unsigned());
-    }
-    record.inspect_ticks = kernel::performance_counter().wrapping_sub(started);
+        record.inspect_ticks = kernel::performance_counter().wrapping_sub(record.qpc);
+    });
     visit.record = claim;
+}
+
+fn outcome(visit: &Visit<'_>, inside: Sample) -> protocol::Outcome {
+    if visit.reserved == 0 {
+        return protocol::Outcome::NOT_EXPANDED;
+    }
+    match Outcome::classify(visit.before.limits, inside.limits) {
+        Outcome::Direct => protocol::Outcome::DIRECT,
+        Outcome::Grown => protocol::Outcome::GROWN,
+        Outcome::Switched => protocol::Outcome::SWITCHED,
+    }
 }
 
 /// What a record says of every create, whatever became of its inspection.
@@ -96,16 +110,19 @@ pub(crate) fn describe(visit: &Visit<'_>, record: &mut Record) {
     record.flags = Flags::BEFORE_SAMPLED;
 }
 
-/// Learns how deep the create is nested, and says so in the record.
-pub(crate) fn nest_depth(create: &Create<'_>, record: &mut Record) -> u32 {
-    let depth = create
+/// How deep the create is nested.
+pub(crate) fn nest_depth(create: &Create<'_>) -> u32 {
+    create
         .extra_parameter::<NestDepth>()
-        .map_or(0, |depth| depth.0);
+        .map_or(0, |depth| depth.0)
+}
+
+/// Says in a record how deep the create is nested.
+pub(crate) fn note_depth(record: &mut Record, depth: u32) {
     record.nest_depth = depth;
     if depth > 0 {
         record.flags = record.flags.with(Flags::NESTED);
     }
-    depth
 }
 
 /// The inspection itself.
@@ -113,65 +130,78 @@ pub(crate) fn nest_depth(create: &Create<'_>, record: &mut Record) -> u32 {
 /// # Errors
 ///
 /// The first failure: of the name query, of the list that carries the depth, of an ancestor's open or query.
-fn inspect(create: &Create<'_>, record: &mut Record) -> Result<(), fltmgr::NtStatus> {
-    let depth = nest_depth(create, record);
+fn inspect(create: &Create<'_>, note: &mut Note<'_>) -> Result<(), fltmgr::NtStatus> {
+    let depth = nest_depth(create);
+    note.put(|record| note_depth(record, depth));
     if depth >= CONFIG.max_nest_depth() {
-        record.set_path(create.given_name());
-        return skipped(record, Flags::SKIPPED_NEST_BOUND);
+        note.put(|record| record.set_path(create.given_name()));
+        note.flag(Flags::SKIPPED_NEST_BOUND);
+        return Ok(());
     }
     if create.opens_by_id() {
-        return skipped(record, Flags::SKIPPED_BY_ID);
+        note.flag(Flags::SKIPPED_BY_ID);
+        return Ok(());
     }
     let name = create.opened_name()?;
-    record.set_path(&name);
+    note.put(|record| record.set_path(&name));
     match uncpath::parse(&name) {
         Ok(path) => {
-            record.flags = record.flags.with(Flags::UNC);
-            match path.share_kind() {
-                ShareKind::Disk => walk(create, record, depth, path.ancestors()),
-                ShareKind::Ipc | ShareKind::Pipe | ShareKind::Mailslot => {
-                    skipped(record, Flags::SKIPPED_NOT_DISK)
-                }
+            note.flag(Flags::UNC);
+            if path.share_kind() == ShareKind::Disk {
+                return walk(create, note, depth, path.ancestors());
             }
+            note.flag(Flags::SKIPPED_NOT_DISK);
         }
-        Err(_) if CONFIG.unc_only() => skipped(record, Flags::SKIPPED_NOT_UNC),
-        Err(_) => walk(create, record, depth, local::ancestors(&name)),
+        Err(_) if CONFIG.unc_only() => note.flag(Flags::SKIPPED_NOT_UNC),
+        Err(_) => return walk(create, note, depth, local::ancestors(&name)),
     }
-}
-
-fn skipped(record: &mut Record, why: Flags) -> Result<(), fltmgr::NtStatus> {
-    record.flags = record.flags.with(why);
     Ok(())
 }
 
 /// Opens the ancestors, as the settings have it.
 fn walk<'n>(
     create: &Create<'_>,
-    record: &mut Record,
+    note: &mut Note<'_>,
     depth: u32,
-    mut ancestors: impl Iterator<Item = &'n [u16]>,
+    ancestors: impl Iterator<Item = &'n [u16]>,
 ) -> Result<(), fltmgr::NtStatus> {
-    if record.ancestor_scope == AncestorScope::TOP {
-        let Some(parent) = ancestors.last() else {
-            return skipped(record, Flags::SKIPPED_ROOT);
-        };
-        let mut ecps = EcpList::new(create.filter())?;
-        ecps.insert(NestDepth(depth.saturating_add(1)))?;
-        look_at(create, record, OpenFrom::Top, parent, Some(&ecps))
+    if CONFIG.ancestors() == AncestorScope::TOP {
+        match ancestors.last() {
+            Some(parent) => look_from_top(create, note, parent, depth.saturating_add(1)),
+            None => {
+                note.flag(Flags::SKIPPED_ROOT);
+                Ok(())
+            }
+        }
     } else {
+        let mut ancestors = ancestors.peekable();
+        if ancestors.peek().is_none() {
+            note.flag(Flags::SKIPPED_ROOT);
+        }
         let below = OpenFrom::Below(create.instance());
-        let Some(root) = ancestors.next() else {
-            return skipped(record, Flags::SKIPPED_ROOT);
-        };
-        look_at(create, record, below, root, None)?;
-        ancestors.try_for_each(|ancestor| look_at(create, record, below, ancestor, None))
+        ancestors.try_for_each(|ancestor| look_at(create, note, below, ancestor, None))
     }
 }
 
+/// Opens a parent through the whole stack of filters, this one included: the depth travels with the open.
+fn look_from_top(
+    create: &Create<'_>,
+    note: &mut Note<'_>,
+    parent: &[u16],
+    depth: u32,
+) -> Result<(), fltmgr::NtStatus> {
+    let mut ecps = EcpList::new(create.filter())?;
+    ecps.insert(NestDepth(depth))?;
+    look_at(create, note, OpenFrom::Top, parent, Some(&ecps))
+}
+
 /// Opens one ancestor and learns what it is: the object itself, a reparse point not followed.
+///
+/// Not inlined: once per call would make each of them pay for all.
+#[inline(never)]
 fn look_at(
     create: &Create<'_>,
-    record: &mut Record,
+    note: &mut Note<'_>,
     from: OpenFrom<'_>,
     name: &[u16],
     ecps: Option<&EcpList<'_>>,
@@ -187,10 +217,12 @@ fn look_at(
             ecps,
         },
     )?;
-    record.ancestors_opened = record.ancestors_opened.saturating_add(1);
+    note.put(|record| record.ancestors_opened = record.ancestors_opened.saturating_add(1));
     let tag = file.attribute_tag(create.instance(), create.device())?;
-    record.ancestor_attributes = tag.attributes;
-    record.ancestor_reparse_tag = tag.reparse_tag;
+    note.put(|record| {
+        record.ancestor_attributes = tag.attributes;
+        record.ancestor_reparse_tag = tag.reparse_tag;
+    });
     Ok(())
 }
 
