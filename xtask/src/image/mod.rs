@@ -4,6 +4,8 @@ pub(crate) mod allowed;
 mod parse;
 pub(crate) mod report;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 /// What an image says of itself.
 #[derive(Debug, Default)]

@@ -57,7 +57,14 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
         say(&format!("installing {package:<24} {}", need.why));
         packages.push(package);
     }
-    let mut args = vec!["install", "-qq", "-y", "--no-install-recommends"];
+    // Not at the price of something else: rustc-web, say, replaces Debian's own rustc and rustup packages.
+    let mut args = vec![
+        "install",
+        "-qq",
+        "-y",
+        "--no-install-recommends",
+        "--no-remove",
+    ];
     args.extend(packages);
     apt("install packages", &args)
 }
@@ -106,6 +113,6 @@ fn apt(step: &str, args: &[&str]) -> Result<()> {
         .args(first)
         .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .remedy("run the command by hand and look at what it says; it needs the network and the right to install packages")
+        .remedy("run the command by hand and look at what it says; it needs the network, the right to install packages, and must not have to remove any")
         .run()
 }
