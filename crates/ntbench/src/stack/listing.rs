@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 
+use iced_x86::FlowControl;
 use pe_unwind_info::x86_64::{FunctionTableEntries, Register, UnwindState, XmmRegister};
 
 use super::{Record, STATE};
+use crate::cpu::emulate::decode;
 use crate::cpu::fault::Registers;
 use crate::cpu::memory::read_word;
 use crate::cpu::pcr;
 use crate::gate::{self, Import};
+use crate::loader::Image;
 use crate::wire::{FrameInfo, FrameKind, StackListing};
 use crate::{machine, symbols, thread};
 
@@ -196,28 +199,45 @@ impl Walker {
                 kind: FrameKind::Driver,
                 segment,
             });
-            (first, self.exact) = (false, false);
-            let image = &module.image;
-            let (start, length) = (image.pdata.0 as usize, image.pdata.1 as usize);
-            let table = FunctionTableEntries::parse(
-                image
-                    .snapshot
-                    .get(start..start + length)
-                    .unwrap_or_default(),
-            );
-            let Ok(rva) = u32::try_from(rip - image.base) else {
+            let before = self.rsp();
+            let Some(caller) = self.caller(&module.image, rip) else {
                 return;
             };
-            let snapshot: &[u8] = &image.snapshot;
-            let before = self.rsp();
-            match table.unwind_frame(&mut self, |rva| snapshot.get(rva as usize..), rva) {
-                Some(caller) => self.rip = caller,
-                None => return,
-            }
+            self.rip = caller;
+            (first, self.exact) = (false, false);
             if self.rsp() <= before {
                 return;
             }
         }
+    }
+
+    /// One step up, by the image's unwind data.
+    fn caller(&mut self, image: &Image, rip: usize) -> Option<u64> {
+        let (start, length) = (image.pdata.0 as usize, image.pdata.1 as usize);
+        let table = FunctionTableEntries::parse(image.snapshot.get(start..start + length)?);
+        let rva = u32::try_from(rip - image.base).ok()?;
+        let snapshot: &[u8] = &image.snapshot;
+        let no_epilog = table.lookup(rva).filter(|function| {
+            !self.exact
+                || jumps_within(
+                    rip,
+                    image.base,
+                    function.begin_address.get()..function.end_address.get(),
+                )
+        });
+        // The unwinder looks at the code to see whether it is inside an epilog, and takes any jump for one's end. A call
+        // returns into no epilog, and a jump to its own function ends none: it is shown code that cannot be one.
+        let body =
+            no_epilog.map(|function| vec![0xCC; (function.end_address.get() - rva) as usize]);
+        let body = body.as_deref();
+        table.unwind_frame(
+            self,
+            |at| {
+                body.filter(|_| at == rva)
+                    .or_else(|| snapshot.get(at as usize..))
+            },
+            rva,
+        )
     }
 
     fn leaf(&mut self) -> bool {
@@ -228,6 +248,15 @@ impl Walker {
         self.registers[Register::RSP as usize] += 8;
         true
     }
+}
+
+fn jumps_within(rip: usize, base: usize, function: std::ops::Range<u32>) -> bool {
+    let Some(instruction) = decode(rip) else {
+        return false;
+    };
+    let target = instruction.near_branch_target().wrapping_sub(base as u64);
+    instruction.flow_control() == FlowControl::UnconditionalBranch
+        && u32::try_from(target).is_ok_and(|target| function.contains(&target))
 }
 
 impl UnwindState for Walker {
