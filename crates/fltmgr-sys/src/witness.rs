@@ -223,6 +223,26 @@ fn wdk_include() -> Result<PathBuf, String> {
     })
 }
 
+/// A C compiler that knows Microsoft's layouts. Wherever there is a WDK to build with, bindgen needs LLVM as well.
+fn clang() -> String {
+    let named = env::var("CLANG").ok();
+    let usual = [
+        "clang", "clang-22", "clang-21", "clang-20", "clang-19", "clang-18", "clang-17",
+    ]
+    .map(String::from);
+    let runs = |name: &String| {
+        Command::new(name)
+            .arg("--version")
+            .output()
+            .is_ok_and(|output| output.status.success())
+    };
+    named
+        .into_iter()
+        .chain(usual)
+        .find(runs)
+        .expect("a WDK is installed but no clang was found to read it: install LLVM, or name its clang in CLANG")
+}
+
 #[test]
 fn layouts_agree_with_the_wdk_where_there_is_one() {
     let include = match wdk_include() {
@@ -234,7 +254,7 @@ fn layouts_agree_with_the_wdk_where_there_is_one() {
     };
     let source = env::temp_dir().join(format!("fltmgr-sys-layouts-{}.c", std::process::id()));
     fs::write(&source, as_static_asserts()).expect("the temporary directory is writable");
-    let output = Command::new("clang")
+    let output = Command::new(clang())
         .args([
             "--target=x86_64-pc-windows-msvc",
             "-fsyntax-only",
@@ -247,7 +267,7 @@ fn layouts_agree_with_the_wdk_where_there_is_one() {
         .args(["km", "km/crt", "shared"].map(|part| format!("-I{}", include.join(part).display())))
         .arg(&source)
         .output()
-        .expect("clang runs: it is needed wherever wdk-sys is built, for bindgen");
+        .expect("clang runs");
     let _ = fs::remove_file(&source);
     assert!(
         output.status.success(),
