@@ -1,5 +1,16 @@
 //! The settings, from the service's `Parameters` key.
 //!
+//! | name | type | values | default |
+//! |---|---|---|---|
+//! | `ExpandPolicy` | `REG_SZ` | `Always`, `RedZone`, `Never`: when the inspection asks for stack | `Always` |
+//! | `ReservationBytes` | `REG_DWORD` | 1 to `MAXIMUM_EXPANSION_SIZE`: how much it asks for | 0x6000 |
+//! | `RedZoneBytes` | `REG_DWORD` | up to `MAXIMUM_EXPANSION_SIZE`: with less left, `RedZone` asks | 0x3000 |
+//! | `AncestorOpens` | `REG_SZ` | `Below`, `Top`: where opens of ancestors enter the stack of filters | `Below` |
+//! | `MaxNestDepth` | `REG_DWORD` | up to 1024: how many inspections may nest; 0 inspects nothing | 128 |
+//! | `UncOnly` | `REG_DWORD` | 0, 1: leave local volumes alone | 1 |
+//! | `LogCapacity` | `REG_DWORD` | a power of two up to 65536: records kept | 1024 |
+//! | `DebugPrint` | `REG_DWORD` | 0, 1: a line per record on the debugger's console | 0 |
+//!
 //! A value of the wrong type, or one that is not allowed, is not used and never rounded: its default is, a line on the
 //! debugger's console says so, and the driver loads.
 
@@ -103,7 +114,7 @@ pub(crate) fn load(driver: &mut DRIVER_OBJECT) -> usize {
         CONFIG.ancestors.store(scope, Relaxed);
     }
     if let Some(bytes) = number(&key, &RESERVATION, |bytes| {
-        Reservation::try_new(bytes as usize).is_ok()
+        bytes > 0 && Reservation::try_new(bytes as usize).is_ok()
     }) {
         CONFIG.reservation.store(bytes, Relaxed);
     }

@@ -58,7 +58,6 @@ static FILTER: FilterCell = FilterCell::new();
 struct Headroom;
 
 impl Minifilter for Headroom {
-    #[unsafe(link_section = "PAGE")]
     fn attach(volume: Volume) -> AttachDecision {
         match volume.file_system() {
             FileSystem::Network => AttachDecision::Attach,
@@ -77,7 +76,6 @@ impl Minifilter for Headroom {
         create::post_create(create, sequence);
     }
 
-    #[unsafe(link_section = "PAGE")]
     fn unload(_: Unload) {
         drop(FILTER.take());
         // SAFETY: the filter is unregistered: no callback of it runs, and none will.

@@ -35,9 +35,14 @@ pub(crate) static HEADROOM_LINES_SKIPPED: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn record(sequence: u64) {
     let printed = kstack::with_reservation(LINE, Wait::Never, || {
         // A copy, so that the slot is not held while the console is written to.
-        match HEADROOM_RECORDER.read(sequence, |record, status| (*record, status)) {
-            Ok((record, status)) => {
-                line(&record, status.map_or(0, |status| status.0));
+        let mut copy = Record::EMPTY;
+        let status = HEADROOM_RECORDER.read(sequence, |record, status| {
+            copy = *record;
+            status
+        });
+        match status {
+            Ok(status) => {
+                line(&copy, status.map_or(0, |status| status.0));
                 true
             }
             Err(_) => false,

@@ -89,6 +89,8 @@ pub enum Unload {
     Mandatory,
 }
 
+// Callbacks that run seldom, and at PASSIVE_LEVEL only, are paged code; those of a create are not: see the driver.
+
 /// The static tables of `F`.
 pub(crate) struct Table<F>(PhantomData<F>);
 
@@ -171,6 +173,7 @@ unsafe extern "C" fn post_create<F: Minifilter>(
     FLT_POSTOP_FINISHED_PROCESSING
 }
 
+#[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn instance_setup<F: Minifilter>(
     _objects: *const FLT_RELATED_OBJECTS,
     _flags: u32,
@@ -186,6 +189,7 @@ unsafe extern "C" fn instance_setup<F: Minifilter>(
     }
 }
 
+#[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn instance_query_teardown(
     _objects: *const FLT_RELATED_OBJECTS,
     _flags: u32,
@@ -193,6 +197,7 @@ unsafe extern "C" fn instance_query_teardown(
     STATUS_SUCCESS
 }
 
+#[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn unload<F: Minifilter>(flags: u32) -> NTSTATUS {
     F::unload(if flags & FLTFL_FILTER_UNLOAD_MANDATORY == 0 {
         Unload::Requested
