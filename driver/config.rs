@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use kstack::{RedZone, Reservation};
 use protocol::{AncestorScope, Policy};
-use wdk_sys::DRIVER_OBJECT;
+use wdk_sys::{DRIVER_OBJECT, STATUS_OBJECT_NAME_NOT_FOUND};
 
 use crate::{
     kernel::{Key, Value},
@@ -103,9 +103,15 @@ impl Config {
 
 /// Reads the settings into [`CONFIG`], and returns `LogCapacity`. `PASSIVE_LEVEL`.
 pub(crate) fn load(driver: &mut DRIVER_OBJECT) -> usize {
-    // No such key, no settings: that is a normal installation.
-    let Ok(key) = Key::parameters(driver) else {
-        return DEFAULT_CAPACITY as usize;
+    let key = match Key::parameters(driver) {
+        Ok(key) => key,
+        Err(status) => {
+            // No such key, no settings: that is a normal installation.
+            if status.0 != STATUS_OBJECT_NAME_NOT_FOUND {
+                print::no_settings(status.0);
+            }
+            return DEFAULT_CAPACITY as usize;
+        }
     };
     if let Some(policy) = word(&key, &POLICY, POLICIES) {
         CONFIG.policy.store(policy, Relaxed);

@@ -40,6 +40,7 @@ use fltmgr::{
     AttachDecision, Create, FileSystem, Filter, FilterCell, Minifilter, NtStatus, PreCreate,
     Unload, Volume,
 };
+use wdk::paged_code;
 use wdk_alloc::WdkAllocator;
 // The panic handler: a bug check that names the place. Nothing on a reachable path panics.
 use wdk_panic as _;
@@ -105,6 +106,7 @@ pub unsafe extern "system" fn driver_entry(
 
 #[unsafe(link_section = "PAGE")]
 fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
+    paged_code!();
     let capacity = config::load(driver);
     let filter = Filter::register::<Headroom>(driver)?;
     // On failure the filter is dropped, and so unregistered, on the way out.

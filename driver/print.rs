@@ -101,6 +101,20 @@ pub(crate) fn bad_setting(name: &CStr) {
     }
 }
 
+/// The settings cannot be read.
+pub(crate) fn no_settings(status: NTSTATUS) {
+    // SAFETY: the format names one number, and gets one.
+    unsafe {
+        DbgPrintEx(
+            COMPONENT,
+            DPFLTR_WARNING_LEVEL,
+            c"headroom: the Parameters key cannot be opened, status 0x%08x; defaults are used\n"
+                .as_ptr(),
+            status,
+        );
+    }
+}
+
 /// The driver does not start.
 pub(crate) fn not_started(status: NTSTATUS) {
     // SAFETY: the format names one number, and gets one.

@@ -10,7 +10,9 @@ use fltmgr_sys::{
     FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY, FLTFL_POST_OPERATION_DRAINING,
     IRP_MJ_OPERATION_END, STATUS_FLT_DO_NOT_ATTACH,
 };
-use wdk_sys::{FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PVOID, STATUS_SUCCESS};
+use wdk_sys::{
+    FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PAGED_CODE, PVOID, STATUS_SUCCESS,
+};
 
 use crate::Create;
 
@@ -180,6 +182,7 @@ unsafe extern "C" fn instance_setup<F: Minifilter>(
     device_type: u32,
     file_system: FLT_FILESYSTEM_TYPE,
 ) -> NTSTATUS {
+    PAGED_CODE!();
     match F::attach(Volume {
         device_type,
         file_system,
@@ -199,6 +202,7 @@ unsafe extern "C" fn instance_query_teardown(
 
 #[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn unload<F: Minifilter>(flags: u32) -> NTSTATUS {
+    PAGED_CODE!();
     F::unload(if flags & FLTFL_FILTER_UNLOAD_MANDATORY == 0 {
         Unload::Requested
     } else {

@@ -15,6 +15,17 @@
 //! The rules (sizes, classification, errors, the red-zone decision) know no kernel and are tested on any machine. The
 //! functions that touch the stack exist on Windows only, and link to `ntoskrnl.exe`: they are for drivers.
 //!
+//! ```
+//! # #[cfg(windows)]
+//! fn scan(path: &[u16]) -> Result<bool, kstack::ExpandError> {
+//!     use kstack::{Reservation, Wait, with_reservation};
+//!
+//!     // An error means that nothing was scanned, and says why; the caller decides what to do then.
+//!     with_reservation(Reservation::KERNEL_STACK, Wait::Never, || deep_scan(path))
+//! }
+//! # fn deep_scan(_: &[u16]) -> bool { true }
+//! ```
+//!
 //! # No panic crosses the callout
 //!
 //! An exception that leaves a callout stops the machine (bug check 0x1E). A kernel driver in Rust is built with
