@@ -47,9 +47,16 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     let built = steps.run("build the driver", || {
         driver::build_and_inspect(&toolchain, layout, "headroom")
     });
-    steps.run("build it again", || {
-        driver::reproduce(&toolchain, layout, "headroom")
-    });
+    if cfg!(windows) {
+        steps.skip(
+            "build it again",
+            "link.exe writes its command line into the .pdb; proven on Linux",
+        );
+    } else {
+        steps.run("build it again", || {
+            driver::reproduce(&toolchain, layout, "headroom")
+        });
+    }
     steps.run("lint, driver", || driver::clippy(&toolchain, layout));
     match built {
         Some(built) => tests(&mut steps, layout, &built.sys),

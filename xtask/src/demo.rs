@@ -1,10 +1,13 @@
 //! `cargo xtask demo`: from nothing to the picture.
 
+#[cfg(not(windows))]
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::{driver, host, layout::Layout, setup};
+#[cfg(not(windows))]
+use crate::host;
+use crate::{driver, layout::Layout, setup};
 
 /// Builds the driver and the harness and runs the scenarios that show what the driver is for.
 #[cfg(not(windows))]

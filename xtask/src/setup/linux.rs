@@ -82,10 +82,12 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
             .with("adaptation", adapt::REVISION.to_string())
             .with("compiler", &compiler.version)
             .with("args", fs::read(&args_file)?)
+            .with("libclang", libclang.to_string_lossy().as_bytes())
             .with("wdk", &wdk_key)
             .hex(),
         link_key: Key::new("link", 1)
             .with("linker", cross::link::REVISION.to_string())
+            .with("compiler", &compiler.version)
             .with("lld", compiler.lld.to_string_lossy().as_bytes())
             .with("wdk", &wdk_key)
             .hex(),
