@@ -14,11 +14,12 @@ use crate::MACHINE_MARKER;
 use crate::wire::{
     BugCheckReport, Completion, CreateFile, DriverSpec, Envelope, FaultRule, FinalReport,
     LoadedDriver, MachineConfig, Message, ModuleInfo, NtStatus, Refusal, Reply, Request,
-    SystemCall, ThreadInfo, ThreadSpec, Trace,
+    StackListing, SystemCall, ThreadInfo, ThreadSpec, Trace,
 };
 
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
 const DEATH_GRACE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(5);
 
 /// Why a machine did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -39,13 +40,16 @@ pub enum MachineError {
     HostFault(String),
     /// No reply came in time; the machine was stopped.
     #[error(
-        "no answer to {request} within {limit:?}: the machine was stopped (a driver that loops or waits for ever?)"
+        "no answer to {request} within {limit:?}: the machine was stopped ({})",
+        whereabouts(stacks)
     )]
     TimeLimit {
         /// What was asked.
         request: String,
         /// The limit.
         limit: Duration,
+        /// Where the machine's busy threads were, as far as they could still tell.
+        stacks: Vec<StackListing>,
     },
     /// The process ended without a word.
     #[error("the machine's process ended without a report ({0})")]
@@ -93,6 +97,10 @@ struct State {
     child: Option<Child>,
     waiting: HashMap<u64, SyncSender<Result<Reply, MachineError>>>,
     dead: Option<MachineError>,
+    /// Somebody has lost patience: the end of the stream is no news.
+    stopping: bool,
+    closed: bool,
+    stuck: Vec<StackListing>,
 }
 
 impl Shared {
@@ -365,15 +373,38 @@ impl Link {
         match receiver.recv_timeout(self.limit) {
             Ok(Ok(Reply::Refused(refusal))) => Err(MachineError::Refused(refusal)),
             Ok(reply) => reply,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                let cause = self.shared.die(MachineError::TimeLimit {
-                    request: what,
-                    limit: self.limit,
-                });
-                self.shared.reap();
-                Err(cause)
-            }
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.stop(what)),
         }
+    }
+
+    /// Stops a machine that does not answer; asks it first where its threads are.
+    fn stop(&self, request: String) -> MachineError {
+        self.shared.lock().stopping = true;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut line) = serde_json::to_vec(&Envelope {
+            id,
+            request: Request::Interrogate,
+        }) {
+            line.push(b'\n');
+            let _ = self
+                .sender
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write_all(&line);
+        }
+        let mut waited = Duration::ZERO;
+        while waited < DEATH_GRACE && !self.shared.lock().closed {
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
+        let stacks = std::mem::take(&mut self.shared.lock().stuck);
+        let cause = self.shared.die(MachineError::TimeLimit {
+            request,
+            limit: self.limit,
+            stacks,
+        });
+        self.shared.reap();
+        cause
     }
 }
 
@@ -398,6 +429,7 @@ fn receive(shared: &Shared, stream: UnixStream) {
             Ok(Message::BugCheck(report)) => {
                 shared.die(MachineError::BugCheck(report));
             }
+            Ok(Message::Stuck(listing)) => shared.lock().stuck.push(*listing),
             Ok(Message::HostFault(text)) => {
                 shared.die(MachineError::HostFault(text));
             }
@@ -410,7 +442,14 @@ fn receive(shared: &Shared, stream: UnixStream) {
             }
         }
     }
-    let mut child = shared.lock().child.take();
+    let mut child = {
+        let mut state = shared.lock();
+        state.closed = true;
+        if state.stopping {
+            return;
+        }
+        state.child.take()
+    };
     let how = child
         .as_mut()
         .map_or_else(|| "it was stopped".to_owned(), ended);
@@ -419,20 +458,33 @@ fn receive(shared: &Shared, stream: UnixStream) {
 
 /// Waits a moment for a process that has closed its end, so that its exit status can be told.
 fn ended(child: &mut Child) -> String {
-    let step = Duration::from_millis(5);
     let mut waited = Duration::ZERO;
     while waited < DEATH_GRACE {
         match child.try_wait() {
             Ok(Some(status)) => return status.to_string(),
-            Ok(None) => std::thread::sleep(step),
+            Ok(None) => std::thread::sleep(STEP),
             Err(error) => return error.to_string(),
         }
-        waited += step;
+        waited += STEP;
     }
     let _ = child.kill();
     child
         .wait()
         .map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+fn whereabouts(stacks: &[StackListing]) -> String {
+    let newest = |listing: &StackListing| {
+        let frame = listing
+            .frames
+            .first()
+            .map_or("no frame", |frame| frame.symbol.as_str());
+        format!("thread {:#x} in {frame}", listing.tid)
+    };
+    match stacks {
+        [] => "no thread could tell where it was".to_owned(),
+        stacks => stacks.iter().map(newest).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn label(request: &Request) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSymbol as _, SymbolKind};
 use pdb_addr2line::pdb::{self, FallibleIterator as _};
 use pdb_addr2line::{Context, ContextPdbData};
 
@@ -18,7 +18,7 @@ pub(crate) struct Symbols {
 
 enum Table {
     Pdb(Box<Mutex<PdbTable>>),
-    Coff(Vec<(u32, String)>),
+    Coff(Coff),
 }
 
 /// A .pdb's index borrows from the .pdb; both live as long as the process, as does every driver's name in a report.
@@ -45,7 +45,7 @@ impl Symbols {
                 .as_deref()
                 .and_then(|path| PdbTable::open(path, image));
             pdb.map_or_else(
-                || Table::Coff(coff(&image.file)),
+                || Table::Coff(Coff::read(&image.file)),
                 |table| Table::Pdb(Box::new(Mutex::new(table))),
             )
         })
@@ -58,15 +58,7 @@ impl Symbols {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .place(rva),
-            Table::Coff(symbols) => {
-                let index = symbols.partition_point(|(start, _)| *start <= rva);
-                let (start, name) = symbols.get(index.checked_sub(1)?)?;
-                Some(Place {
-                    function: name.clone(),
-                    offset: rva - start,
-                    source: None,
-                })
-            }
+            Table::Coff(table) => table.place(rva, image.is_code(rva)),
         }
     }
 
@@ -89,7 +81,7 @@ impl Symbols {
                         .map(|f| f.start_rva)
                 })
             }
-            Table::Coff(symbols) => find(symbols),
+            Table::Coff(table) => find(&table.functions).or_else(|| find(&table.others)),
         }
     }
 }
@@ -147,28 +139,62 @@ fn data_symbols(file: &mut pdb::PDB<'_, std::fs::File>) -> pdb::Result<Vec<(u32,
     Ok(symbols)
 }
 
-fn coff(file: &Path) -> Vec<(u32, String)> {
-    let Ok(data) = std::fs::read(file) else {
-        return Vec::new();
-    };
-    let Ok(object) = object::File::parse(&*data) else {
-        return Vec::new();
-    };
-    let base = object.relative_address_base();
-    let mut symbols: Vec<(u32, String)> = object
-        .symbols()
-        .filter(|symbol| symbol.is_definition() && symbol.section_index().is_some())
-        .filter_map(|symbol| {
-            let rva = u32::try_from(symbol.address().checked_sub(base)?).ok()?;
+/// An image's own symbols: what GNU linkers leave in it.
+#[derive(Default)]
+struct Coff {
+    functions: Vec<(u32, String)>,
+    others: Vec<(u32, String)>,
+}
+
+impl Coff {
+    fn read(file: &Path) -> Self {
+        let mut table = Self::default();
+        let Ok(data) = std::fs::read(file) else {
+            return table;
+        };
+        let Ok(object) = object::File::parse(&*data) else {
+            return table;
+        };
+        let base = object.relative_address_base();
+        for symbol in object.symbols().filter(|symbol| symbol.is_definition()) {
+            let rva = symbol
+                .address()
+                .checked_sub(base)
+                .and_then(|rva| u32::try_from(rva).ok());
             let name = symbol
                 .name()
                 .ok()
-                .filter(|name| !name.is_empty() && !name.starts_with('.'))?;
-            Some((rva, name.to_owned()))
+                .filter(|name| !name.is_empty() && !name.starts_with('.'));
+            let (Some(rva), Some(name), Some(_)) = (rva, name, symbol.section_index()) else {
+                continue;
+            };
+            let list = if symbol.kind() == SymbolKind::Text {
+                &mut table.functions
+            } else {
+                &mut table.others
+            };
+            list.push((rva, name.to_owned()));
+        }
+        table.functions.sort();
+        table.others.sort();
+        table
+    }
+
+    /// Code is named after a function, where the image says which symbols are; data after anything.
+    fn place(&self, rva: u32, code: bool) -> Option<Place> {
+        let list = if code && !self.functions.is_empty() {
+            &self.functions
+        } else {
+            &self.others
+        };
+        let index = list.partition_point(|(start, _)| *start <= rva);
+        let (start, name) = list.get(index.checked_sub(1)?)?;
+        Some(Place {
+            function: name.clone(),
+            offset: rva - start,
+            source: None,
         })
-        .collect();
-    symbols.sort();
-    symbols
+    }
 }
 
 /// `module!function+0x12 (file:line)`, or as much of it as is known.

@@ -299,6 +299,8 @@ pub enum Request {
     Modules,
     /// Replaces the fault rules and starts their counts afresh.
     SetFaults(Vec<FaultRule>),
+    /// Asks every busy thread where it is; the machine ends after it.
+    Interrogate,
     /// Unloads nothing, reports, ends.
     Shutdown,
 }
@@ -375,6 +377,8 @@ pub enum Message {
     },
     /// The machine is dead.
     BugCheck(Box<BugCheckReport>),
+    /// Where a busy thread was when the machine was asked to end.
+    Stuck(Box<StackListing>),
     /// The bench itself failed.
     HostFault(String),
 }

@@ -6,11 +6,14 @@
 
 use std::cell::{Cell, UnsafeCell};
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory::{Mapping, PAGE};
 use super::pcr::{self, Block};
 use super::{emulate, verdict};
-use crate::machine;
+use crate::stack::Context;
+use crate::wire::Message;
+use crate::{machine, stack};
 
 /// The registers of an interrupted driver.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +65,8 @@ const SIGNALS: [libc::c_int; 5] = [
 ];
 /// Sent by the main loop to a thread that has not come back in time.
 pub(crate) const SIGNAL_STUCK: libc::c_int = libc::SIGUSR2;
+/// How many threads have said where they are stuck.
+pub(crate) static STUCK_TOLD: AtomicUsize = AtomicUsize::new(0);
 const HANDLER_STACK: usize = 16 * PAGE;
 
 /// Installs the handlers for the whole process.
@@ -141,17 +146,6 @@ unsafe extern "C" fn handler(
     };
     let on_kernel_stack = (block.guard.get()..=block.high.get() + PAGE).contains(&registers.rsp);
     let in_driver = on_kernel_stack || machine::in_image(registers.rip);
-    if signal == SIGNAL_STUCK {
-        if in_driver {
-            land(
-                context,
-                block,
-                block.host_rsp.get(),
-                stuck_landed as *const (),
-            );
-        }
-        return;
-    }
     #[allow(clippy::cast_possible_truncation, reason = "trap numbers are below 32")]
     let trap = register(context, libc::REG_TRAPNO) as u8;
     let fault = Fault {
@@ -161,6 +155,15 @@ unsafe extern "C" fn handler(
         registers,
         in_host: !in_driver,
     };
+    if signal == SIGNAL_STUCK {
+        store(fault);
+        land(
+            context,
+            landing_stack(in_driver, block, &registers),
+            stuck as *const (),
+        );
+        return;
+    }
     if in_driver && emulate::step(&fault, context) {
         return;
     }
@@ -170,21 +173,40 @@ unsafe extern "C" fn handler(
         host_fault(signal, registers.rip);
     }
     LANDED.set(true);
-    FAULT.with(|slot| {
-        // SAFETY: only this handler writes it, on its own thread, once.
-        unsafe { *slot.get() = fault };
-    });
-    // In the host's own code the red zone below its stack pointer may be in use.
-    let stack = if in_driver {
+    store(fault);
+    land(
+        context,
+        landing_stack(in_driver, block, &registers),
+        landed as *const (),
+    );
+}
+
+/// Where on the host's stack an interrupted thread can go on. In the host's own code the red zone below its stack
+/// pointer may be in use.
+fn landing_stack(in_driver: bool, block: &Block, registers: &Registers) -> usize {
+    if in_driver {
         block.host_rsp.get()
     } else {
         registers.rsp - 256
-    };
-    land(context, block, stack, landed as *const ());
+    }
+}
+
+fn store(fault: Fault) {
+    FAULT.with(|slot| {
+        // SAFETY: only the handler writes it, on its own thread, and nobody reads it before the handler has returned.
+        unsafe { *slot.get() = fault };
+    });
+}
+
+fn load() -> Fault {
+    FAULT.with(|slot| {
+        // SAFETY: written by the handler that sent this thread here; it does not run again meanwhile.
+        unsafe { *slot.get() }
+    })
 }
 
 /// Makes the interrupted thread resume in `function` on the host's stack.
-fn land(context: &mut libc::ucontext_t, _block: &Block, stack: usize, function: *const ()) {
+fn land(context: &mut libc::ucontext_t, stack: usize, function: *const ()) {
     set_register(context, libc::REG_RSP, (stack & !15) - 8);
     set_register(context, libc::REG_RIP, function.addr());
     // Direction and alignment-check flags as the host's ABI wants them.
@@ -193,26 +215,29 @@ fn land(context: &mut libc::ucontext_t, _block: &Block, stack: usize, function: 
 }
 
 extern "C" fn landed() -> ! {
-    let fault = FAULT.with(|slot| {
-        // SAFETY: written by the handler that sent us here; nobody writes it again.
-        unsafe { *slot.get() }
-    });
-    verdict::give(&fault)
+    verdict::give(&load())
 }
 
-extern "C" fn stuck_landed() -> ! {
-    verdict::stuck()
+/// A thread that did not come back in time says where it is, and goes no further.
+extern "C" fn stuck() -> ! {
+    let fault = load();
+    let context = if fault.in_host {
+        Context::Host
+    } else {
+        Context::Fault(fault.registers)
+    };
+    machine::send(&Message::Stuck(Box::new(stack::listing(
+        "the time limit",
+        context,
+    ))));
+    STUCK_TOLD.fetch_add(1, Ordering::AcqRel);
+    loop {
+        std::thread::park();
+    }
 }
 
 fn host_fault(signal: libc::c_int, rip: usize) -> ! {
     machine::host_fault(&format!(
         "signal {signal} at {rip:#x} in the bench's own code"
     ))
-}
-
-impl Registers {
-    /// For walking the stack.
-    pub(crate) fn frame_registers(&self) -> [usize; 7] {
-        self.saved
-    }
 }

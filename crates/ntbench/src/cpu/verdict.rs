@@ -17,7 +17,7 @@ use super::emulate::decode;
 use super::fault::Fault;
 use super::pcr::{self, Block};
 use crate::bugcheck::{self, code};
-use crate::stack::{self, Context};
+use crate::stack::Context;
 use crate::status::NtStatus;
 use crate::{gate, machine, symbols, thread};
 
@@ -73,11 +73,6 @@ pub(super) fn give(fault: &Fault) -> ! {
             at(fault)
         )),
     }
-}
-
-/// A thread that was asked why it does not come back, in the driver's own code.
-pub(super) fn stuck() -> ! {
-    machine::host_fault("a driver loops")
 }
 
 /// `driver!function+0x12: mov eax,[rcx]`.
@@ -300,7 +295,6 @@ fn in_host(fault: &Fault) -> ! {
         let status = u64::from(NtStatus::ACCESS_VIOLATION.0.cast_unsigned());
         bugcheck::end(code, [status, rip, 0, 0], text, context);
     }
-    let _ = stack::limits();
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,

@@ -107,11 +107,13 @@ impl Image {
         (self.base..self.base + self.size).contains(&address)
     }
 
-    /// The section that an address lies in.
-    pub(crate) fn section_at(&self, address: usize) -> Option<&Section> {
-        let rva = u32::try_from(address.checked_sub(self.base)?).ok()?;
+    /// Whether an RVA lies in code.
+    pub(crate) fn is_code(&self, rva: u32) -> bool {
+        let holds = |section: &&Section| section.rva <= rva && rva - section.rva < section.size;
+        let executable = object::pe::IMAGE_SCN_MEM_EXECUTE;
         self.sections
             .iter()
-            .find(|section| section.rva <= rva && rva - section.rva < section.size)
+            .find(holds)
+            .is_some_and(|section| section.characteristics & executable != 0)
     }
 }

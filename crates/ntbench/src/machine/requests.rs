@@ -46,6 +46,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Read { address, length } => reply(id, read(address, length)),
         Request::Trace => reply(id, Reply::Trace(trace::take())),
         Request::Modules => reply(id, Reply::Modules(modules::infos())),
+        Request::Interrogate => worker::interrogate(),
         Request::SetFaults(rules) => {
             faults::set(rules);
             reply(id, Reply::Done);

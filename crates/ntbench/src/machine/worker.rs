@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::thread::JoinHandleExt as _;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::cpu::{fault, pcr};
 use crate::thread::{self, Process};
@@ -17,10 +19,20 @@ const HOST_STACK: usize = 256 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// A simulated thread as the main loop knows it.
+struct Worker {
+    jobs: Sender<Job>,
+    busy: Arc<AtomicBool>,
+    id: libc::pthread_t,
+}
+
+/// How long busy threads have to say where they are.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The system thread's number.
 pub(super) const SYSTEM: u32 = 0;
 
-static WORKERS: Mutex<Option<HashMap<u32, Sender<Job>>>> = Mutex::new(None);
+static WORKERS: Mutex<Option<HashMap<u32, Worker>>> = Mutex::new(None);
 static PROCESSES: Mutex<Vec<(u32, Arc<Process>)>> = Mutex::new(Vec::new());
 /// Process and thread ids are multiples of four, as in Windows; 4 is the system's.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0x100);
@@ -66,7 +78,9 @@ pub(super) fn start_thread(spec: &ThreadSpec) -> io::Result<ThreadInfo> {
 fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<ThreadInfo> {
     let (jobs, receiver) = mpsc::channel::<Job>();
     let (ready, started) = mpsc::channel();
-    std::thread::Builder::new()
+    let busy = Arc::new(AtomicBool::new(false));
+    let working = Arc::clone(&busy);
+    let host = std::thread::Builder::new()
         .name(format!("sim-{number}"))
         .stack_size(HOST_STACK)
         .spawn(move || {
@@ -77,15 +91,22 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
                 return;
             }
             while let Ok(job) = receiver.recv() {
+                working.store(true, Ordering::Release);
                 job();
+                working.store(false, Ordering::Release);
             }
         })?;
     let info = started.recv().map_err(io::Error::other)??;
+    let worker = Worker {
+        jobs,
+        busy,
+        id: host.as_pthread_t(),
+    };
     WORKERS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get_or_insert_default()
-        .insert(number, jobs);
+        .insert(number, worker);
     Ok(info)
 }
 
@@ -111,7 +132,28 @@ pub(super) fn post(number: u32, job: impl FnOnce() + Send + 'static) -> bool {
     workers
         .as_ref()
         .and_then(|workers| workers.get(&number))
-        .is_some_and(|jobs| jobs.send(Box::new(job)).is_ok())
+        .is_some_and(|worker| worker.jobs.send(Box::new(job)).is_ok())
+}
+
+/// Has every busy thread say where it is, gives them a moment, and ends the machine.
+pub(super) fn interrogate() -> ! {
+    let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let busy = workers
+        .iter()
+        .flat_map(HashMap::values)
+        .filter(|worker| worker.busy.load(Ordering::Acquire));
+    let mut asked = 0;
+    for worker in busy {
+        // SAFETY: the thread is in the table, so it has not ended, and its id is its own.
+        if unsafe { libc::pthread_kill(worker.id, fault::SIGNAL_STUCK) } == 0 {
+            asked += 1;
+        }
+    }
+    let began = Instant::now();
+    while fault::STUCK_TOLD.load(Ordering::Acquire) < asked && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    super::exit(super::HOST_FAULT_STATUS)
 }
 
 /// Ends a thread once it has done what it was given; false: there is no such thread.

@@ -28,11 +28,11 @@ static void callout(void *parameter) {
 }
 
 #if defined(CASE_limits)
-static NTSTATUS run(void) { limits(result); return 0; }
+NOINLINE NTSTATUS run(void) { limits(result); return 0; }
 
 #elif defined(CASE_expand)
 /* SIZE, WAIT, CONTEXT come from the command line. */
-static NTSTATUS run(void) {
+NOINLINE NTSTATUS run(void) {
     limits(result);
     result[9] = (u32)KeExpandKernelStackAndCalloutEx(callout, (void *)&result[3], SIZE, WAIT, (void *)(u64)CONTEXT);
     limits(&result[6]);
@@ -47,7 +47,7 @@ static void again(void *parameter) {
     if (depth < DEPTH)
         result[1] = (u32)KeExpandKernelStackAndCalloutEx(again, (void *)(depth + 1), 0x6000, 0, 0);
 }
-static NTSTATUS run(void) { again((void *)1); return 0; }
+NOINLINE NTSTATUS run(void) { again((void *)1); return 0; }
 
 #elif defined(CASE_recurse)
 NOINLINE u64 recurse(u64 depth) {
@@ -56,55 +56,55 @@ NOINLINE u64 recurse(u64 depth) {
     result[0] = depth;
     return recurse(depth + 1) + frame[0];
 }
-static NTSTATUS run(void) { return (NTSTATUS)recurse(1); }
+NOINLINE NTSTATUS run(void) { return (NTSTATUS)recurse(1); }
 
 #elif defined(CASE_guard)
 /* Writes to the guard page with a stack pointer that is good. */
-static NTSTATUS run(void) { limits(result); *(volatile u64 *)(result[0] - 8) = 1; return 0; }
+NOINLINE NTSTATUS run(void) { limits(result); *(volatile u64 *)(result[0] - 8) = 1; return 0; }
 
 #elif defined(CASE_null)
 NOINLINE void touch(volatile u32 *address) { *address = 1; }
-static NTSTATUS run(void) { touch((u32 *)0x10); return 0; }
+NOINLINE NTSTATUS run(void) { touch((u32 *)0x10); return 0; }
 
 #elif defined(CASE_wild)
-static NTSTATUS run(void) { return *(volatile NTSTATUS *)0xFFFFF80012345678ull; }
+NOINLINE NTSTATUS run(void) { return *(volatile NTSTATUS *)0xFFFFF80012345678ull; }
 
 #elif defined(CASE_readonly)
-static const volatile u64 constant = 7;
-static NTSTATUS run(void) { *(volatile u64 *)&constant = 8; return 0; }
+const u64 constant = 7;
+NOINLINE NTSTATUS run(void) { *(volatile u64 *)&constant = 8; return 0; }
 
 #elif defined(CASE_execute)
 static u8 data[16] = {0xC3};
-static NTSTATUS run(void) { ((void (*)(void))data)(); return 0; }
+NOINLINE NTSTATUS run(void) { ((void (*)(void))data)(); return 0; }
 
 #elif defined(CASE_jump)
-static NTSTATUS run(void) { ((void (*)(void))0xDEAD0000ull)(); return 0; }
+NOINLINE NTSTATUS run(void) { ((void (*)(void))0xDEAD0000ull)(); return 0; }
 
 #elif defined(CASE_divide)
 volatile u32 zero;
-static NTSTATUS run(void) { return (NTSTATUS)(5 / zero); }
+NOINLINE NTSTATUS run(void) { return (NTSTATUS)(5 / zero); }
 
 #elif defined(CASE_breakpoint)
-static NTSTATUS run(void) { __asm__ volatile("int3"); return 0; }
+NOINLINE NTSTATUS run(void) { __asm__ volatile("int3"); return 0; }
 
 #elif defined(CASE_fastfail)
-static NTSTATUS run(void) { __asm__ volatile("int $0x29" : : "c"(3)); return 0; }
+NOINLINE NTSTATUS run(void) { __asm__ volatile("int $0x29" : : "c"(3)); return 0; }
 
 #elif defined(CASE_undefined)
-static NTSTATUS run(void) { __asm__ volatile("ud2"); return 0; }
+NOINLINE NTSTATUS run(void) { __asm__ volatile("ud2"); return 0; }
 
 #elif defined(CASE_privileged)
-static NTSTATUS run(void) { __asm__ volatile("cli"); return 0; }
+NOINLINE NTSTATUS run(void) { __asm__ volatile("cli"); return 0; }
 
 #elif defined(CASE_badargument)
-static NTSTATUS run(void) { u64 high; IoGetStackLimits((u64 *)0x18, &high); return 0; }
+NOINLINE NTSTATUS run(void) { u64 high; IoGetStackLimits((u64 *)0x18, &high); return 0; }
 
 #elif defined(CASE_bugcheck)
 NOINLINE void deep(u64 n) { volatile u8 frame[0x100]; frame[0] = 1; if (n) deep(n - 1); else KeBugCheckEx(0xE2, 1, 2, 3, 4); frame[1] = 2; }
-static NTSTATUS run(void) { deep(3); return 0; }
+NOINLINE NTSTATUS run(void) { deep(3); return 0; }
 
 #elif defined(CASE_irql)
-static NTSTATUS run(void) {
+NOINLINE NTSTATUS run(void) {
     u64 irql = 2, old, now;
     __asm__ volatile("mov %%cr8, %0" : "=r"(old));
     __asm__ volatile("mov %0, %%cr8" : : "r"(irql));
@@ -117,11 +117,11 @@ static NTSTATUS run(void) {
 }
 
 #elif defined(CASE_raised)
-static void raise(void *parameter) { u64 irql = 2; __asm__ volatile("mov %0, %%cr8" : : "r"(irql)); (void)parameter; }
-static NTSTATUS run(void) { return KeExpandKernelStackAndCalloutEx(raise, 0, 0x1000, 0, 0); }
+NOINLINE void raise(void *parameter) { u64 irql = 2; __asm__ volatile("mov %0, %%cr8" : : "r"(irql)); (void)parameter; }
+NOINLINE NTSTATUS run(void) { return KeExpandKernelStackAndCalloutEx(raise, 0, 0x1000, 0, 0); }
 
 #elif defined(CASE_gs)
-static NTSTATUS run(void) {
+NOINLINE NTSTATUS run(void) {
     u64 self, prcb, thread;
     __asm__ volatile("mov %%gs:0x18, %0" : "=r"(self));
     __asm__ volatile("mov %%gs:0x20, %0" : "=r"(prcb));
@@ -133,7 +133,7 @@ static NTSTATUS run(void) {
 
 #elif defined(CASE_chkstk)
 IMPORT void __chkstk(void);
-static NTSTATUS run(void) {
+NOINLINE NTSTATUS run(void) {
     u64 before = 0x2468, size = SIZE, after;
     __asm__ volatile("sub $0x20, %%rsp\n\tcall *%3\n\tadd $0x20, %%rsp" : "=a"(after), "=d"(before)
         : "0"(size), "r"(&__chkstk), "1"(before) : "r10", "r11", "memory", "cc");
@@ -143,18 +143,18 @@ static NTSTATUS run(void) {
 }
 
 #elif defined(CASE_loop)
-static NTSTATUS run(void) { for (;;) result[0]++; }
+NOINLINE NTSTATUS run(void) { for (;;) result[0]++; return 0; }
 
 #elif defined(CASE_fail)
-static NTSTATUS run(void) { return (NTSTATUS)0xC000009A; }
+NOINLINE NTSTATUS run(void) { return (NTSTATUS)0xC000009A; }
 
 #elif defined(CASE_unknown)
 IMPORT void NoSuchFunction(void);
 IMPORT void NorThisOne(void);
-static NTSTATUS run(void) { NoSuchFunction(); NorThisOne(); return 0; }
+NOINLINE NTSTATUS run(void) { NoSuchFunction(); NorThisOne(); return 0; }
 
 #elif defined(CASE_speed)
-static NTSTATUS run(void) {
+NOINLINE NTSTATUS run(void) {
     u64 low, high;
     for (u64 i = 0; i < COUNT; i++) IoGetStackLimits(&low, &high);
     result[0] = COUNT;
