@@ -1,0 +1,364 @@
+//! ntbench as the machine: a Linux process that runs the driver's own code on guarded kernel stacks.
+
+use std::path::PathBuf;
+
+use ntbench::wire::{
+    BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, InstanceSpec, MachineConfig,
+    NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing, SystemCall, ThreadSpec,
+    Trace, TraceEvent,
+};
+use ntbench::{Machine as Simulated, MachineError, Thread};
+use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, SlotView};
+
+use super::{Driver, Environment, Machine, Returned, Setup, Stopped, Told};
+use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
+
+const SERVICE: &str = "headroom";
+
+/// The instance that the driver's INF writes: the name is its own, the altitude one of the Activity Monitor range.
+const INSTANCE: (&str, &str) = ("Headroom Instance", "385100");
+
+/// A simulated machine with one opener.
+pub struct Bench {
+    machine: Simulated,
+    thread: Thread,
+    driver: Option<Driver>,
+}
+
+impl Bench {
+    /// Boots a machine, loads the driver, starts the opener's thread.
+    ///
+    /// # Errors
+    /// [`Stopped`]: no such image, an image that is refused, a `DriverEntry` that fails or kills the machine.
+    pub fn start(setup: Setup) -> Result<Self, Stopped> {
+        Self::start_on(setup, None)
+    }
+
+    /// As [`start`](Self::start), with the executable that becomes the machine; tests have another than their own.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(setup: Setup, host: Option<PathBuf>) -> Result<Self, Stopped> {
+        let config = MachineConfig {
+            host,
+            namespace: namespace(&setup),
+            snapshot_at: setup.list_stack_at,
+            ..MachineConfig::default()
+        };
+        let machine = Simulated::boot(config)
+            .map_err(|error| stopped("starting the simulated machine", error))?;
+        if let Some(driver) = &setup.driver {
+            load(&machine, driver)?;
+        }
+        let stack = if setup.large_stack {
+            StackKind::Large
+        } else {
+            StackKind::Ordinary
+        };
+        let thread = machine
+            .thread(ThreadSpec {
+                process_image: "headroom.exe".to_owned(),
+                process: 0,
+                stack,
+            })
+            .map_err(|error| stopped("starting the opener's thread", error))?;
+        Ok(Self {
+            machine,
+            thread,
+            driver: setup.driver,
+        })
+    }
+
+    fn call(&self, call: SystemCall, doing: &str) -> Result<Returned, Stopped> {
+        let completion = self
+            .thread
+            .call(call)
+            .map_err(|error| stopped(doing, error))?;
+        Ok(Returned {
+            status: NtStatus(completion.status.0.cast_unsigned()),
+            handle: completion.handle,
+        })
+    }
+
+    /// Reads the ring as a debugger would: the anchor by its symbol, the slots where it points.
+    fn records(&self) -> Result<(Losses, Vec<RecordView>), Stopped> {
+        let symbol = format!("{SERVICE}!{ANCHOR_SYMBOL}");
+        let read = |address, length| {
+            self.machine
+                .read(address, length)
+                .map_err(|error| stopped("reading the driver's records", error))
+        };
+        let address = self
+            .machine
+            .symbol(&symbol)
+            .map_err(|error| stopped(&format!("looking up {symbol}"), error))?;
+        let anchor =
+            Anchor::decode(&read(address, size_of::<Anchor>())?).map_err(Environment::Records)?;
+        let damaged = Environment::Records(DecodeError::Capacity {
+            found: anchor.capacity,
+        });
+        let Some(length) = anchor
+            .ring_bytes()
+            .and_then(|bytes| usize::try_from(bytes).ok())
+        else {
+            return Err(damaged.into());
+        };
+        let ring = if anchor.ring == 0 {
+            Vec::new()
+        } else {
+            read(anchor.ring, length)?
+        };
+        let mut records = Vec::new();
+        for slot in ring.chunks(protocol::SLOT_BYTES) {
+            let slot = SlotView::decode(slot).map_err(Environment::Records)?;
+            records.extend(slot.whole().map(RecordView::from));
+        }
+        records.sort_by_key(|record| record.sequence);
+        let losses = Losses {
+            written: anchor.written,
+            overwritten: anchor.overwritten,
+            skipped: anchor.skipped,
+            skipped_low_stack: anchor.skipped_low_stack,
+        };
+        Ok((losses, records))
+    }
+}
+
+impl Machine for Bench {
+    fn open(&mut self, name: &str, root: u64) -> Result<Returned, Stopped> {
+        let create = CreateFile {
+            name: name.to_owned(),
+            root,
+            ..CreateFile::default()
+        };
+        self.call(SystemCall::CreateFile(create), &format!("opening {name}"))
+    }
+
+    fn query_attributes(&mut self, name: &str) -> Result<Returned, Stopped> {
+        let call = SystemCall::QueryAttributes {
+            name: name.to_owned(),
+            root: 0,
+        };
+        self.call(call, &format!("querying the attributes of {name}"))
+    }
+
+    fn close(&mut self, handle: u64) -> Result<(), Stopped> {
+        let returned = self.call(SystemCall::Close { handle }, "closing a handle")?;
+        if returned.status.is_success() {
+            return Ok(());
+        }
+        let why = format!("NtClose({handle:#x}) returned {}", returned.status);
+        Err(Environment::Machine {
+            doing: "closing a handle".to_owned(),
+            why,
+        }
+        .into())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Told, Stopped> {
+        let mut told = Told::default();
+        if self.driver.is_some() {
+            let (losses, records) = self.records()?;
+            told.losses = Some(losses);
+            told.records = records;
+            let status = self
+                .machine
+                .unload_driver(SERVICE)
+                .map_err(|error| stopped("unloading the driver", error))?;
+            if !status.is_success() {
+                let why = format!("the unload returned {status}");
+                return Err(Environment::Machine {
+                    doing: "unloading the driver".to_owned(),
+                    why,
+                }
+                .into());
+            }
+        }
+        let trace = self
+            .machine
+            .trace()
+            .map_err(|error| stopped("reading the trace", error))?;
+        let report = self
+            .machine
+            .shutdown()
+            .map_err(|error| stopped("ending the machine", error))?;
+        told.tell(&trace);
+        told.tell(&report.trace);
+        told.findings = report.findings.iter().map(finding).collect();
+        Ok(told)
+    }
+}
+
+impl Told {
+    fn tell(&mut self, trace: &Trace) {
+        for event in &trace.events {
+            match event {
+                TraceEvent::Callback(callback)
+                    if callback.phase == "pre"
+                        && callback.operation == "IRP_MJ_CREATE"
+                        && callback.filter.eq_ignore_ascii_case(SERVICE) =>
+                {
+                    self.arrivals.push(Arrival {
+                        depth: callback.nest,
+                        path: callback.path.clone(),
+                        remaining: callback.remaining,
+                        segment_low: callback.segment_low,
+                        segment_high: callback.segment_high,
+                    });
+                }
+                TraceEvent::Snapshot(listing) => self.listings.push(Listing::from(&**listing)),
+                TraceEvent::Callback(_) | TraceEvent::DbgPrint { .. } | TraceEvent::Finding(_) => {}
+            }
+        }
+    }
+}
+
+fn namespace(setup: &Setup) -> NamespaceConfig {
+    let mut config = NamespaceConfig::default();
+    for (server, share, folder) in &setup.shares {
+        let share = Share {
+            name: share.clone(),
+            folder: folder.clone(),
+        };
+        match config
+            .servers
+            .iter_mut()
+            .find(|known| known.name == *server)
+        {
+            Some(known) => known.shares.push(share),
+            None => config.servers.push(Server {
+                name: server.clone(),
+                shares: vec![share],
+            }),
+        }
+    }
+    for [namespace, root, link, server, share] in &setup.dfs_links {
+        config.dfs.push(DfsNamespace {
+            server: namespace.clone(),
+            root: root.clone(),
+            links: vec![DfsLink {
+                path: link.clone(),
+                server: server.clone(),
+                share: share.clone(),
+                folder: String::new(),
+            }],
+        });
+    }
+    config
+}
+
+fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
+    if !driver.image.is_file() {
+        return Err(Environment::NoDriver(driver.image.clone()).into());
+    }
+    let text = |name: &str, value: &str| (name.to_owned(), RegistryValue::Sz(value.to_owned()));
+    let number = |name: &str, value| (name.to_owned(), RegistryValue::Dword(value));
+    let spec = DriverSpec {
+        image: driver.image.clone(),
+        service: SERVICE.to_owned(),
+        parameters: vec![
+            text("ExpandPolicy", driver.expand.name()),
+            text(
+                "AncestorOpens",
+                if driver.ancestors_from_top {
+                    "Top"
+                } else {
+                    "Below"
+                },
+            ),
+            number("MaxNestDepth", driver.max_nest_depth),
+            number("LogCapacity", driver.log_capacity),
+        ],
+        instances: vec![InstanceSpec {
+            name: INSTANCE.0.to_owned(),
+            altitude: INSTANCE.1.to_owned(),
+            flags: 0,
+        }],
+        ..DriverSpec::default()
+    };
+    let doing = format!("loading {}", driver.image.display());
+    let loaded = machine
+        .load_driver(spec)
+        .map_err(|error| stopped(&doing, error))?;
+    if loaded.status.is_success() {
+        return Ok(());
+    }
+    let trace = machine
+        .trace()
+        .map_err(|error| stopped("reading the trace", error))?;
+    let messages: Vec<&str> = trace
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            TraceEvent::DbgPrint { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    Err(Environment::DriverEntry {
+        image: driver.image.clone(),
+        status: loaded.status.to_string(),
+        messages: messages.join("\n"),
+    }
+    .into())
+}
+
+fn stopped(doing: &str, error: MachineError) -> Stopped {
+    match error {
+        MachineError::BugCheck(report) => {
+            let mut told = Told::default();
+            told.tell(&report.trace);
+            told.findings = report.findings.iter().map(finding).collect();
+            Stopped::BugCheck(Box::new(BugCheck::from(&*report)), Box::new(told))
+        }
+        other => Environment::Machine {
+            doing: doing.to_owned(),
+            why: other.to_string(),
+        }
+        .into(),
+    }
+}
+
+fn finding(finding: &ntbench::wire::Finding) -> String {
+    match &finding.site {
+        Some(site) => format!("{}: {} (at {site})", finding.rule, finding.text),
+        None => format!("{}: {}", finding.rule, finding.text),
+    }
+}
+
+impl From<&BugCheckReport> for BugCheck {
+    fn from(report: &BugCheckReport) -> Self {
+        Self {
+            code: report.code,
+            name: report.name.clone(),
+            parameters: report.parameters,
+            text: report.text.clone(),
+            stack: Listing::from(&report.stack),
+        }
+    }
+}
+
+impl From<&StackListing> for Listing {
+    fn from(listing: &StackListing) -> Self {
+        Self {
+            taken_at: listing.taken_at.clone(),
+            frames: listing
+                .frames
+                .iter()
+                .map(|frame| Frame {
+                    child_sp: frame.child_sp,
+                    bytes_to_older: frame.bytes_to_older,
+                    symbol: frame.symbol.clone(),
+                    source: frame.source.clone(),
+                    real: frame.kind == ntbench::wire::FrameKind::Driver,
+                    segment: frame.segment,
+                })
+                .collect(),
+            segments: listing
+                .segments
+                .iter()
+                .map(|segment| [segment.low, segment.high])
+                .collect(),
+            by_module: listing.by_module.clone(),
+        }
+    }
+}

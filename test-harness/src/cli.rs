@@ -1,0 +1,109 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::model::Expand;
+use crate::scenario::{Kind, Plan};
+
+/// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
+#[derive(Debug, Parser)]
+#[command(name = "headroom", version, about, after_help = EXIT_STATUS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_STATUS: &str =
+    "Exit status: 0 what had to be seen was seen; 1 it was not; 2 it could not be tried.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a scenario and show the stack before, inside and after each expansion.
+    #[command(after_help = EXIT_STATUS)]
+    Run(RunArgs),
+}
+
+/// What to run, and where its report goes.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The scenario.
+    #[arg(value_enum)]
+    pub scenario: Kind,
+
+    /// How many creates nest (nested), or how many directories deep the opens go (relative, flat). Not for dfs.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub depth: u32,
+
+    /// The driver's ExpandPolicy.
+    #[arg(long, value_enum, default_value_t = PolicyChoice::Both)]
+    pub policy: PolicyChoice,
+
+    /// The driver to load.
+    #[arg(
+        long,
+        value_name = "SYS",
+        default_value = "target/headroom/headroom.sys"
+    )]
+    pub driver: PathBuf,
+
+    /// The opener's kernel stack: 24 KB, or 72 KB of which 24 are committed at first.
+    #[arg(long, value_enum, default_value_t = StackChoice::Ordinary)]
+    pub stack: StackChoice,
+
+    /// The folder for the report.
+    #[arg(long, value_name = "DIR", default_value = "target/headroom/report")]
+    pub out: PathBuf,
+
+    /// Print the report as JSON instead of tables.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which policies to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PolicyChoice {
+    /// Expand for each inspection.
+    Always,
+    /// Inspect on the caller's stack.
+    Never,
+    /// One after the other, each on a machine of its own.
+    Both,
+}
+
+/// The opener's kernel stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StackChoice {
+    /// 24 KB.
+    Ordinary,
+    /// 72 KB.
+    Large,
+}
+
+impl PolicyChoice {
+    /// The policies in the order they are run: the problem first.
+    #[must_use]
+    pub const fn policies(self) -> &'static [Expand] {
+        match self {
+            Self::Always => &[Expand::Always],
+            Self::Never => &[Expand::Never],
+            Self::Both => &[Expand::Never, Expand::Always],
+        }
+    }
+}
+
+impl RunArgs {
+    /// What these arguments ask for.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan {
+            scenario: self.scenario,
+            depth: self.depth,
+            driver: self.driver.clone(),
+            large_stack: self.stack == StackChoice::Large,
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Exercises `headroom.sys` with opens that nest, and shows what they did to the kernel stack.
+//!
+//! A [`scenario`] says what is opened; a [`backend`] is the machine it is opened on; a [`model::Run`] is what was seen;
+//! [`table`], [`listing`] and [`report`] show it, and [`verdict`] says whether it is what had to be seen.
+
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod cli;
+pub mod listing;
+pub mod model;
+pub mod report;
+pub mod scenario;
+pub mod table;
+pub mod verdict;

@@ -1,0 +1,276 @@
+//! What a run showed, whatever machine it ran on.
+
+use protocol::{Flags, NtStatus, Record};
+use serde::{Serialize, Serializer};
+
+/// Size of an ordinary thread's kernel stack on x64.
+pub const KERNEL_STACK_BYTES: u64 = 0x6000;
+
+/// Size of a large kernel stack, which is also what an expansion switches to.
+pub const LARGE_STACK_BYTES: u64 = 0x12000;
+
+/// What the driver is told to do about stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Expand {
+    /// Expand for each inspection.
+    Always,
+    /// Inspect on the caller's stack.
+    Never,
+}
+
+impl Expand {
+    /// The value of the driver's `ExpandPolicy`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// One scenario run on one machine under one policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// The policy.
+    pub expand: Expand,
+    /// The opens that the scenario itself made, in order.
+    pub opens: Vec<Open>,
+    /// Every create that arrived at the driver, in order, as the machine saw it.
+    pub arrivals: Vec<Arrival>,
+    /// The driver's own records, in order.
+    pub records: Vec<RecordView>,
+    /// What the driver lost of them; `None` where the machine died before they could be read.
+    pub losses: Option<Losses>,
+    /// Listings taken where the scenario asked for one.
+    pub listings: Vec<Listing>,
+    /// Contract violations that the machine's verifier found.
+    pub findings: Vec<String>,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, Serialize)]
+pub enum End {
+    /// Every open came back, and the driver was unloaded.
+    Completed,
+    /// The machine died.
+    BugCheck(Box<BugCheck>),
+}
+
+/// An open that the scenario made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Open {
+    /// The name as it was passed, relative names as such.
+    pub name: String,
+    /// What the system call returned; `None`: it never did.
+    #[serde(serialize_with = "optional_status")]
+    pub status: Option<NtStatus>,
+    /// What it has to return.
+    #[serde(serialize_with = "status")]
+    pub expected: NtStatus,
+}
+
+/// A create's arrival in the driver's pre-create callback.
+#[derive(Clone, Debug, Serialize)]
+pub struct Arrival {
+    /// How many creates were under way on the thread, this one included.
+    pub depth: u32,
+    /// The path, as far as the machine knows it.
+    pub path: String,
+    /// Stack left at the callback's first instruction.
+    pub remaining: u64,
+    /// Low end of the stack segment.
+    pub segment_low: u64,
+    /// High end of the stack segment.
+    pub segment_high: u64,
+}
+
+/// One of the driver's records, in words.
+#[derive(Clone, Debug, Serialize)]
+pub struct RecordView {
+    /// Number of the record.
+    pub sequence: u64,
+    /// How many creates were under way, this one included.
+    pub depth: u32,
+    /// The path, or its end with an ellipsis in front.
+    pub path: String,
+    /// The process's image name.
+    pub process: String,
+    /// Stack left before the expansion.
+    pub before: Option<u32>,
+    /// Stack left where the inspection started.
+    pub inside: Option<u32>,
+    /// Stack left after the return.
+    pub after: Option<u32>,
+    /// Caller's segment.
+    pub caller_segment: [u64; 2],
+    /// Segment of the inspection.
+    pub inside_segment: [u64; 2],
+    /// The policy that decided.
+    pub policy: String,
+    /// Where the inspection ran.
+    pub outcome: String,
+    /// Bytes asked for.
+    pub reservation_bytes: u32,
+    /// What the expansion returned.
+    #[serde(serialize_with = "status")]
+    pub reservation_status: NtStatus,
+    /// The inspection's first failure.
+    #[serde(serialize_with = "status")]
+    pub inspect_status: NtStatus,
+    /// What the create came to.
+    #[serde(serialize_with = "optional_status")]
+    pub create_status: Option<NtStatus>,
+    /// Ancestors that were opened.
+    pub ancestors_opened: u16,
+    /// Duration of the inspection in ticks of the performance counter.
+    pub inspect_ticks: u64,
+    /// What the driver says about the record.
+    pub flags: String,
+}
+
+impl From<&Record> for RecordView {
+    fn from(record: &Record) -> Self {
+        let sampled = |flag, value| record.flags.contains(flag).then_some(value);
+        let tail = String::from_utf16_lossy(record.tail());
+        Self {
+            sequence: record.sequence,
+            depth: record.nest_depth + 1,
+            path: if record.path_is_whole() {
+                tail
+            } else {
+                format!("…{tail}")
+            },
+            process: String::from_utf8_lossy(record.image()).into_owned(),
+            before: sampled(Flags::BEFORE_SAMPLED, record.before_remaining),
+            inside: sampled(Flags::INSIDE_SAMPLED, record.inside_remaining),
+            after: sampled(Flags::AFTER_SAMPLED, record.after_remaining),
+            caller_segment: [record.before_low, record.before_high],
+            inside_segment: [record.inside_low, record.inside_high],
+            policy: record.policy.to_string(),
+            outcome: record.outcome.to_string(),
+            reservation_bytes: record.reservation_bytes,
+            reservation_status: record.reservation_status,
+            inspect_status: record.inspect_status,
+            create_status: record.create_status(),
+            ancestors_opened: record.ancestors_opened,
+            inspect_ticks: record.inspect_ticks,
+            flags: record.flags.to_string(),
+        }
+    }
+}
+
+/// What the driver's ring says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Losses {
+    /// Records written.
+    pub written: u64,
+    /// Records that newer ones replaced.
+    pub overwritten: u64,
+    /// Records not written for want of a slot.
+    pub skipped: u64,
+    /// Records not written for want of stack.
+    pub skipped_low_stack: u64,
+}
+
+/// A dead machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct BugCheck {
+    /// The code.
+    pub code: u32,
+    /// Its name.
+    pub name: String,
+    /// Its parameters.
+    pub parameters: [u64; 4],
+    /// What happened.
+    pub text: String,
+    /// The stack that it died of.
+    pub stack: Listing,
+}
+
+impl BugCheck {
+    /// UNEXPECTED_KERNEL_MODE_TRAP.
+    pub const UNEXPECTED_KERNEL_MODE_TRAP: u32 = 0x7f;
+
+    /// A double fault, which is how a kernel stack overflow ends: bug check 0x7F with first parameter 8.
+    #[must_use]
+    pub const fn is_double_fault(&self) -> bool {
+        self.code == Self::UNEXPECTED_KERNEL_MODE_TRAP && self.parameters[0] == 8
+    }
+}
+
+/// A stack, newest frame first.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Listing {
+    /// Why it was taken.
+    pub taken_at: String,
+    /// The frames.
+    pub frames: Vec<Frame>,
+    /// Low and high end of each segment, newest first.
+    pub segments: Vec<[u64; 2]>,
+    /// Bytes by module, most first.
+    pub by_module: Vec<(String, u64)>,
+}
+
+/// A frame.
+#[derive(Clone, Debug, Serialize)]
+pub struct Frame {
+    /// RSP in the function's body.
+    pub child_sp: u64,
+    /// Distance to the next older frame; `None` for the oldest of its segment.
+    pub bytes_to_older: Option<u64>,
+    /// `module!function+offset`.
+    pub symbol: String,
+    /// `file:line` where that is known.
+    pub source: Option<String>,
+    /// Whether real code of a loaded driver ran here; else the frame was charged from a model.
+    pub real: bool,
+    /// Index into [`Listing::segments`].
+    pub segment: usize,
+}
+
+fn status<S: Serializer>(status: &NtStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(status)
+}
+
+fn optional_status<S: Serializer>(
+    status: &Option<NtStatus>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match status {
+        Some(status) => serializer.collect_str(status),
+        None => serializer.serialize_none(),
+    }
+}
+
+impl Run {
+    /// Of the listings that were asked for, the one with the most stack in it.
+    #[must_use]
+    pub fn deepest_listing(&self) -> Option<&Listing> {
+        self.listings.iter().max_by_key(|listing| listing.bytes())
+    }
+}
+
+impl Run {
+    /// The stack that the run has to show: the one the machine died of, else the deepest that was asked for.
+    #[must_use]
+    pub fn told_stack(&self) -> Option<&Listing> {
+        match &self.end {
+            End::BugCheck(bug_check) => Some(&bug_check.stack),
+            End::Completed => self.deepest_listing(),
+        }
+    }
+}
+
+impl Listing {
+    /// Bytes between the newest frame and the oldest of each segment.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.frames
+            .iter()
+            .filter_map(|frame| frame.bytes_to_older)
+            .sum()
+    }
+}
