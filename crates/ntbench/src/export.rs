@@ -2,6 +2,9 @@
 //!
 //! A module declares its share with [`exports!`]; `tables` is the one place that gathers them.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// The arguments of a variadic function, as they lie in the caller's home area and beyond it.
 ///
 /// The stub spills the four register arguments into their home slots before the call, so that they and the stack
@@ -152,5 +155,16 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
 
 /// Finds an export by DLL (in any case) and exact name.
 pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
-    all().find(|export| export.name == name && export.dll.eq_ignore_ascii_case(dll))
+    static INDEX: LazyLock<HashMap<&'static str, Vec<&'static Export>>> = LazyLock::new(|| {
+        let mut index: HashMap<&'static str, Vec<&'static Export>> = HashMap::new();
+        for export in all() {
+            index.entry(export.name).or_default().push(export);
+        }
+        index
+    });
+    INDEX
+        .get(name)?
+        .iter()
+        .copied()
+        .find(|export| export.dll.eq_ignore_ascii_case(dll))
 }

@@ -13,6 +13,8 @@
 //! one's three words (host RSP, kernel SP, import) on the host's stack and puts them back, so depth costs nothing.
 
 use std::arch::naked_asm;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::cpu::pcr::{self, offset};
 use crate::export::{Export, ExportKind};
@@ -38,6 +40,9 @@ pub(crate) struct Descriptor {
     stack_arguments: u64,
     symbol: &'static str,
 }
+
+// SAFETY: the function pointer is an address of code, which nobody writes.
+unsafe impl Sync for Descriptor {}
 
 /// Calls code of a driver on the current kernel stack, with the Windows ABI, and gives RAX.
 ///
@@ -113,11 +118,7 @@ pub(crate) fn stub(export: &'static Export) -> Option<[u8; STUB_BYTES]> {
         ExportKind::Variadic { address } => (address, 0, variadic_gate as *const ()),
         ExportKind::Raw { .. } | ExportKind::Data(_) => return None,
     };
-    let descriptor: &'static Descriptor = Box::leak(Box::new(Descriptor {
-        function,
-        stack_arguments: arguments.saturating_sub(4) as u64,
-        symbol: symbol(export),
-    }));
+    let descriptor = descriptor(export, function, arguments);
     let descriptor = std::ptr::from_ref(descriptor).expose_provenance() as u64;
     let mut code = [0xCC; STUB_BYTES];
     code[..2].copy_from_slice(&[0x49, 0xBB]);
@@ -126,6 +127,27 @@ pub(crate) fn stub(export: &'static Export) -> Option<[u8; STUB_BYTES]> {
     code[12..20].copy_from_slice(&(gate.addr() as u64).to_le_bytes());
     code[20..22].copy_from_slice(&[0xFF, 0xE0]);
     Some(code)
+}
+
+/// The export's descriptor, made once: images come and go.
+fn descriptor(
+    export: &'static Export,
+    function: *const (),
+    arguments: usize,
+) -> &'static Descriptor {
+    static MADE: LazyLock<Mutex<HashMap<usize, &'static Descriptor>>> =
+        LazyLock::new(Mutex::default);
+    let key = std::ptr::from_ref(export).addr();
+    MADE.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(key)
+        .or_insert_with(|| {
+            Box::leak(Box::new(Descriptor {
+                function,
+                stack_arguments: arguments.saturating_sub(4) as u64,
+                symbol: symbol(export),
+            }))
+        })
 }
 
 /// An export as a debugger names it.

@@ -38,6 +38,33 @@ pub use status::NtStatus;
 /// Set in the environment of a process that is to be a machine.
 const MACHINE_MARKER: &str = "NTBENCH_MACHINE";
 
+/// One import of a driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The DLL it comes from, as the image spells it.
+    pub dll: String,
+    /// Its name, or `#` and its ordinal.
+    pub name: String,
+    /// Whether the bench has it.
+    pub known: bool,
+}
+
+/// What a driver imports, in the image's order, without loading it.
+///
+/// # Errors
+/// Says what is wrong with the image.
+pub fn imports(image: &std::path::Path) -> Result<Vec<Import>, wire::Refusal> {
+    loader::imports(image).map_err(|error| wire::Refusal::Image(error.to_string()))
+}
+
+/// Checks and maps an image, runs none of it, and unmaps it again: for fuzzers.
+///
+/// # Errors
+/// Says what is wrong with the image.
+pub fn map_image(data: &[u8]) -> Result<(), wire::Refusal> {
+    loader::try_map(data).map_err(|fact| wire::Refusal::Image(fact.to_string()))
+}
+
 /// Becomes a simulated machine if this process was started as one, and then never returns.
 ///
 /// Must be the first thing in `main` of an executable that boots machines from itself.

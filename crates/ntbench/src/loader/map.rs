@@ -28,6 +28,11 @@ pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError>
         .map_err(|fact| ImageError::new(file, fact))
 }
 
+/// Maps an image and lets it go again.
+pub(crate) fn try_map(data: &[u8]) -> Result<(), Fact> {
+    build(data).map(drop)
+}
+
 /// Everything but names.
 pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
     let checked = check(data)?;

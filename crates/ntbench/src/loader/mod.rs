@@ -11,8 +11,22 @@ mod map;
 use std::path::{Path, PathBuf};
 
 use crate::cpu::memory::Mapping;
+use crate::{Import, export};
 
-pub(crate) use map::{discard_init, load};
+pub(crate) use map::{discard_init, load, try_map};
+
+/// What an image imports, without loading it.
+pub(crate) fn imports(file: &Path) -> Result<Vec<Import>, ImageError> {
+    let data = std::fs::read(file).map_err(|error| ImageError::new(file, error))?;
+    let names = check::check(&data).and_then(|checked| import::names(&checked));
+    let known = |(_, dll, name): (u32, String, String)| {
+        let known = export::find(&dll, &name).is_some();
+        Import { dll, name, known }
+    };
+    names
+        .map(|names| names.into_iter().map(known).collect())
+        .map_err(|fact| ImageError::new(file, fact))
+}
 
 /// Why an image was not loaded.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,215 @@
+//! The command line's grammar.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use ntbench::NtStatus;
+use ntbench::wire::{FaultRule, InstanceSpec, RegistryValue, Server, Share, Volume, When};
+
+/// Runs Windows minifilters in a Linux process, strictly.
+#[derive(Parser)]
+#[command(version)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Load a driver, start it, open files, unload it, report
+    Run(Run),
+    /// List what a driver imports, and which of it the bench has
+    Imports {
+        /// The .sys file
+        image: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Run {
+    /// The .sys file
+    pub(super) image: PathBuf,
+    /// Its .pdb; default: beside it, under its name
+    #[arg(long)]
+    pub(super) pdb: Option<PathBuf>,
+    /// A value below the service key's Parameters: a number is a REG_DWORD, other text a REG_SZ
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) parameter: Vec<Parameter>,
+    /// An instance of the service key, the first being the default one
+    #[arg(
+        long,
+        value_name = "NAME,ALTITUDE[,FLAGS]",
+        default_value = "Default Instance,370000,0"
+    )]
+    pub(super) instance: Vec<Instance>,
+    /// A share backed by a folder of this host
+    #[arg(long, value_name = "SERVER/SHARE=FOLDER")]
+    pub(super) share: Vec<ShareArgument>,
+    /// A local volume backed by a folder of this host
+    #[arg(long, value_name = "C=FOLDER")]
+    pub(super) volume: Vec<VolumeArgument>,
+    /// An object to open, for example \??\UNC\server\share\file
+    #[arg(long, value_name = "NAME")]
+    pub(super) create: Vec<String>,
+    /// A kernel call to make fail: always, the n-th time, or from the n-th on
+    #[arg(long, value_name = "CALL=STATUS[@N|@N+]")]
+    pub(super) fault: Vec<Fault>,
+    /// Open on a thread with a large (72 KB) kernel stack
+    #[arg(long)]
+    pub(super) large_stack: bool,
+    /// Do not unload the driver at the end
+    #[arg(long)]
+    pub(super) keep_loaded: bool,
+}
+
+impl Run {
+    /// The shares, by server.
+    pub(super) fn servers(&self) -> Vec<Server> {
+        let mut servers: Vec<Server> = Vec::new();
+        for ShareArgument { server, share } in &self.share {
+            match servers
+                .iter_mut()
+                .find(|known| known.name.eq_ignore_ascii_case(server))
+            {
+                Some(known) => known.shares.push(share.clone()),
+                None => servers.push(Server {
+                    name: server.clone(),
+                    shares: vec![share.clone()],
+                }),
+            }
+        }
+        servers
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Parameter(pub(super) (String, RegistryValue));
+
+impl FromStr for Parameter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+        let number = value.strip_prefix("0x").map_or_else(
+            || value.parse().ok(),
+            |digits| u32::from_str_radix(digits, 16).ok(),
+        );
+        let value =
+            number.map_or_else(|| RegistryValue::Sz(value.to_owned()), RegistryValue::Dword);
+        Ok(Self((name.to_owned(), value)))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Instance(pub(super) InstanceSpec);
+
+impl FromStr for Instance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut fields = text.split(',');
+        let (Some(name), Some(altitude)) = (fields.next(), fields.next()) else {
+            return Err("write NAME,ALTITUDE or NAME,ALTITUDE,FLAGS".to_owned());
+        };
+        if altitude.is_empty()
+            || !altitude
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'.')
+        {
+            return Err(format!("an altitude is a decimal number, not {altitude:?}"));
+        }
+        let flags = match fields.next() {
+            Some(flags) => flags
+                .parse()
+                .map_err(|_| format!("flags are a number, not {flags:?}"))?,
+            None => 0,
+        };
+        Ok(Self(InstanceSpec {
+            name: name.to_owned(),
+            altitude: altitude.to_owned(),
+            flags,
+        }))
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct ShareArgument {
+    server: String,
+    share: Share,
+}
+
+impl FromStr for ShareArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (names, folder) = text.split_once('=').ok_or("write SERVER/SHARE=FOLDER")?;
+        let (server, name) = names
+            .split_once(['/', '\\'])
+            .ok_or("write SERVER/SHARE=FOLDER")?;
+        Ok(Self {
+            server: server.to_owned(),
+            share: Share {
+                name: name.to_owned(),
+                folder: folder.into(),
+            },
+        })
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct VolumeArgument(pub(super) Volume);
+
+impl FromStr for VolumeArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (letter, folder) = text.split_once('=').ok_or("write C=FOLDER")?;
+        let mut letters = letter.trim_end_matches(':').chars();
+        match (letters.next(), letters.next()) {
+            (Some(letter), None) if letter.is_ascii_alphabetic() => {
+                let number = u32::from(letter.to_ascii_uppercase()) - u32::from('A');
+                let device = format!("\\Device\\HarddiskVolume{}", number + 1);
+                Ok(Self(Volume {
+                    device,
+                    letter: Some(letter),
+                    folder: folder.into(),
+                }))
+            }
+            _ => Err(format!("a drive letter is one letter, not {letter:?}")),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Fault(pub(super) FaultRule);
+
+impl FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (call, rest) = text
+            .split_once('=')
+            .ok_or("write CALL=STATUS, CALL=STATUS@N or CALL=STATUS@N+")?;
+        let (status, when) = match rest.split_once('@') {
+            None => (rest, When::Always),
+            Some((status, count)) => {
+                let number =
+                    |digits: &str| digits.parse().map_err(|_| format!("{count:?} is no count"));
+                let when = match count.strip_suffix('+') {
+                    Some(digits) => When::From(number(digits)?),
+                    None => When::Nth(number(count)?),
+                };
+                (status, when)
+            }
+        };
+        let status = NtStatus::parse(status).ok_or_else(|| {
+            format!("{status:?} is neither a known STATUS_ name nor a number like 0xC000009A")
+        })?;
+        Ok(Self(FaultRule {
+            call: call.to_owned(),
+            status,
+            when,
+        }))
+    }
+}

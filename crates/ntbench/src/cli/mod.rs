@@ -1,0 +1,135 @@
+//! Arguments, and what each command does with them.
+//!
+//! Exit status: 0, all went as it should; 1, the driver failed, bug-checked or broke a rule; 2, it could not be tried.
+
+mod args;
+mod show;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use ntbench::wire::{DriverSpec, MachineConfig, NamespaceConfig, Refusal, ThreadSpec};
+use ntbench::{Machine, MachineError, NtStatus};
+
+use args::{Arguments, Command, Run};
+
+const FAILED: u8 = 1;
+const NOT_TRIED: u8 = 2;
+
+/// Runs the command line.
+pub(crate) fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Imports { image } => imports(&image),
+        Command::Run(run) => match try_run(&run) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(FAILED),
+            Err(error) => failed(&error),
+        },
+    }
+}
+
+fn failed(error: &MachineError) -> ExitCode {
+    match error {
+        MachineError::BugCheck(report) => {
+            show::bug_check(report);
+            ExitCode::from(FAILED)
+        }
+        MachineError::TimeLimit { stacks, .. } => {
+            eprintln!("ntbench: {error}");
+            stacks.iter().for_each(show::stack);
+            ExitCode::from(FAILED)
+        }
+        MachineError::Refused(Refusal::Image(text)) => {
+            eprintln!("ntbench: {text}");
+            ExitCode::from(NOT_TRIED)
+        }
+        other => {
+            eprintln!("ntbench: {other}");
+            ExitCode::from(NOT_TRIED)
+        }
+    }
+}
+
+fn imports(image: &Path) -> ExitCode {
+    match ntbench::imports(image) {
+        Ok(imports) => {
+            show::imports(&imports);
+            if imports.iter().all(|import| import.known) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(FAILED)
+            }
+        }
+        Err(error) => {
+            eprintln!("ntbench: {error}");
+            ExitCode::from(NOT_TRIED)
+        }
+    }
+}
+
+fn try_run(run: &Run) -> Result<bool, MachineError> {
+    let machine = Machine::boot(MachineConfig {
+        namespace: NamespaceConfig {
+            servers: run.servers(),
+            dfs: Vec::new(),
+            volumes: run.volume.iter().map(|volume| volume.0.clone()).collect(),
+        },
+        faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
+        ..MachineConfig::default()
+    })?;
+    let spec = DriverSpec {
+        image: run.image.clone(),
+        pdb: run.pdb.clone(),
+        service: String::new(),
+        parameters: run
+            .parameter
+            .iter()
+            .map(|parameter| parameter.0.clone())
+            .collect(),
+        instances: run
+            .instance
+            .iter()
+            .map(|instance| instance.0.clone())
+            .collect(),
+    };
+    let loaded = machine.load_driver(spec)?;
+    println!(
+        "{:<40} {}",
+        format!("DriverEntry of {}", loaded.module.name),
+        loaded.status
+    );
+    let mut good = loaded.status.is_success();
+    if good && !run.create.is_empty() {
+        let stack = if run.large_stack {
+            ntbench::wire::StackKind::Large
+        } else {
+            ntbench::wire::StackKind::Ordinary
+        };
+        let thread = machine.thread(ThreadSpec {
+            process_image: "ntbench.exe".to_owned(),
+            process: 0,
+            stack,
+        })?;
+        for name in &run.create {
+            let create = ntbench::wire::CreateFile {
+                name: name.clone(),
+                ..ntbench::wire::CreateFile::default()
+            };
+            let completion = thread.create_file(&create)?;
+            println!("{name:<40} {}", completion.status);
+            if completion.handle != 0 {
+                thread.close(completion.handle)?;
+            }
+        }
+    }
+    if good && !run.keep_loaded {
+        let status = machine.unload_driver(&loaded.module.name)?;
+        println!("{:<40} {status}", "unload");
+        good = status == NtStatus::SUCCESS;
+    }
+    let report = machine.shutdown()?;
+    show::trace(&report.trace);
+    show::findings(&report.findings);
+    Ok(good && report.findings.is_empty())
+}

@@ -1,0 +1,109 @@
+//! Reports on a terminal.
+
+use ntbench::Import;
+use ntbench::wire::{BugCheckReport, Finding, FrameKind, StackListing, Trace, TraceEvent};
+
+/// A dead machine's report.
+pub(super) fn bug_check(report: &BugCheckReport) {
+    println!(
+        "\n*** BUG CHECK {:#X} {}\n    {}\n",
+        report.code, report.name, report.text
+    );
+    for (number, (value, meaning)) in report.parameters.iter().zip(&report.meaning).enumerate() {
+        println!("    parameter {}   {value:#018x}   {meaning}", number + 1);
+    }
+    println!(
+        "    thread        {:#x} of {} ({:#x}), IRQL {}",
+        report.tid, report.process_image, report.pid, report.irql
+    );
+    stack(&report.stack);
+    trace(&report.trace);
+    findings(&report.findings);
+}
+
+/// A stack listing, as a debugger's `k` has it.
+pub(super) fn stack(listing: &StackListing) {
+    println!("\n    Child-SP              bytes  call site");
+    let mut segment = 0;
+    for frame in &listing.frames {
+        if frame.segment != segment {
+            segment = frame.segment;
+            println!("    --- the segment before");
+        }
+        let bytes = frame
+            .bytes_to_older
+            .map_or_else(String::new, |bytes| format!("{bytes:#x}"));
+        let kind = if frame.kind == FrameKind::Modelled {
+            ""
+        } else {
+            " *"
+        };
+        let source = frame
+            .source
+            .as_ref()
+            .map_or_else(String::new, |source| format!(" [{source}]"));
+        println!(
+            "    {:#018x} {bytes:>8}  {}{kind}{source}",
+            frame.child_sp, frame.symbol
+        );
+    }
+    println!("\n    * the driver's own code; the others are modelled. Bytes by module:");
+    for (module, bytes) in &listing.by_module {
+        println!("    {bytes:#8x}  {module}");
+    }
+    for segment in &listing.segments {
+        println!(
+            "    segment {:#x} to {:#x} ({:#x} bytes)",
+            segment.low,
+            segment.high,
+            segment.high - segment.low
+        );
+    }
+}
+
+/// What happened.
+pub(super) fn trace(trace: &Trace) {
+    for event in &trace.events {
+        match event {
+            TraceEvent::Callback(event) => println!(
+                "{:>5} {:<4} {:<24} nest {:>3}  left {:>#7x}  {}",
+                event.tid, event.phase, event.operation, event.nest, event.remaining, event.path
+            ),
+            TraceEvent::DbgPrint { tid, text } => println!("{tid:>5} dbg  {text}"),
+            TraceEvent::Snapshot(listing) => stack(listing),
+            // Told once, at the end.
+            TraceEvent::Finding(_) => {}
+        }
+    }
+    if trace.dropped != 0 {
+        println!("({} older events were dropped)", trace.dropped);
+    }
+}
+
+/// What the verifier found.
+pub(super) fn findings(findings: &[Finding]) {
+    for finding in findings {
+        println!("finding {}: {}", finding.rule, finding.text);
+        if let Some(site) = &finding.site {
+            println!("        at {site}");
+        }
+    }
+}
+
+/// Imports, by DLL.
+pub(super) fn imports(imports: &[Import]) {
+    let width = imports
+        .iter()
+        .map(|import| import.dll.len() + import.name.len() + 1)
+        .max()
+        .unwrap_or(0);
+    for import in imports {
+        let known = if import.known { "bound" } else { "MISSING" };
+        println!(
+            "{:<width$}  {known}",
+            format!("{}!{}", import.dll, import.name)
+        );
+    }
+    let missing = imports.iter().filter(|import| !import.known).count();
+    println!("\n{} imports, {missing} missing", imports.len());
+}

@@ -1,0 +1,228 @@
+//! What is no driver is refused with a reason, and no bytes bring the host down.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod core;
+
+use core::{compile, load, machine, scratch};
+
+use ntbench::wire::{MachineConfig, Refusal};
+use ntbench::{MachineError, imports, map_image};
+
+fn good() -> Vec<u8> {
+    std::fs::read(compile("expand", &["SIZE=0x6000", "WAIT=0", "CONTEXT=0"])).expect("an image")
+}
+
+fn word(image: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes([image[at], image[at + 1]]))
+}
+
+fn dword(image: &[u8], at: usize) -> usize {
+    word(image, at) | word(image, at + 2) << 16
+}
+
+/// File offset of the PE signature; the COFF header is 4 bytes, the optional header 24 bytes behind it.
+fn pe(image: &[u8]) -> usize {
+    dword(image, 0x3C)
+}
+
+fn put(image: &mut [u8], at: usize, value: u32) {
+    image[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+fn put16(image: &mut [u8], at: usize, value: u16) {
+    image[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+/// File offset of the header of a section by its index.
+fn section(image: &[u8], index: usize) -> usize {
+    let pe = pe(image);
+    pe + 24 + word(image, pe + 20) + index * 40
+}
+
+#[track_caller]
+fn refused(image: &[u8], because: &str) {
+    let error = map_image(image).expect_err(because).to_string();
+    assert!(error.contains(because), "{error:?} should say {because:?}");
+}
+
+#[test]
+fn a_good_image_maps() {
+    map_image(&good()).expect("maps");
+}
+
+#[test]
+fn what_is_no_driver_is_named() {
+    let good = good();
+    let pe = pe(&good);
+    refused(&[], "the file is empty");
+    refused(b"\x7fELF", "does not begin with MZ");
+    refused(&good[..0x50], "ends before its headers");
+    refused(&good[..good.len() / 2], "truncated");
+    for (machine, name) in [
+        (0x14C, "x86 (32 bit)"),
+        (0xAA64, "ARM64"),
+        (0x1234, "0x1234"),
+    ] {
+        let mut image = good.clone();
+        put16(&mut image, pe + 4, machine);
+        refused(&image, name);
+    }
+    let mut image = good.clone();
+    put16(&mut image, pe + 24 + 68, 3);
+    refused(&image, "subsystem is Windows console");
+    let mut image = good.clone();
+    put(&mut image, pe + 24 + 16, 0);
+    refused(&image, "no entry point");
+    let mut image = good.clone();
+    put(&mut image, pe + 24 + 16, 0x10);
+    refused(&image, "lies in no executable section");
+    let mut image = good.clone();
+    let characteristics = u16::try_from(word(&image, pe + 22)).expect("a word");
+    put16(&mut image, pe + 22, characteristics | 1);
+    refused(&image, "no relocations");
+    let mut image = good.clone();
+    put(&mut image, pe + 24 + 32, 0x200);
+    refused(&image, "section alignment");
+    let mut image = good.clone();
+    put(&mut image, pe + 24 + 56, 0x7000_0000);
+    refused(&image, "SizeOfImage");
+}
+
+#[test]
+fn sections_that_lie_are_named() {
+    let good = good();
+    let text = section(&good, 0);
+    let mut image = good.clone();
+    put(&mut image, text + 36, 0xE000_0020);
+    refused(&image, "writable and executable");
+    let mut image = good.clone();
+    put(&mut image, text + 8, 0x0100_0000);
+    refused(&image, "leaves the image");
+    let mut image = good.clone();
+    put(&mut image, section(&good, 1) + 12, 0x1000);
+    refused(&image, "overlaps");
+    let mut image = good.clone();
+    put(&mut image, text + 12, 0x1010);
+    refused(&image, "not on a page");
+    let mut image = good;
+    let length = u32::try_from(image.len()).expect("small");
+    put(&mut image, text + 20, length - 4);
+    refused(&image, "truncated");
+}
+
+#[test]
+fn directories_that_leave_the_image_are_named() {
+    let good = good();
+    let directories = pe(&good) + 24 + 112;
+    for (index, name) in [
+        (1, "import"),
+        (3, "exception"),
+        (5, "relocation"),
+        (10, "load configuration"),
+    ] {
+        let mut image = good.clone();
+        put(&mut image, directories + index * 8, 0x1000);
+        put(&mut image, directories + index * 8 + 4, 0x7FFF_0000);
+        refused(&image, name);
+    }
+}
+
+#[test]
+fn all_unknown_imports_are_named_at_once() {
+    let image = compile("unknown", &[]);
+    let listed = imports(&image).expect("readable");
+    let missing: Vec<&str> = listed
+        .iter()
+        .filter(|import| !import.known)
+        .map(|import| import.name.as_str())
+        .collect();
+    assert_eq!(missing, ["NoSuchFunction", "NorThisOne"]);
+    let machine = machine(MachineConfig::default());
+    match load(&machine, image) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("unknown.sys"), "{text}");
+            assert!(
+                text.contains("ntoskrnl.exe!NoSuchFunction, ntoskrnl.exe!NorThisOne"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    machine.shutdown().expect("the machine lives");
+}
+
+#[test]
+fn a_refused_image_names_its_file() {
+    let file = scratch().join("notes.sys");
+    std::fs::write(&file, "not a driver").expect("written");
+    let machine = machine(MachineConfig::default());
+    match load(&machine, file) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("notes.sys: is not"), "{text}")
+        }
+        other => panic!("{other:?}"),
+    }
+    match load(&machine, scratch().join("missing.sys")) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("cannot be read"), "{text}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A small generator of its own, so that a failing image can be made again from its number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+}
+
+#[test]
+fn no_mutation_brings_the_host_down() {
+    let good = good();
+    let (mut refused, mut mapped) = (0, 0);
+    let length = good.len();
+    for seed in 1..=6000u64 {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut image = good.clone();
+        // Headers and tables are where a loader can be led astray; the rest is mutated too, less often.
+        let reach = if seed % 4 == 0 { image.len() } else { 0x600 };
+        for _ in 0..=random.below(6) {
+            let at = random.below(reach - 8);
+            match random.below(4) {
+                0 => image[at] = u8::try_from(random.next() & 0xFF).expect("a byte"),
+                1 => put(
+                    &mut image,
+                    at,
+                    [0, 1, 0x1000, 0x7FFF_FFFF, 0x8000_0000, u32::MAX][random.below(6)],
+                ),
+                2 => put(
+                    &mut image,
+                    at & !3,
+                    u32::try_from(random.below(length * 2)).expect("small"),
+                ),
+                _ => image[at] ^= 1 << random.below(8),
+            }
+        }
+        if seed % 16 == 0 {
+            image.truncate(random.below(image.len()));
+        }
+        match map_image(&image) {
+            Ok(()) => mapped += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(
+        mapped > 100 && refused > 100,
+        "{mapped} mapped, {refused} refused: the mutations are of one kind only"
+    );
+}
