@@ -21,8 +21,8 @@ use protocol::{AncestorScope, Policy};
 use wdk_sys::{DRIVER_OBJECT, STATUS_OBJECT_NAME_NOT_FOUND};
 
 use crate::{
-    kernel::{Key, Value},
     print,
+    registry::{Key, Value},
 };
 
 /// The settings in force. Each is a number of its own, read on its own, so there is nothing to lock.

@@ -10,7 +10,8 @@
 //! * [`recorder`]: the records, found by a debugger under the name `HEADROOM_RECORDER`;
 //! * [`config`]: the settings, from the service's `Parameters` key;
 //! * [`print`]: a line per record for a debugger's console, when that is asked for;
-//! * [`kernel`]: the kernel's clocks and identities, and its registry;
+//! * [`registry`]: values of that key;
+//! * [`kernel`]: the kernel's clocks and identities;
 //! * [`local`]: the ancestors of a path that is not on the network.
 //!
 //! # Order
@@ -35,6 +36,7 @@ mod kernel;
 mod local;
 mod print;
 mod recorder;
+mod registry;
 
 use fltmgr::{
     AttachDecision, Create, FileSystem, Filter, FilterCell, Minifilter, NtStatus, PreCreate,
