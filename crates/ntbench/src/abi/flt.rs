@@ -96,7 +96,7 @@ pub(crate) struct OperationRegistration {
     pub(crate) flags: u32,
     pub(crate) pre_operation: usize,
     pub(crate) post_operation: usize,
-    pub(crate) reserved1: Ptr,
+    pub(crate) reserved1: usize,
 }
 layout!(OperationRegistration, 32, flags @ 4, pre_operation @ 8, post_operation @ 16, reserved1 @ 24);
 /// `IRP_MJ_OPERATION_END`.
@@ -113,7 +113,7 @@ pub(crate) struct ContextRegistration {
     pub(crate) pool_tag: u32,
     pub(crate) allocate: usize,
     pub(crate) free: usize,
-    pub(crate) reserved1: Ptr,
+    pub(crate) reserved1: usize,
 }
 layout!(
     ContextRegistration, 56, flags @ 2, cleanup @ 8, size @ 16, pool_tag @ 24, allocate @ 32, free @ 40, reserved1 @ 48
@@ -128,8 +128,8 @@ pub(crate) struct Registration {
     pub(crate) size: u16,
     pub(crate) version: u16,
     pub(crate) flags: u32,
-    pub(crate) context_registration: *const ContextRegistration,
-    pub(crate) operation_registration: *const OperationRegistration,
+    pub(crate) context_registration: usize,
+    pub(crate) operation_registration: usize,
     pub(crate) filter_unload: usize,
     pub(crate) instance_setup: usize,
     pub(crate) instance_query_teardown: usize,
@@ -207,5 +207,5 @@ pub(crate) const FLTFL_INSTANCE_TEARDOWN_MANDATORY_FILTER_UNLOAD: u32 = 0x4;
 
 // FLT_FILESYSTEM_TYPE.
 pub(crate) const FSTYPE_NTFS: u32 = 2;
-pub(crate) const FSTYPE_LANMAN: u32 = 5;
+pub(crate) const FSTYPE_LANMAN: u32 = 6;
 pub(crate) const FSTYPE_MUP: u32 = 13;

@@ -11,6 +11,7 @@ pub(crate) const MAJOR_FUNCTIONS: usize = 28;
 
 /// `DRIVER_OBJECT`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct DriverObject {
     pub(crate) kind: i16,
     pub(crate) size: i16,
@@ -37,6 +38,7 @@ pub(crate) const IO_TYPE_DRIVER: i16 = 4;
 
 /// `DRIVER_EXTENSION`: the documented part.
 #[repr(C)]
+#[derive(Clone, Copy)]
 pub(crate) struct DriverExtension {
     pub(crate) driver_object: *mut DriverObject,
     pub(crate) add_device: usize,
@@ -151,7 +153,7 @@ impl IoStatusBlock {
 
 /// `IO_SECURITY_CONTEXT`.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct IoSecurityContext {
     pub(crate) security_qos: Ptr,
     pub(crate) access_state: *mut AccessState,

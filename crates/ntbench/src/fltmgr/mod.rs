@@ -1,8 +1,93 @@
-//! The Filter Manager.
+//! The Filter Manager: filters registered by their drivers, attached to volumes by altitude, called around each operation.
 
+mod attach;
+mod below;
+mod callback;
+mod create;
+mod ecp;
+mod frames;
+mod info;
+mod name;
+mod objects;
+pub(crate) mod operation;
+mod register;
+
+use std::sync::Arc;
+
+pub(crate) use objects::{Instance, Volume};
+
+use crate::abi::flt::{FSTYPE_MUP, FSTYPE_NTFS};
+use crate::abi::io::{
+    DeviceObject, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_DEVICE_NETWORK_FILE_SYSTEM,
+    FILE_REMOTE_DEVICE, IO_TYPE_DEVICE,
+};
 use crate::export::Export;
+use crate::namespace::{DeviceId, Namespace};
+use crate::ntos::driver::Driver;
+use crate::ntos::memory::Guest;
+use crate::ntos::object;
+use crate::status::NtStatus;
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> Vec<&'static [Export]> {
-    Vec::new()
+    vec![
+        register::exports(),
+        create::exports(),
+        ecp::exports(),
+        name::exports(),
+        info::exports(),
+        operation::exports(),
+    ]
+}
+
+/// Makes a volume for each device that holds files.
+pub(crate) fn boot(namespace: &Namespace) {
+    for (device, name) in namespace.devices() {
+        let (device_type, file_system, characteristics) = match device {
+            DeviceId::Mup => (
+                FILE_DEVICE_NETWORK_FILE_SYSTEM,
+                FSTYPE_MUP,
+                FILE_REMOTE_DEVICE,
+            ),
+            // A local volume presents itself as NTFS, of which it has what the name space can show.
+            DeviceId::Volume(_) => (FILE_DEVICE_DISK_FILE_SYSTEM, FSTYPE_NTFS, 0),
+        };
+        let address = object::allocate(size_of::<DeviceObject>());
+        // SAFETY: a DEVICE_OBJECT of zeroes is one: its fields are numbers and pointers.
+        let mut device_object: DeviceObject = unsafe { std::mem::zeroed() };
+        device_object.kind = IO_TYPE_DEVICE;
+        device_object.size = u16::try_from(size_of::<DeviceObject>()).unwrap_or(0);
+        device_object.device_type = device_type;
+        device_object.characteristics = characteristics;
+        device_object.stack_size = 12;
+        let body: *mut DeviceObject = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: freshly allocated for it.
+        unsafe { body.write(device_object) };
+        Volume::new(device, name, address, device_type, file_system);
+    }
+}
+
+/// The volume of a device.
+pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
+    objects::volumes()
+        .into_iter()
+        .find(|volume| volume.device == device)
+}
+
+/// Unloads the filter of a driver; `None`: it has none.
+pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
+    register::unload(driver)
+}
+
+/// What a driver that goes away has left with the Filter Manager; it is taken away.
+pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
+    let mut left = register::leftovers(driver);
+    left.extend(name::leftovers(&driver.service));
+    left.extend(ecp::leftovers(&driver.service));
+    left
+}
+
+/// A filter's object as an address for drivers.
+pub(crate) fn pointer<T>(address: usize) -> *mut T {
+    Guest::at(address).0
 }

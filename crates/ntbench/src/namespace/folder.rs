@@ -116,6 +116,31 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// `components`, those that exist spelled as the directory has them. Links are not followed.
+    pub(crate) fn canonical(&self, components: &[String]) -> Vec<String> {
+        let mut spelled = Vec::with_capacity(components.len());
+        let mut directory = self.root.try_clone().ok();
+        for component in components {
+            let found = directory
+                .as_ref()
+                .and_then(|at| look_up(at.as_fd(), component, false).ok().flatten());
+            let (name, next) = match found {
+                Some((name, fd, stat))
+                    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory =>
+                {
+                    (name, Some(fd))
+                }
+                Some((name, ..)) => (name, None),
+                None => (component.clone(), None),
+            };
+            spelled.push(name);
+            directory = next;
+        }
+        spelled
+    }
+}
+
 /// Finds `name` in `directory`: exactly if there is such an entry, else without regard to case.
 fn look_up(
     directory: BorrowedFd<'_>,

@@ -162,6 +162,34 @@ impl Namespace {
     }
 }
 
+impl Namespace {
+    /// `name` with each component that exists as the volume spells it: what a normalized name is.
+    pub(crate) fn canonical(&self, device: DeviceId, name: &[u16]) -> Vec<u16> {
+        let spelled = match device {
+            DeviceId::Volume(index) => self.volumes.get(index).and_then(|volume| {
+                let path = Path::parse(name).ok()?;
+                Some((
+                    Vec::new(),
+                    volume.tree.canonical(&path),
+                    path.trailing_backslash,
+                ))
+            }),
+            DeviceId::Mup => self.mup.canonical(name),
+        };
+        let Some((prefix, components, trailing)) = spelled else {
+            return name.to_vec();
+        };
+        let parts = prefix.iter().chain(&components);
+        let mut spelled: Vec<u16> = parts
+            .flat_map(|part| std::iter::once(BACKSLASH).chain(part.encode_utf16()))
+            .collect();
+        if trailing || (components.is_empty() && prefix.is_empty() && !name.is_empty()) {
+            spelled.push(BACKSLASH);
+        }
+        spelled
+    }
+}
+
 fn open_virtual(request: &Request) -> Result<Outcome, NtStatus> {
     if request.disposition == FILE_CREATE {
         return Err(NtStatus::OBJECT_NAME_COLLISION);

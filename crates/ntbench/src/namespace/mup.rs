@@ -133,6 +133,17 @@ impl Mup {
         }
     }
 
+    /// The referral for `name` could not be had: the next open asks again.
+    pub(crate) fn forget_referral(&self, name: &[u16]) {
+        let Ok(path) = parse(name) else { return };
+        let keys: Vec<_> = path
+            .components
+            .iter()
+            .map(|name| names::key(name))
+            .collect();
+        lock(&self.referred).retain(|prefix| !keys.starts_with(prefix));
+    }
+
     /// Whether a connection to the server of `name` must be made now; it is remembered as made.
     pub(crate) fn connects(&self, name: &[u16]) -> bool {
         let Ok(path) = parse(name) else { return false };
@@ -178,6 +189,25 @@ impl Mup {
             tree: Arc::clone(tree),
             share: [server.clone(), share.clone()],
             path,
+        })
+    }
+
+    /// The name's parts above the share's root as they were given, those below it as the share spells them, and whether
+    /// a backslash ends it. `None`: it leads to no share. A DFS name stays as it was given.
+    pub(crate) fn canonical(&self, name: &[u16]) -> Option<(Vec<String>, Vec<String>, bool)> {
+        let Ok(Target::Share { tree, share, path }) = self.resolve(name) else {
+            return None;
+        };
+        let given = parse(name).ok()?;
+        let [server, root, ..] = given.components.as_slice() else {
+            return None;
+        };
+        (names::same(server, &share[0]) && names::same(root, &share[1])).then(|| {
+            (
+                vec![server.clone(), root.clone()],
+                tree.canonical(&path),
+                path.trailing_backslash,
+            )
         })
     }
 

@@ -46,7 +46,7 @@ pub(crate) struct OpenFile {
     stat: Option<Stat>,
     attributes: u32,
     delete: Option<(Arc<OwnedFd>, String)>,
-    _hold: Option<ShareHold>,
+    hold: Option<ShareHold>,
 }
 
 /// How a create went on.
@@ -64,6 +64,11 @@ impl Tree {
             folder,
             sharing: ShareTable::default(),
         }
+    }
+
+    /// The components of `path`, those that exist as the volume spells them.
+    pub(crate) fn canonical(&self, path: &Path) -> Vec<String> {
+        self.folder.canonical(&path.components)
     }
 
     /// Opens or makes `path`.
@@ -187,7 +192,7 @@ impl Tree {
                 stat: Some(stat),
                 attributes,
                 delete,
-                _hold: hold,
+                hold,
             },
             information,
         ))
@@ -218,7 +223,7 @@ impl OpenFile {
             stat: None,
             attributes: FILE_ATTRIBUTE_DIRECTORY,
             delete: None,
-            _hold: None,
+            hold: None,
         }
     }
 
@@ -247,6 +252,15 @@ impl OpenFile {
         self.delete.is_some()
     }
 
+    /// The last handle is closed: it leaves the share table and, if so opened, is deleted. Its attributes stay known.
+    pub(crate) fn clean_up(&mut self) {
+        self.hold = None;
+        if let Some((parent, name)) = self.delete.take() {
+            // A directory that has been filled meanwhile stays, as on Windows, and nobody is left to be told.
+            let _ = folder::remove(&parent, &name, self.is_directory());
+        }
+    }
+
     /// What the host says of it now; `None` for a directory that is not the host's.
     pub(crate) fn stat(&self) -> Option<Stat> {
         self.fd.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok())
@@ -255,9 +269,6 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        if let Some((parent, name)) = self.delete.take() {
-            // A directory that has been filled meanwhile stays, as on Windows, and nobody is left to be told.
-            let _ = folder::remove(&parent, &name, self.is_directory());
-        }
+        self.clean_up();
     }
 }

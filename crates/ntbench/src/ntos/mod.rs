@@ -1,43 +1,185 @@
 //! The kernel's executive, as far as minifilters see it.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use crate::export::Export;
 use crate::loader::Image;
+use crate::namespace::Namespace;
 use crate::status::NtStatus;
 use crate::wire::{DriverSpec, MachineConfig, Refusal};
+use crate::{bugcheck, fltmgr, thread, verifier};
 
+pub(crate) mod driver;
+pub(crate) mod file;
+pub(crate) mod handle;
+pub(crate) mod iomgr;
+pub(crate) mod irql;
+pub(crate) mod memory;
+pub(crate) mod object;
+pub(crate) mod pool;
+pub(crate) mod print;
+pub(crate) mod ps;
+pub(crate) mod registry;
+pub(crate) mod routines;
+pub(crate) mod rtl;
+pub(crate) mod sync;
 pub(crate) mod syscall;
+pub(crate) mod time;
+
+/// What the machine has, once it is up.
+pub(crate) struct Machine {
+    /// What can be opened.
+    pub(crate) namespace: Namespace,
+}
+
+/// The machine of this process.
+pub(crate) static MACHINE: OnceLock<Machine> = OnceLock::new();
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> Vec<&'static [Export]> {
-    Vec::new()
+    vec![
+        irql::exports(),
+        time::exports(),
+        ps::exports(),
+        pool::exports(),
+        rtl::exports(),
+        print::exports(),
+        sync::exports(),
+        object::exports(),
+        handle::exports(),
+        registry::exports(),
+        routines::exports(),
+        exports(),
+    ]
 }
 
 /// Sets the executive up. Runs on the system thread before anything else.
 pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
-    let _ = config;
-    Ok(())
+    let namespace = Namespace::new(&config.namespace).map_err(Refusal::Config)?;
+    fltmgr::boot(&namespace);
+    time::interrupt_time();
+    MACHINE
+        .set(Machine { namespace })
+        .map_err(|_| Refusal::Config("the machine is up already".to_owned()))
 }
 
 /// Makes the driver object and the service key and calls `DriverEntry`. Runs on the system thread. Where it fails, the
 /// caller unmaps the image.
 pub(crate) fn load_driver(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
-    let _ = spec;
-    // SAFETY: the loader checked that the entry point lies in the image's code.
-    let status = unsafe { crate::gate::call(image.entry, &[0, 0]) };
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "an NTSTATUS is the low half of RAX"
-    )]
-    NtStatus(status as u32 as i32)
+    driver::load(image, spec)
 }
 
 /// Unloads the driver of that service; `None`: there is none. After a success the caller unmaps the image.
 pub(crate) fn unload_driver(service: &str) -> Option<NtStatus> {
-    let _ = service;
-    None
+    driver::unload(service)
 }
 
 /// Looks for what is left over; findings go to the verifier. Runs on the system thread, last.
-pub(crate) fn shutdown() {}
+pub(crate) fn shutdown() {
+    pool::flush();
+}
+
+/// The state of a thread before it enters a driver's routine, to be the same after it.
+pub(crate) struct Entered {
+    irql: u8,
+    kernel_apcs: i32,
+    special_apcs: i32,
+    locks: usize,
+}
+
+impl Entered {
+    /// As it is now.
+    pub(crate) fn now() -> Self {
+        let thread = thread::current();
+        Self {
+            irql: thread.irql(),
+            kernel_apcs: thread.kernel_apc_disable.load(Ordering::Relaxed),
+            special_apcs: thread.special_apc_disable.load(Ordering::Relaxed),
+            locks: sync::held(),
+        }
+    }
+
+    /// Compares; a callback must leave as it came.
+    pub(crate) fn check(&self, routine: &str, filter: &str) {
+        let now = Self::now();
+        if now.irql != self.irql {
+            // What a checked return of a dispatch routine ends with.
+            bugcheck::raise(
+                0xC8,
+                [u64::from(now.irql), u64::from(self.irql), 0, 0],
+                format!(
+                    "{routine} of {filter} was entered at IRQL {} and returned at {}",
+                    self.irql, now.irql
+                ),
+            );
+        }
+        if now.kernel_apcs != self.kernel_apcs || now.special_apcs != self.special_apcs {
+            verifier::finding(
+                "critical-region-imbalance",
+                format!(
+                    "{routine} of {filter} returned {} critical region(s) and {} guarded region(s) deeper than it was \
+                     entered; each enter needs its leave on every path",
+                    now.kernel_apcs - self.kernel_apcs,
+                    now.special_apcs - self.special_apcs
+                ),
+            );
+            let thread = thread::current();
+            thread
+                .kernel_apc_disable
+                .store(self.kernel_apcs, Ordering::Relaxed);
+            thread
+                .special_apc_disable
+                .store(self.special_apcs, Ordering::Relaxed);
+        }
+        if now.locks > self.locks {
+            verifier::finding(
+                "lock-held-at-return",
+                format!(
+                    "{routine} of {filter} returned holding: {}",
+                    sync::held_since(self.locks)
+                ),
+            );
+        }
+    }
+}
+
+/// An object type: drivers compare its address, and hand it back.
+struct ObjectType {
+    variable: usize,
+    value: usize,
+}
+
+static FILE_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+static PROCESS_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+static THREAD_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+
+impl ObjectType {
+    fn new() -> Self {
+        let value = object::allocate(256);
+        let variable = object::allocate(8);
+        memory::Guest::at(variable).write(value);
+        Self { variable, value }
+    }
+}
+
+/// `*IoFileObjectType`.
+pub(crate) fn file_object_type() -> usize {
+    FILE_TYPE.value
+}
+
+/// `*PsProcessType`.
+pub(crate) fn process_type() -> usize {
+    PROCESS_TYPE.value
+}
+
+/// `*PsThreadType`.
+pub(crate) fn thread_type() -> usize {
+    THREAD_TYPE.value
+}
+
+exports! { "ntoskrnl.exe";
+    data IoFileObjectType = || FILE_TYPE.variable;
+    data PsProcessType = || PROCESS_TYPE.variable;
+    data PsThreadType = || THREAD_TYPE.variable;
+}

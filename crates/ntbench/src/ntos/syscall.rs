@@ -1,32 +1,112 @@
 //! System calls. They run on the calling thread, inside `stack::system_call`.
 
+use super::handle::{self, Target};
+use super::iomgr::{self, Create};
+use super::memory::wide;
+use crate::abi::file::{
+    FILE_ATTRIBUTE_NORMAL, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES,
+    FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
+};
+use crate::abi::flt::USER_MODE;
+use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use crate::status::NtStatus;
 use crate::wire::{Completion, CreateFile};
+use crate::{cost, stack};
 
-/// `NtCreateFile`.
-pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
-    let _ = create;
+const fn completion(status: NtStatus) -> Completion {
     Completion {
-        status: NtStatus::NOT_IMPLEMENTED,
+        status,
         information: 0,
         handle: 0,
         attributes: 0,
     }
 }
 
-/// `NtQueryAttributesFile`.
+/// `NtCreateFile`.
+pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
+    stack::with_frames(cost::chain("create"), || {
+        let root = match iomgr::root(create.root, USER_MODE) {
+            Ok(root) => root,
+            Err(status) => return completion(status),
+        };
+        let created = iomgr::create(&Create {
+            name: wide(&create.name),
+            root,
+            object_attributes: create.object_attributes,
+            access: create.access,
+            share: create.share,
+            disposition: create.disposition,
+            options: create.options,
+            attributes: create.attributes,
+            allocation: 0,
+            flags: 0,
+            mode: USER_MODE,
+            below: None,
+            ecps: 0,
+            generated: false,
+        });
+        let mut done = completion(created.status);
+        done.information = created.information as u64;
+        if let Some(file) = created.file {
+            file.add_handle();
+            // User mode cannot ask for a kernel handle: the flag is taken off.
+            let attributes = create.object_attributes & !OBJ_KERNEL_HANDLE;
+            done.handle = handle::open(
+                Target::File(file.clone()),
+                create.access,
+                attributes,
+                USER_MODE,
+            );
+            file.dereference();
+        }
+        done
+    })
+}
+
+/// `NtQueryAttributesFile`: a create for the attributes, which are read and the file closed at once.
 pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
-    let _ = (name, root);
-    Completion {
-        status: NtStatus::NOT_IMPLEMENTED,
-        information: 0,
-        handle: 0,
-        attributes: 0,
-    }
+    stack::with_frames(cost::chain("query_attributes"), || {
+        let root = match iomgr::root(root, USER_MODE) {
+            Ok(root) => root,
+            Err(status) => return completion(status),
+        };
+        let created = iomgr::create(&Create {
+            name: wide(name),
+            root,
+            object_attributes: OBJ_CASE_INSENSITIVE,
+            access: FILE_READ_ATTRIBUTES,
+            share: FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+            disposition: FILE_OPEN,
+            options: FILE_OPEN_REPARSE_POINT,
+            attributes: 0,
+            allocation: 0,
+            flags: 0,
+            mode: USER_MODE,
+            below: None,
+            ecps: 0,
+            generated: false,
+        });
+        let mut done = completion(created.status);
+        if let Some(file) = created.file {
+            done.information = created.information as u64;
+            let attributes = file
+                .with_open(crate::namespace::open::OpenFile::attributes)
+                .unwrap_or(0);
+            done.attributes = if attributes == 0 {
+                FILE_ATTRIBUTE_NORMAL
+            } else {
+                attributes
+            };
+            // No handle was made, yet the file object goes through cleanup and close as any other.
+            file.add_handle();
+            file.close_handle();
+            file.dereference();
+        }
+        done
+    })
 }
 
 /// `NtClose`.
 pub(crate) fn nt_close(handle: u64) -> NtStatus {
-    let _ = handle;
-    NtStatus::NOT_IMPLEMENTED
+    handle::close(handle, USER_MODE)
 }

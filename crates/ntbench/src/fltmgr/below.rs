@@ -1,0 +1,125 @@
+//! Below the filters: the redirector with its DFS client, and local file systems.
+//!
+//! Their work is done on the host; what they would put on the kernel stack is charged from the cost model.
+//! A local file system's frames are in no model yet, so its creates cost the driver's stack nothing
+//! below the Filter Manager: on a local volume the bench is kinder than Windows.
+
+use std::sync::Arc;
+
+use crate::abi::file::{FILE_OPEN_BY_FILE_ID, FILE_VALID_OPTIONS, IO_REPARSE};
+use crate::abi::flt::IoParameterBlock;
+use crate::abi::io::{IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE};
+use crate::namespace::mup::Referral;
+use crate::namespace::open::{self, Request};
+use crate::namespace::{DeviceId, Namespace, Outcome};
+use crate::ntos::file::File;
+use crate::ntos::memory::{Guest, wide};
+use crate::ntos::{MACHINE, iomgr};
+use crate::status::NtStatus;
+use crate::{cost, stack};
+
+/// Does `IRP_MJ_CREATE` as the parameters now say.
+pub(super) fn create(file: &Arc<File>, parameters: &IoParameterBlock, flags: u32) -> IoStatusBlock {
+    let Some(machine) = MACHINE.get() else {
+        return IoStatusBlock::new(NtStatus::DEVICE_NOT_READY, 0);
+    };
+    let arm = parameters.parameters;
+    let access = Guest(arm.security_context)
+        .read_opt()
+        .map_or(0, |context| context.desired_access);
+    let request = Request {
+        access,
+        share: u32::from(arm.share_access),
+        disposition: arm.options >> 24,
+        options: arm.options & FILE_VALID_OPTIONS,
+        attributes: u32::from(arm.file_attributes),
+        case_sensitive: parameters.operation_flags & SL_CASE_SENSITIVE != 0,
+        ignore_share_access: flags & IO_IGNORE_SHARE_ACCESS_CHECK != 0,
+    };
+    let outcome = if request.options & FILE_OPEN_BY_FILE_ID != 0 {
+        Err(NtStatus::NOT_SUPPORTED)
+    } else {
+        match file.volume.device {
+            DeviceId::Mup => mup(&machine.namespace, &file.full(), &request),
+            device @ DeviceId::Volume(_) => {
+                machine.namespace.create(device, &file.full(), &request)
+            }
+        }
+    };
+    match outcome {
+        Ok(Outcome::Opened(opened, information)) => {
+            let rights = open::granted(access);
+            file.object(|object| {
+                object.fs_context = Guest::at(file.address()).0;
+                object.read_access = u8::from(rights & 0x21 != 0);
+                object.write_access = u8::from(rights & 0x6 != 0);
+                object.delete_access = u8::from(rights & 0x1_0000 != 0);
+                object.shared_read = u8::from(request.share & 1 != 0);
+                object.shared_write = u8::from(request.share & 2 != 0);
+                object.shared_delete = u8::from(request.share & 4 != 0);
+            });
+            file.set_open(opened);
+            IoStatusBlock::new(NtStatus::SUCCESS, information)
+        }
+        Ok(Outcome::Reparse(rest)) => {
+            let mut name = wide(&file.volume.name);
+            name.extend(rest);
+            file.set_name(&name);
+            IoStatusBlock::new(NtStatus::REPARSE, IO_REPARSE)
+        }
+        Err(status) => IoStatusBlock::new(status, 0),
+    }
+}
+
+/// MUP: first the DFS client, as a surrogate provider, then the redirector.
+fn mup(namespace: &Namespace, name: &[u16], request: &Request) -> Result<Outcome, NtStatus> {
+    match namespace.mup.referral(name) {
+        Referral::None => {}
+        Referral::Ask => stack::with_frames(cost::chain("mup.dfs"), || {}),
+        Referral::Connect(server) => {
+            let connected = stack::with_frames(cost::chain("mup.dfs"), || connect_ipc(&server));
+            if let Err(status) = connected {
+                namespace.mup.forget_referral(name);
+                return Err(status);
+            }
+        }
+    }
+    stack::with_frames(cost::chain("mup.provider"), || {
+        if namespace.mup.connects(name) {
+            // A new connection: the redirector waits for the server.
+            stack::with_frames(cost::chain("redirector.connect"), || {});
+        }
+        namespace.create(DeviceId::Mup, name, request)
+    })
+}
+
+/// `DfscGetIpcConnection`: the DFS client guards itself with an expansion and opens `IPC$` on the same thread, from the
+/// top of the whole stack.
+fn connect_ipc(server: &str) -> Result<(), NtStatus> {
+    /// The reservation that the DFS client asks for: KERNEL_STACK_SIZE.
+    const RESERVATION: u64 = 0x6000;
+    let opened = stack::expand(RESERVATION, false, || {
+        stack::with_frames(cost::chain("dfs.callout"), || {
+            stack::with_frames(cost::chain("zw_create"), || {
+                let created = iomgr::open_for_kernel(&format!("\\Device\\Mup\\{server}\\IPC$"));
+                if let Some(file) = created.file {
+                    // The connection outlives the file.
+                    file.add_handle();
+                    file.close_handle();
+                    file.dereference();
+                }
+                created.status
+            })
+        })
+    });
+    let status = match opened {
+        Ok(status) => status,
+        // The expansion failed: the client cannot ask for the referral.
+        Err(_) => NtStatus::INSUFFICIENT_RESOURCES,
+    };
+    if status.is_success() {
+        Ok(())
+    } else {
+        Err(status)
+    }
+}

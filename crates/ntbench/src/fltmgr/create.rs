@@ -1,0 +1,291 @@
+//! `FltCreateFile` and its newer forms, and what a filter does with the file it opened.
+
+use super::ecp;
+use super::frames::create_from_filter;
+use super::objects;
+use crate::abi::file::{
+    AttributeTagInformation, BasicInformation, FILE_ATTRIBUTE_NORMAL,
+    FILE_ATTRIBUTE_TAG_INFORMATION_CLASS, FILE_BASIC_INFORMATION_CLASS,
+    FILE_INTERNAL_INFORMATION_CLASS, FILE_NETWORK_OPEN_INFORMATION_CLASS,
+    FILE_STANDARD_INFORMATION_CLASS, NetworkOpenInformation, StandardInformation,
+};
+use crate::abi::flt::KERNEL_MODE;
+use crate::abi::io::{IO_DRIVER_CREATE_CONTEXT_SIZE_V1, IoDriverCreateContext, IoStatusBlock};
+use crate::abi::ob::ObjectAttributes;
+use crate::ntos::file::File;
+use crate::ntos::handle::{self, Target};
+use crate::ntos::iomgr::{self, Create};
+use crate::ntos::memory::Guest;
+use crate::ntos::{irql, object, time};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
+use crate::{faults, stack, verifier};
+
+/// The parameters that all forms share.
+struct Call {
+    function: &'static str,
+    filter: usize,
+    instance: usize,
+    handle: Guest<u64>,
+    file: Guest<usize>,
+    access: u32,
+    attributes: Guest<ObjectAttributes>,
+    status: Guest<IoStatusBlock>,
+    allocation: Guest<i64>,
+    file_attributes: u32,
+    share: u32,
+    disposition: u32,
+    options: u32,
+    flags: u32,
+    context: usize,
+}
+
+/// The list of extra create parameters in an `IO_DRIVER_CREATE_CONTEXT`.
+fn ecps(context: usize) -> Result<usize, NtStatus> {
+    if context == 0 {
+        return Ok(0);
+    }
+    let size: i16 = Guest::at(context).read();
+    let whole = i16::try_from(size_of::<IoDriverCreateContext>()).unwrap_or(0);
+    if size != whole && size != IO_DRIVER_CREATE_CONTEXT_SIZE_V1 {
+        verifier::finding(
+            "driver-create-context",
+            format!(
+                "IO_DRIVER_CREATE_CONTEXT says it has {size} bytes; initialise it with IoInitializeDriverCreateContext"
+            ),
+        );
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let list: usize = Guest::at(context + 8).read();
+    if list != 0 && !ecp::is_list(list) {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    Ok(list)
+}
+
+fn run(call: &Call) -> NtStatus {
+    irql::at_most(call.function, PASSIVE_LEVEL);
+    irql::apcs_enabled(call.function);
+    let _ = objects::filter(call.filter, call.function);
+    call.handle.write(0);
+    call.file.write_opt(0);
+    let frames = create_from_filter(symbol(call.function));
+    let done = match faults::check(call.function) {
+        Some(status) => Err(status),
+        None => stack::with_frames(&frames, || open(call)),
+    };
+    match done {
+        Ok(status) | Err(status) => status,
+    }
+}
+
+fn symbol(function: &str) -> &'static str {
+    match function {
+        "FltCreateFile" => "fltmgr!FltCreateFile",
+        "FltCreateFileEx" => "fltmgr!FltCreateFileEx",
+        _ => "fltmgr!FltCreateFileEx2",
+    }
+}
+
+fn open(call: &Call) -> Result<NtStatus, NtStatus> {
+    let attributes = call.attributes.read();
+    if attributes.length as usize != size_of::<ObjectAttributes>() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let below = (call.instance != 0).then(|| objects::instance(call.instance, call.function));
+    let root = attributes.root_directory.expose_provenance() as u64;
+    let created = iomgr::create(&Create {
+        name: Guest(attributes.object_name).units(),
+        root: iomgr::root(root, KERNEL_MODE)?,
+        object_attributes: attributes.attributes,
+        access: call.access,
+        share: call.share,
+        disposition: call.disposition,
+        options: call.options,
+        attributes: call.file_attributes,
+        allocation: call.allocation.read_opt().unwrap_or(0),
+        flags: call.flags,
+        mode: KERNEL_MODE,
+        below,
+        ecps: ecps(call.context)?,
+        generated: true,
+    });
+    call.status
+        .write(IoStatusBlock::new(created.status, created.information));
+    let Some(file) = created.file else {
+        return Err(created.status);
+    };
+    file.add_handle();
+    let opened = handle::open(
+        Target::File(file.clone()),
+        call.access,
+        attributes.attributes,
+        KERNEL_MODE,
+    );
+    call.handle.write(opened);
+    if call.file.is_null() {
+        file.dereference();
+    } else {
+        // The creator's reference becomes the caller's.
+        object::account(file.address(), 1);
+        call.file.write(file.address());
+    }
+    Ok(created.status)
+}
+
+/// How an information class is answered: its bytes.
+fn information(file: &File, class: u32) -> Result<Vec<u8>, NtStatus> {
+    let attributes = |attributes: u32| {
+        if attributes == 0 {
+            FILE_ATTRIBUTE_NORMAL
+        } else {
+            attributes
+        }
+    };
+    file.with_open(|open| {
+        let stat = open.stat();
+        let time = |seconds: i64, nanoseconds: u64| {
+            time::from_unix(seconds, i64::try_from(nanoseconds).unwrap_or(0))
+        };
+        let times = stat.map_or([0; 4], |stat| {
+            let (access, write) = (
+                time(stat.st_atime, stat.st_atime_nsec),
+                time(stat.st_mtime, stat.st_mtime_nsec),
+            );
+            let change = time(stat.st_ctime, stat.st_ctime_nsec);
+            // The host keeps no time of creation that its stat would tell.
+            [write, access, write, change]
+        });
+        let size = stat.map_or(0, |stat| if open.is_directory() { 0 } else { stat.st_size });
+        let blocks = stat.map_or(0, |stat| {
+            if open.is_directory() {
+                0
+            } else {
+                stat.st_blocks * 512
+            }
+        });
+        Ok(match class {
+            FILE_BASIC_INFORMATION_CLASS => bytes(&BasicInformation {
+                creation_time: times[0],
+                last_access_time: times[1],
+                last_write_time: times[2],
+                change_time: times[3],
+                attributes: attributes(open.attributes()),
+                ..BasicInformation::default()
+            }),
+            FILE_STANDARD_INFORMATION_CLASS => bytes(&StandardInformation {
+                allocation_size: blocks,
+                end_of_file: size,
+                number_of_links: stat.map_or(1, |stat| u32::try_from(stat.st_nlink).unwrap_or(1)),
+                delete_pending: u8::from(open.delete_pending()),
+                directory: u8::from(open.is_directory()),
+                ..StandardInformation::default()
+            }),
+            FILE_INTERNAL_INFORMATION_CLASS => {
+                stat.map_or(0, |stat| stat.st_ino).to_le_bytes().to_vec()
+            }
+            FILE_NETWORK_OPEN_INFORMATION_CLASS => bytes(&NetworkOpenInformation {
+                creation_time: times[0],
+                last_access_time: times[1],
+                last_write_time: times[2],
+                change_time: times[3],
+                allocation_size: blocks,
+                end_of_file: size,
+                attributes: attributes(open.attributes()),
+                ..NetworkOpenInformation::default()
+            }),
+            FILE_ATTRIBUTE_TAG_INFORMATION_CLASS => bytes(&AttributeTagInformation {
+                attributes: attributes(open.attributes()),
+                reparse_tag: open.reparse_tag(),
+            }),
+            _ => return Err(NtStatus::INVALID_INFO_CLASS),
+        })
+    })
+    .unwrap_or(Err(NtStatus::INVALID_DEVICE_REQUEST))
+}
+
+/// A structure without uninitialised bytes: the padding is spelled out in `abi`.
+fn bytes<T: Copy>(value: &T) -> Vec<u8> {
+    let start: *const u8 = std::ptr::from_ref(value).cast();
+    // SAFETY: the value is `size_of::<T>` bytes long, and its type has no padding that is not a field.
+    unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }.to_vec()
+}
+
+exports! { "fltmgr.sys";
+    /// Opens a file below an instance, or from the top.
+    fn FltCreateFile(
+        filter: usize, instance: usize, handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>,
+        status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32,
+        options: u32, _ea: usize, _ea_length: u32, flags: u32,
+    ) -> NtStatus {
+        run(&Call {
+            function: "FltCreateFile", filter, instance, handle, file: Guest::at(0), access, attributes, status,
+            allocation, file_attributes, share, disposition, options, flags, context: 0,
+        })
+    }
+
+    /// As `FltCreateFile`, and gives the file object too.
+    fn FltCreateFileEx(
+        filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
+        attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,
+        share: u32, disposition: u32, options: u32, _ea: usize, _ea_length: u32, flags: u32,
+    ) -> NtStatus {
+        run(&Call {
+            function: "FltCreateFileEx", filter, instance, handle, file, access, attributes, status, allocation,
+            file_attributes, share, disposition, options, flags, context: 0,
+        })
+    }
+
+    /// As `FltCreateFileEx`, and takes a driver's create context with extra create parameters.
+    fn FltCreateFileEx2(
+        filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
+        attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,
+        share: u32, disposition: u32, options: u32, _ea: usize, _ea_length: u32, flags: u32, context: usize,
+    ) -> NtStatus {
+        run(&Call {
+            function: "FltCreateFileEx2", filter, instance, handle, file, access, attributes, status, allocation,
+            file_attributes, share, disposition, options, flags, context,
+        })
+    }
+
+    /// Closes a handle from `FltCreateFile`.
+    fn FltClose(handle: u64) -> NtStatus {
+        irql::at_most("FltClose", PASSIVE_LEVEL);
+        handle::close(handle, KERNEL_MODE)
+    }
+
+    /// Asks the file system below an instance about a file.
+    fn FltQueryInformationFile(
+        instance: usize, file: usize, buffer: Guest<u8>, length: u32, class: u32, returned: Guest<u32>,
+    ) -> NtStatus {
+        irql::at_most("FltQueryInformationFile", PASSIVE_LEVEL);
+        let _ = objects::instance(instance, "FltQueryInformationFile");
+        if let Some(status) = faults::check("FltQueryInformationFile") {
+            return status;
+        }
+        let file = object::file(file, "FltQueryInformationFile");
+        match information(&file, class) {
+            Ok(answer) if answer.len() > length as usize => NtStatus::INFO_LENGTH_MISMATCH,
+            Ok(answer) => {
+                buffer.write_many(&answer);
+                returned.write_opt(u32::try_from(answer.len()).unwrap_or(0));
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Whether a file is a directory.
+    fn FltIsDirectory(file: usize, instance: usize, answer: Guest<u8>) -> NtStatus {
+        irql::at_most("FltIsDirectory", APC_LEVEL);
+        let _ = objects::instance(instance, "FltIsDirectory");
+        let file = object::file(file, "FltIsDirectory");
+        match file.with_open(|open| open.is_directory()) {
+            Some(directory) => {
+                answer.write(u8::from(directory));
+                NtStatus::SUCCESS
+            }
+            None => NtStatus::INVALID_DEVICE_REQUEST,
+        }
+    }
+}

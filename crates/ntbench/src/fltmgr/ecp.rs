@@ -1,0 +1,371 @@
+//! Extra create parameters: lists of contexts, told apart by GUID, that travel with a create.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::objects;
+use super::operation;
+use crate::abi::base::Guid;
+use crate::abi::io::IRP_MJ_CREATE;
+use crate::ntos::iomgr::guid;
+use crate::ntos::memory::Guest;
+use crate::ntos::{driver, irql, pool};
+use crate::status::NtStatus;
+use crate::thread::APC_LEVEL;
+use crate::{bugcheck, faults, gate, symbols};
+
+/// A context, in a list or not.
+struct Context {
+    kind: Guid,
+    size: u32,
+    cleanup: usize,
+    acknowledged: bool,
+    service: String,
+    site: usize,
+    list: Option<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Contexts by address.
+    contexts: HashMap<usize, Context>,
+    /// Lists by address: who made them, and their contexts in order.
+    lists: HashMap<usize, (String, usize, Vec<usize>)>,
+}
+
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+const TAG: u32 = u32::from_le_bytes(*b"FMec");
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn caller() -> (String, usize) {
+    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    (
+        service,
+        gate::call_site().map_or(0, |site| site.return_address),
+    )
+}
+
+fn wrong(address: usize, function: &str, what: &str) -> ! {
+    bugcheck::raise(
+        0x3B,
+        [0xC000_0005, 0, address as u64, 0],
+        format!("{function} was given {address:#x}, which is no {what} (any more)"),
+    )
+}
+
+impl State {
+    fn list(&mut self, address: usize, function: &str) -> &mut Vec<usize> {
+        match self.lists.get_mut(&address) {
+            Some((_, _, contexts)) => contexts,
+            None => wrong(address, function, "list of extra create parameters"),
+        }
+    }
+
+    fn context(&mut self, address: usize, function: &str) -> &mut Context {
+        match self.contexts.get_mut(&address) {
+            Some(context) => context,
+            None => wrong(address, function, "extra create parameter"),
+        }
+    }
+
+    fn find(&mut self, list: usize, kind: Guid, function: &str) -> Option<usize> {
+        let contexts = self.list(list, function).clone();
+        contexts.into_iter().find(|address| {
+            self.contexts
+                .get(address)
+                .is_some_and(|context| context.kind == kind)
+        })
+    }
+}
+
+/// Whether a list is one.
+pub(super) fn is_list(address: usize) -> bool {
+    lock().lists.contains_key(&address)
+}
+
+/// Frees a context; its clean-up routine is called first.
+fn free(address: usize, context: &Context) {
+    if context.cleanup != 0 {
+        let kind = Box::new(context.kind);
+        let kind_address = std::ptr::from_ref(&*kind).expose_provenance() as u64;
+        // SAFETY: the routine is the one that the context was allocated with; it takes the context and its type.
+        unsafe { gate::call(context.cleanup, &[address as u64, kind_address]) };
+    }
+    pool::free(address, None);
+}
+
+/// Frees a list and every context in it.
+pub(super) fn free_list(list: usize) {
+    let contexts: Vec<(usize, Context)> = {
+        let mut state = lock();
+        let Some((_, _, addresses)) = state.lists.remove(&list) else {
+            drop(state);
+            wrong(
+                list,
+                "FltFreeExtraCreateParameterList",
+                "list of extra create parameters",
+            );
+        };
+        addresses
+            .into_iter()
+            .filter_map(|address| {
+                state
+                    .contexts
+                    .remove(&address)
+                    .map(|found| (address, found))
+            })
+            .collect()
+    };
+    for (address, context) in contexts {
+        free(address, &context);
+    }
+    pool::free(list, None);
+}
+
+/// What a driver that goes away has left; it is taken away, without calling it.
+pub(super) fn leftovers(service: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut blocks = Vec::new();
+    let mut state = lock();
+    state.lists.retain(|address, (owner, site, _)| {
+        let leaked = owner == service;
+        if leaked {
+            blocks.push(*address);
+            left.push(format!(
+                "a list of extra create parameters from {} was not freed with FltFreeExtraCreateParameterList",
+                symbols::describe(*site)
+            ));
+        }
+        !leaked
+    });
+    state.contexts.retain(|address, context| {
+        let leaked = context.service == service;
+        if leaked {
+            blocks.push(*address);
+            left.push(format!(
+                "an extra create parameter {} from {} was not freed",
+                guid(context.kind),
+                symbols::describe(context.site)
+            ));
+        }
+        !leaked
+    });
+    drop(state);
+    for block in blocks {
+        pool::free(block, None);
+    }
+    left
+}
+
+exports! { "fltmgr.sys";
+    /// Makes an empty list.
+    fn FltAllocateExtraCreateParameterList(filter: usize, _flags: u32, list: Guest<usize>) -> NtStatus {
+        irql::at_most("FltAllocateExtraCreateParameterList", APC_LEVEL);
+        let _ = objects::filter(filter, "FltAllocateExtraCreateParameterList");
+        if let Some(status) = faults::check("FltAllocateExtraCreateParameterList") {
+            list.write(0);
+            return status;
+        }
+        let Some(address) = pool::lend(64, TAG) else { return NtStatus::INSUFFICIENT_RESOURCES };
+        let (service, site) = caller();
+        lock().lists.insert(address, (service, site, Vec::new()));
+        list.write(address);
+        NtStatus::SUCCESS
+    }
+
+    /// Frees a list and what is in it.
+    fn FltFreeExtraCreateParameterList(filter: usize, list: usize) {
+        irql::at_most("FltFreeExtraCreateParameterList", APC_LEVEL);
+        let _ = objects::filter(filter, "FltFreeExtraCreateParameterList");
+        free_list(list);
+    }
+
+    /// Makes a context.
+    fn FltAllocateExtraCreateParameter(
+        filter: usize,
+        kind: Guest<Guid>,
+        size: u32,
+        _flags: u32,
+        cleanup: usize,
+        _tag: u32,
+        context: Guest<usize>,
+    ) -> NtStatus {
+        irql::at_most("FltAllocateExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltAllocateExtraCreateParameter");
+        if let Some(status) = faults::check("FltAllocateExtraCreateParameter") {
+            context.write(0);
+            return status;
+        }
+        let Some(address) = pool::lend(size as usize, TAG) else { return NtStatus::INSUFFICIENT_RESOURCES };
+        let (service, site) = caller();
+        let made = Context { kind: kind.read(), size, cleanup, acknowledged: false, service, site, list: None };
+        lock().contexts.insert(address, made);
+        context.write(address);
+        NtStatus::SUCCESS
+    }
+
+    /// Frees a context that is in no list.
+    fn FltFreeExtraCreateParameter(filter: usize, context: usize) {
+        irql::at_most("FltFreeExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltFreeExtraCreateParameter");
+        let mut state = lock();
+        if state.context(context, "FltFreeExtraCreateParameter").list.is_some() {
+            drop(state);
+            wrong(context, "FltFreeExtraCreateParameter", "extra create parameter outside of a list");
+        }
+        let removed = state.contexts.remove(&context);
+        drop(state);
+        if let Some(removed) = removed {
+            free(context, &removed);
+        }
+    }
+
+    /// Puts a context into a list.
+    fn FltInsertExtraCreateParameter(filter: usize, list: usize, context: usize) -> NtStatus {
+        irql::at_most("FltInsertExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltInsertExtraCreateParameter");
+        if let Some(status) = faults::check("FltInsertExtraCreateParameter") {
+            return status;
+        }
+        let mut state = lock();
+        let kind = state.context(context, "FltInsertExtraCreateParameter").kind;
+        if state.find(list, kind, "FltInsertExtraCreateParameter").is_some() {
+            return NtStatus::INVALID_PARAMETER;
+        }
+        state.context(context, "FltInsertExtraCreateParameter").list = Some(list);
+        state.list(list, "FltInsertExtraCreateParameter").push(context);
+        NtStatus::SUCCESS
+    }
+
+    /// Takes a context out of a list; it is the caller's now.
+    fn FltRemoveExtraCreateParameter(
+        filter: usize,
+        list: usize,
+        kind: Guest<Guid>,
+        context: Guest<usize>,
+        size: Guest<u32>,
+    ) -> NtStatus {
+        irql::at_most("FltRemoveExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltRemoveExtraCreateParameter");
+        let mut state = lock();
+        let Some(found) = state.find(list, kind.read(), "FltRemoveExtraCreateParameter") else {
+            return NtStatus::NOT_FOUND;
+        };
+        state.list(list, "FltRemoveExtraCreateParameter").retain(|address| *address != found);
+        let removed = state.context(found, "FltRemoveExtraCreateParameter");
+        removed.list = None;
+        size.write_opt(removed.size);
+        context.write(found);
+        NtStatus::SUCCESS
+    }
+
+    /// Finds a context by its type.
+    fn FltFindExtraCreateParameter(
+        filter: usize,
+        list: usize,
+        kind: Guest<Guid>,
+        context: Guest<usize>,
+        size: Guest<u32>,
+    ) -> NtStatus {
+        irql::at_most("FltFindExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltFindExtraCreateParameter");
+        let mut state = lock();
+        match state.find(list, kind.read(), "FltFindExtraCreateParameter") {
+            Some(found) => {
+                size.write_opt(state.context(found, "FltFindExtraCreateParameter").size);
+                context.write_opt(found);
+                NtStatus::SUCCESS
+            }
+            None => {
+                context.write_opt(0);
+                size.write_opt(0);
+                NtStatus::NOT_FOUND
+            }
+        }
+    }
+
+    /// The context after a given one, or the first.
+    fn FltGetNextExtraCreateParameter(
+        filter: usize,
+        list: usize,
+        current: usize,
+        kind: Guest<Guid>,
+        next: Guest<usize>,
+        size: Guest<u32>,
+    ) -> NtStatus {
+        irql::at_most("FltGetNextExtraCreateParameter", APC_LEVEL);
+        let _ = objects::filter(filter, "FltGetNextExtraCreateParameter");
+        let mut state = lock();
+        let contexts = state.list(list, "FltGetNextExtraCreateParameter").clone();
+        let index = if current == 0 {
+            0
+        } else {
+            match contexts.iter().position(|address| *address == current) {
+                Some(index) => index + 1,
+                None => return NtStatus::INVALID_PARAMETER,
+            }
+        };
+        let Some(found) = contexts.get(index) else {
+            next.write_opt(0);
+            return NtStatus::NOT_FOUND;
+        };
+        let context = state.context(*found, "FltGetNextExtraCreateParameter");
+        kind.write_opt(context.kind);
+        size.write_opt(context.size);
+        next.write_opt(*found);
+        NtStatus::SUCCESS
+    }
+
+    /// Marks a context as seen by somebody who understands it.
+    fn FltAcknowledgeEcp(filter: usize, context: usize) {
+        let _ = objects::filter(filter, "FltAcknowledgeEcp");
+        lock().context(context, "FltAcknowledgeEcp").acknowledged = true;
+    }
+
+    /// Whether it was.
+    fn FltIsEcpAcknowledged(filter: usize, context: usize) -> u8 {
+        let _ = objects::filter(filter, "FltIsEcpAcknowledged");
+        u8::from(lock().context(context, "FltIsEcpAcknowledged").acknowledged)
+    }
+
+    /// Whether a context came from user mode: none does here.
+    fn FltIsEcpFromUserMode(filter: usize, context: usize) -> u8 {
+        let _ = objects::filter(filter, "FltIsEcpFromUserMode");
+        lock().context(context, "FltIsEcpFromUserMode");
+        0
+    }
+
+    /// The list that a create carries; NULL: none.
+    fn FltGetEcpListFromCallbackData(filter: usize, data: usize, list: Guest<usize>) -> NtStatus {
+        irql::at_most("FltGetEcpListFromCallbackData", APC_LEVEL);
+        let _ = objects::filter(filter, "FltGetEcpListFromCallbackData");
+        list.write(0);
+        match operation::at(data) {
+            Some(operation) if operation.major == IRP_MJ_CREATE => {
+                list.write(operation.ecps.load(Ordering::Acquire));
+                NtStatus::SUCCESS
+            }
+            _ => NtStatus::INVALID_PARAMETER,
+        }
+    }
+
+    /// Gives a create a list where it has none; it is freed with the create.
+    fn FltSetEcpListIntoCallbackData(filter: usize, data: usize, list: usize) -> NtStatus {
+        irql::at_most("FltSetEcpListIntoCallbackData", APC_LEVEL);
+        let _ = objects::filter(filter, "FltSetEcpListIntoCallbackData");
+        let Some(operation) = operation::at(data).filter(|operation| operation.major == IRP_MJ_CREATE) else {
+            return NtStatus::INVALID_PARAMETER;
+        };
+        if !is_list(list) {
+            wrong(list, "FltSetEcpListIntoCallbackData", "list of extra create parameters");
+        }
+        match operation.ecps.compare_exchange(0, list, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => NtStatus::SUCCESS,
+            Err(_) => NtStatus::INVALID_PARAMETER,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Small questions: who asked, what volume is this, references to the Filter Manager's objects.
+
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+
+use super::objects::{self, Object};
+use super::operation;
+use crate::abi::base::UnicodeString;
+use crate::ntos::memory::{Guest, terminated, wide};
+use crate::ntos::{irql, object, routines};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::{bugcheck, faults};
+
+fn references(object: &Object) -> &AtomicI64 {
+    match object {
+        Object::Filter(filter) => &filter.references,
+        Object::Volume(volume) => &volume.references,
+        Object::Instance(instance) => &instance.references,
+    }
+}
+
+fn reference(address: usize, function: &str, change: i64) -> Option<i64> {
+    let object = objects::at(address)?;
+    let count = references(&object).fetch_add(change, Ordering::AcqRel) + change;
+    if count < 0 {
+        bugcheck::raise(
+            0xF5,
+            [0x6D, address as u64, 0, 0],
+            format!("{function} gave back more references to {address:#x} than were taken"),
+        );
+    }
+    Some(count)
+}
+
+exports! { "fltmgr.sys";
+    /// Takes a reference to a filter, volume or instance.
+    fn FltObjectReference(address: usize) -> NtStatus {
+        irql::at_most("FltObjectReference", APC_LEVEL);
+        if let Some(status) = faults::check("FltObjectReference") {
+            return status;
+        }
+        if reference(address, "FltObjectReference", 1).is_some() {
+            NtStatus::SUCCESS
+        } else {
+            NtStatus::FLT_DELETING_OBJECT
+        }
+    }
+
+    /// Gives it back.
+    fn FltObjectDereference(address: usize) {
+        irql::at_most("FltObjectDereference", APC_LEVEL);
+        if reference(address, "FltObjectDereference", -1).is_none() {
+            bugcheck::raise(
+                0xF5,
+                [0x6E, address as u64, 0, 0],
+                format!("FltObjectDereference on {address:#x}, which is no filter, volume or instance (any more)"),
+            );
+        }
+    }
+
+    /// The process that asked for an operation.
+    fn FltGetRequestorProcess(data: usize) -> usize {
+        irql::at_most("FltGetRequestorProcess", DISPATCH_LEVEL);
+        operation::at(data).map_or(0, |operation| operation.process)
+    }
+
+    /// Its id.
+    fn FltGetRequestorProcessId(data: usize) -> u32 {
+        irql::at_most("FltGetRequestorProcessId", APC_LEVEL);
+        operation::at(data).map_or(0, |operation| u32::try_from(operation.pid).unwrap_or(0))
+    }
+
+    /// Its id, as wide as a handle.
+    fn FltGetRequestorProcessIdEx(data: usize) -> u64 {
+        irql::at_most("FltGetRequestorProcessIdEx", APC_LEVEL);
+        operation::at(data).map_or(0, |operation| operation.pid)
+    }
+
+    /// A volume's name.
+    fn FltGetVolumeName(volume: usize, name: Guest<UnicodeString>, needed: Guest<u32>) -> NtStatus {
+        irql::at_most("FltGetVolumeName", PASSIVE_LEVEL);
+        let volume = objects::volume(volume, "FltGetVolumeName");
+        let units = wide(&volume.name);
+        let bytes = u32::try_from(units.len() * 2).unwrap_or(0);
+        needed.write_opt(bytes);
+        let Some(mut string) = name.read_opt() else { return NtStatus::BUFFER_TOO_SMALL };
+        if u32::from(string.maximum_length) < bytes {
+            return NtStatus::BUFFER_TOO_SMALL;
+        }
+        Guest(string.buffer).write_many(&units);
+        string.length = u16::try_from(bytes).unwrap_or(0);
+        name.write(string);
+        NtStatus::SUCCESS
+    }
+
+    /// What file system a volume or an instance's volume has.
+    fn FltGetFileSystemType(address: usize, kind: Guest<u32>) -> NtStatus {
+        irql::at_most("FltGetFileSystemType", APC_LEVEL);
+        let volume = match objects::at(address) {
+            Some(Object::Volume(volume)) => volume,
+            Some(Object::Instance(instance)) => instance.volume.clone(),
+            _ => return NtStatus::INVALID_PARAMETER,
+        };
+        kind.write(volume.file_system);
+        NtStatus::SUCCESS
+    }
+
+    /// An instance's volume, referenced.
+    fn FltGetVolumeFromInstance(instance: usize, volume: Guest<usize>) -> NtStatus {
+        irql::at_most("FltGetVolumeFromInstance", APC_LEVEL);
+        let instance = objects::instance(instance, "FltGetVolumeFromInstance");
+        instance.volume.references.fetch_add(1, Ordering::AcqRel);
+        volume.write(instance.volume.address);
+        NtStatus::SUCCESS
+    }
+
+    /// A file's volume, referenced.
+    fn FltGetVolumeFromFileObject(filter: usize, file: usize, volume: Guest<usize>) -> NtStatus {
+        irql::at_most("FltGetVolumeFromFileObject", APC_LEVEL);
+        let _ = objects::filter(filter, "FltGetVolumeFromFileObject");
+        let file = object::file(file, "FltGetVolumeFromFileObject");
+        file.volume.references.fetch_add(1, Ordering::AcqRel);
+        volume.write(file.volume.address);
+        NtStatus::SUCCESS
+    }
+
+    /// An export of the Filter Manager by name; NULL: there is none.
+    fn FltGetRoutineAddress(name: Guest<u8>) -> usize {
+        irql::at_most("FltGetRoutineAddress", APC_LEVEL);
+        let name = String::from_utf8_lossy(&terminated(name)).into_owned();
+        routines::address(&["fltmgr.sys"], &name)
+    }
+}

@@ -1,0 +1,631 @@
+//! One operation on its way through the instances of a volume: down through the pre-operation callbacks in order of
+//! altitude, to the file system, and back up through the post-operation callbacks of those that asked for it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::callback::{self, About, argument, related};
+use super::frames::frames;
+use super::objects::Instance;
+use super::{below, ecp, objects};
+use crate::abi::base::Ptr;
+use crate::abi::flt::{
+    CallbackData, CreateParameters, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_GENERATED_IO,
+    FLTFL_CALLBACK_DATA_IRP_OPERATION, FLTFL_CALLBACK_DATA_POST_OPERATION, IoParameterBlock,
+    KERNEL_MODE, POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED, PREOP_COMPLETE,
+    PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
+};
+use crate::abi::io::{
+    AccessState, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoSecurityContext,
+    IoStatusBlock, SL_CASE_SENSITIVE, SL_FORCE_ACCESS_CHECK,
+};
+use crate::ntos::file::{self, File};
+use crate::ntos::iomgr::{self, Create};
+use crate::ntos::irql;
+use crate::ntos::memory::Guest;
+use crate::status::NtStatus;
+use crate::thread::{self, DISPATCH_LEVEL};
+use crate::{bugcheck, stack, verifier};
+
+/// An operation under way.
+pub(crate) struct Operation {
+    /// What kind.
+    pub(crate) major: u8,
+    /// On which file.
+    pub(crate) file: Arc<File>,
+    /// Whether the file system has done its part.
+    pub(crate) after: std::sync::atomic::AtomicBool,
+    /// Its list of extra create parameters; 0: none.
+    pub(crate) ecps: AtomicUsize,
+    /// Whether user mode asked for it.
+    pub(crate) user: bool,
+    /// The process that asked for it.
+    pub(crate) process: usize,
+    /// That process's id.
+    pub(crate) pid: u64,
+    /// The instance whose callback is running or was pended.
+    pub(crate) instance: Mutex<Option<Arc<Instance>>>,
+    pended: Mutex<Option<Verdict>>,
+    resumed: Condvar,
+}
+
+/// How a pended pre-operation was completed.
+#[derive(Clone, Copy)]
+struct Verdict {
+    status: i32,
+    context: usize,
+}
+
+static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
+    LazyLock::new(RwLock::default);
+
+/// The operation of that `PFLT_CALLBACK_DATA`; `None`: there is none (any more).
+pub(crate) fn at(data: usize) -> Option<Arc<Operation>> {
+    OPERATIONS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&data)
+        .cloned()
+}
+
+/// The name of an operation.
+fn name_of(major: u8) -> &'static str {
+    match major {
+        IRP_MJ_CREATE => "IRP_MJ_CREATE",
+        IRP_MJ_CLEANUP => "IRP_MJ_CLEANUP",
+        IRP_MJ_CLOSE => "IRP_MJ_CLOSE",
+        _ => "IRP_MJ_OTHER",
+    }
+}
+
+/// What lies in memory for the time of an operation.
+struct Flight {
+    operation: Arc<Operation>,
+    data: *mut CallbackData,
+    iopb: *mut IoParameterBlock,
+}
+
+impl Flight {
+    fn new(operation: Operation, iopb: IoParameterBlock, generated: bool) -> Self {
+        let null = std::ptr::null_mut();
+        let iopb = Box::into_raw(Box::new(iopb));
+        let flags = FLTFL_CALLBACK_DATA_IRP_OPERATION
+            | if generated {
+                FLTFL_CALLBACK_DATA_GENERATED_IO
+            } else {
+                0
+            };
+        let data = Box::into_raw(Box::new(CallbackData {
+            flags,
+            thread: Guest::at(thread::current().object).0,
+            iopb,
+            io_status: IoStatusBlock::new(NtStatus::SUCCESS, 0),
+            tag_data: null,
+            queue_links: crate::abi::base::ListEntry {
+                flink: std::ptr::null_mut(),
+                blink: std::ptr::null_mut(),
+            },
+            queue_context: [null; 2],
+            requestor_mode: i8::from(operation.user),
+        }));
+        let operation = Arc::new(operation);
+        OPERATIONS
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(data.expose_provenance(), Arc::clone(&operation));
+        Self {
+            operation,
+            data,
+            iopb,
+        }
+    }
+
+    fn data(&self) -> u64 {
+        self.data.expose_provenance() as u64
+    }
+
+    fn with_data<R>(&self, change: impl FnOnce(&mut CallbackData) -> R) -> R {
+        // SAFETY: made in `new`, freed in `drop`; the driver is not running while the host changes it.
+        change(unsafe { &mut *self.data })
+    }
+
+    fn status(&self) -> IoStatusBlock {
+        self.with_data(|data| data.io_status)
+    }
+
+    fn parameters(&self) -> IoParameterBlock {
+        // SAFETY: as in `with_data`.
+        unsafe { *self.iopb }
+    }
+
+    fn set_parameters(&self, parameters: IoParameterBlock) {
+        // SAFETY: as in `with_data`.
+        unsafe { self.iopb.write(parameters) };
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        OPERATIONS
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.data.expose_provenance());
+        // SAFETY: made in `new` by Box::into_raw, and nobody frees it but this.
+        drop(unsafe { Box::from_raw(self.data) });
+        // SAFETY: as above.
+        drop(unsafe { Box::from_raw(self.iopb) });
+    }
+}
+
+/// A filter that wants to be called when the operation is done.
+struct Waiting {
+    instance: Arc<Instance>,
+    context: usize,
+    parameters: IoParameterBlock,
+}
+
+/// Sends a create through the filters to the file system.
+pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
+    let thread = thread::current();
+    thread.creates.fetch_add(1, Ordering::Relaxed);
+    let mut access_state = Box::new(access_state(create.access));
+    let security = Box::new(IoSecurityContext {
+        security_qos: std::ptr::null_mut(),
+        access_state: &raw mut *access_state,
+        desired_access: create.access,
+        full_create_options: create.options,
+    });
+    let forced = iomgr::from_user(create) || create.flags & IO_FORCE_ACCESS_CHECK != 0;
+    let parameters = IoParameterBlock {
+        irp_flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION,
+        major_function: IRP_MJ_CREATE,
+        minor_function: 0,
+        operation_flags: if forced { SL_FORCE_ACCESS_CHECK } else { 0 }
+            | if iomgr::case_sensitive(create) {
+                SL_CASE_SENSITIVE
+            } else {
+                0
+            },
+        reserved: 0,
+        target_file_object: Guest::at(file.address()).0,
+        target_instance: std::ptr::null_mut(),
+        parameters: CreateParameters {
+            security_context: std::ptr::from_ref(&*security).cast_mut(),
+            options: create.disposition << 24 | create.options,
+            pad0: 0,
+            file_attributes: u16::try_from(create.attributes & 0xFFFF).unwrap_or(0),
+            share_access: u16::try_from(create.share).unwrap_or(0),
+            pad1: 0,
+            ea_length: 0,
+            pad2: 0,
+            ea_buffer: std::ptr::null_mut(),
+            allocation_size: create.allocation,
+        },
+    };
+    let flight = Flight::new(
+        operation(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps),
+        parameters,
+        create.generated,
+    );
+    let done = run(&flight, create.below.as_ref(), |flight| {
+        below::create(&flight.operation.file, &flight.parameters(), create.flags)
+    });
+    let ecps = flight.operation.ecps.load(Ordering::Acquire);
+    drop(flight);
+    if ecps != 0 && ecps != create.ecps {
+        // A list that a filter set on the way goes with the operation.
+        ecp::free_list(ecps);
+    }
+    thread.creates.fetch_sub(1, Ordering::Relaxed);
+    done
+}
+
+/// `IRP_MJ_CLEANUP`: the last handle is closed.
+pub(crate) fn cleanup(file: &Arc<File>) {
+    simple(file, IRP_MJ_CLEANUP, |flight| {
+        IoStatusBlock::new(file::clean_up_below(&flight.operation.file), 0)
+    });
+}
+
+/// `IRP_MJ_CLOSE`: the last reference is gone.
+pub(crate) fn close(file: &Arc<File>) {
+    simple(file, IRP_MJ_CLOSE, |_| {
+        IoStatusBlock::new(NtStatus::SUCCESS, 0)
+    });
+}
+
+fn simple(file: &Arc<File>, major: u8, below: impl FnOnce(&Flight) -> IoStatusBlock) {
+    // SAFETY: an FLT_IO_PARAMETER_BLOCK of zeroes is one: its fields are numbers and pointers.
+    let mut parameters: IoParameterBlock = unsafe { std::mem::zeroed() };
+    parameters.irp_flags = IRP_SYNCHRONOUS_API;
+    parameters.major_function = major;
+    parameters.target_file_object = Guest::at(file.address()).0;
+    let flight = Flight::new(operation(file, major, false, 0), parameters, false);
+    run(&flight, None, below);
+}
+
+fn operation(file: &Arc<File>, major: u8, user: bool, ecps: usize) -> Operation {
+    Operation {
+        major,
+        file: Arc::clone(file),
+        after: std::sync::atomic::AtomicBool::new(false),
+        ecps: AtomicUsize::new(ecps),
+        user,
+        process: crate::ntos::ps::current_process(),
+        pid: thread::current().pid(),
+        instance: Mutex::new(None),
+        pended: Mutex::new(None),
+        resumed: Condvar::new(),
+    }
+}
+
+fn access_state(access: u32) -> AccessState {
+    // SAFETY: an ACCESS_STATE of zeroes is one: its fields are numbers and pointers.
+    let mut state: AccessState = unsafe { std::mem::zeroed() };
+    state.remaining_desired_access = access;
+    state.original_desired_access = access;
+    state
+}
+
+/// Down, through and up.
+fn run(
+    flight: &Flight,
+    start: Option<&Arc<Instance>>,
+    below: impl FnOnce(&Flight) -> IoStatusBlock,
+) -> IoStatusBlock {
+    let major = flight.operation.major;
+    let volume = &flight.operation.file.volume;
+    let takes_part = |instance: &&Arc<Instance>| {
+        start.is_none_or(|start| instance.altitude < start.altitude)
+            && instance.filter.operation(major).is_some()
+    };
+    let instances = volume.instances();
+    let entry = if major == IRP_MJ_CREATE {
+        "fltmgr!FltpCreate"
+    } else {
+        "fltmgr!FltpDispatch"
+    };
+    stack::with_frames(&frames([entry]), || {
+        let mut waiting = Vec::new();
+        let mut completed = false;
+        let mut filtered = false;
+        for instance in instances.iter().filter(takes_part) {
+            if !instance.rundown.enter() {
+                continue;
+            }
+            filtered = true;
+            let around = frames([
+                "fltmgr!FltpPassThroughInternal",
+                "fltmgr!FltpPerformPreCallbacks",
+            ]);
+            match stack::with_frames(&around, || before(flight, instance)) {
+                Before::GoOn => instance.rundown.leave(),
+                Before::CallMe(post) => waiting.push(post),
+                Before::Complete => {
+                    instance.rundown.leave();
+                    completed = true;
+                    break;
+                }
+            }
+        }
+        if !completed {
+            let done = if filtered {
+                let around = frames(["fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"]);
+                stack::with_frames(&around, || below(flight))
+            } else {
+                below(flight)
+            };
+            flight.with_data(|data| data.io_status = done);
+        }
+        flight.operation.after.store(true, Ordering::Release);
+        flight.with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
+        for post in waiting.into_iter().rev() {
+            let around = frames([
+                "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted",
+                "fltmgr!FltpPassThroughCompletionWorker",
+                "fltmgr!FltpPerformPostCallbacks",
+            ]);
+            stack::with_frames(&around, || after(flight, &post));
+            post.instance.rundown.leave();
+        }
+        flight.status()
+    })
+}
+
+/// What a pre-operation callback decided.
+enum Before {
+    GoOn,
+    CallMe(Waiting),
+    Complete,
+}
+
+fn about<'a>(flight: &Flight, instance: &'a Instance, phase: &'static str) -> About<'a> {
+    About {
+        filter: &instance.filter.service,
+        phase,
+        operation: name_of(flight.operation.major),
+        path: flight.operation.file.full_name(),
+    }
+}
+
+fn set_current(flight: &Flight, instance: Option<&Arc<Instance>>) {
+    *flight
+        .operation
+        .instance
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = instance.cloned();
+}
+
+/// Calls the pre-operation callback of one instance.
+fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
+    let registered = instance.filter.operation(flight.operation.major).copied();
+    let (pre, post) = registered.map_or((0, 0), |operation| {
+        (operation.pre_operation, operation.post_operation)
+    });
+    let mut parameters = flight.parameters();
+    parameters.target_instance = Guest::at(instance.address).0;
+    flight.set_parameters(parameters);
+    if pre == 0 {
+        // A filter that registered a post-operation callback alone is called after every operation.
+        return Before::CallMe(Waiting {
+            instance: Arc::clone(instance),
+            context: 0,
+            parameters,
+        });
+    }
+    set_current(flight, Some(instance));
+    let objects = related(instance, Some(&flight.operation.file));
+    let context: Box<Ptr> = Box::new(std::ptr::null_mut());
+    let slot = argument(&*context);
+    let arguments = [flight.data(), argument(&*objects), slot];
+    let returned = callback::call(about(flight, instance, "pre"), pre, &arguments);
+    let mut status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
+    let mut context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
+    let changed = take_changes(flight, instance, parameters);
+    if status == PREOP_PENDING {
+        let verdict = wait_for_completion(&flight.operation);
+        status = verdict.status;
+        if verdict.context != 0 {
+            context = verdict.context;
+        }
+    }
+    set_current(flight, None);
+    let parameters = if changed {
+        flight.parameters()
+    } else {
+        parameters
+    };
+    match status {
+        PREOP_SUCCESS_WITH_CALLBACK | PREOP_SYNCHRONIZE => {
+            if post == 0 {
+                bugcheck::raise(
+                    0xF5,
+                    [0x66, flight.data(), 0, 0],
+                    format!(
+                        "{} asked for a post-operation callback for {} but registered none",
+                        instance.filter.service,
+                        name_of(flight.operation.major)
+                    ),
+                );
+            }
+            Before::CallMe(Waiting {
+                instance: Arc::clone(instance),
+                context,
+                parameters,
+            })
+        }
+        PREOP_COMPLETE => {
+            check_completed(flight, instance);
+            no_context(instance, context, "FLT_PREOP_COMPLETE");
+            Before::Complete
+        }
+        PREOP_SUCCESS_NO_CALLBACK => {
+            no_context(instance, context, "FLT_PREOP_SUCCESS_NO_CALLBACK");
+            Before::GoOn
+        }
+        other => {
+            verifier::finding(
+                "preop-status",
+                format!(
+                    "the pre-operation callback of {} returned {other} for {}, which is not a status for an operation \
+                     that is an IRP; it is taken for FLT_PREOP_SUCCESS_NO_CALLBACK",
+                    instance.filter.service,
+                    name_of(flight.operation.major)
+                ),
+            );
+            Before::GoOn
+        }
+    }
+}
+
+fn no_context(instance: &Instance, context: usize, status: &str) {
+    if context != 0 {
+        verifier::finding(
+            "completion-context",
+            format!(
+                "the pre-operation callback of {} returned {status} and a completion context, which nobody will ever \
+                 get back; leave it NULL, or ask for a post-operation callback",
+                instance.filter.service
+            ),
+        );
+    }
+}
+
+fn check_completed(flight: &Flight, instance: &Instance) {
+    let status = flight.status().status;
+    if status == NtStatus::PENDING {
+        verifier::finding(
+            "completed-with-pending",
+            format!(
+                "{} completed an operation with STATUS_PENDING, which is no final status",
+                instance.filter.service
+            ),
+        );
+    }
+}
+
+/// Parameters that a filter changed count only when it said so; gives whether they do.
+fn take_changes(flight: &Flight, instance: &Instance, before: IoParameterBlock) -> bool {
+    let dirty = flight.with_data(|data| {
+        let dirty = data.flags & FLTFL_CALLBACK_DATA_DIRTY != 0;
+        data.flags &= !FLTFL_CALLBACK_DATA_DIRTY;
+        // A filter may not put another block in the place of this one.
+        data.iopb = flight.iopb;
+        dirty
+    });
+    let now = flight.parameters();
+    if dirty || bytes(&now) == bytes(&before) {
+        return dirty;
+    }
+    verifier::finding(
+        "changed-without-dirty",
+        format!(
+            "the callback of {} changed the parameters of {} without FltSetCallbackDataDirty; the change is undone, as \
+             the Filter Manager does",
+            instance.filter.service,
+            name_of(flight.operation.major)
+        ),
+    );
+    flight.set_parameters(before);
+    false
+}
+
+fn bytes(block: &IoParameterBlock) -> [u8; size_of::<IoParameterBlock>()] {
+    // SAFETY: the block is plain numbers and pointers with explicit padding: every byte of it is initialised.
+    unsafe { std::mem::transmute_copy(block) }
+}
+
+/// Calls the post-operation callback of one instance.
+fn after(flight: &Flight, post: &Waiting) {
+    let instance = &post.instance;
+    let routine = instance
+        .filter
+        .operation(flight.operation.major)
+        .map_or(0, |operation| operation.post_operation);
+    if routine == 0 {
+        return;
+    }
+    // A filter sees the parameters in its post-operation callback as it saw them in its pre-operation callback.
+    flight.set_parameters(post.parameters);
+    set_current(flight, Some(instance));
+    let objects = related(instance, Some(&flight.operation.file));
+    let succeeded = flight.status().status.is_success();
+    let arguments = [flight.data(), argument(&*objects), post.context as u64, 0];
+    let returned = callback::call(about(flight, instance, "post"), routine, &arguments);
+    set_current(flight, None);
+    let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
+    let status_now = flight.status().status;
+    if flight.operation.major == IRP_MJ_CREATE
+        && succeeded
+        && !status_now.is_success()
+        && flight.operation.file.with_open(|_| ()).is_some()
+    {
+        verifier::finding(
+            "failed-create-not-cancelled",
+            format!(
+                "the post-create callback of {} turned a success into {status_now} and left the file open; call \
+                 FltCancelFileOpen first",
+                instance.filter.service
+            ),
+        );
+    }
+    match status {
+        POSTOP_FINISHED_PROCESSING => {}
+        POSTOP_MORE_PROCESSING_REQUIRED => {
+            // The operation waits until FltCompletePendedPostOperation.
+            wait_for_completion(&flight.operation);
+        }
+        other => verifier::finding(
+            "postop-status",
+            format!(
+                "the post-operation callback of {} returned {other}, which is not a status for {}",
+                instance.filter.service,
+                name_of(flight.operation.major)
+            ),
+        ),
+    }
+}
+
+fn pended(operation: &Operation) -> MutexGuard<'_, Option<Verdict>> {
+    operation
+        .pended
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wait_for_completion(operation: &Operation) -> Verdict {
+    let mut verdict = pended(operation);
+    loop {
+        if let Some(verdict) = verdict.take() {
+            return verdict;
+        }
+        verdict = operation
+            .resumed
+            .wait(verdict)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+fn complete(data: usize, verdict: Verdict, function: &str) {
+    irql::at_most(function, DISPATCH_LEVEL);
+    let Some(operation) = at(data) else {
+        bugcheck::raise(
+            0xF5,
+            [0x6D, data as u64, 0, 0],
+            format!(
+                "{function} on {data:#x}, which is no operation under way: was it completed twice?"
+            ),
+        )
+    };
+    let mut slot = pended(&operation);
+    if slot.is_some() {
+        verifier::finding(
+            "completed-twice",
+            format!("{function} was called twice for one operation"),
+        );
+        return;
+    }
+    *slot = Some(verdict);
+    drop(slot);
+    operation.resumed.notify_all();
+}
+
+exports! { "fltmgr.sys";
+    /// Lets a pended operation go on.
+    fn FltCompletePendedPreOperation(data: usize, status: i32, context: usize) {
+        complete(data, Verdict { status, context }, "FltCompletePendedPreOperation");
+    }
+
+    /// Lets an operation go on whose post-operation callback asked for more processing.
+    fn FltCompletePendedPostOperation(data: usize) {
+        complete(data, Verdict { status: 0, context: 0 }, "FltCompletePendedPostOperation");
+    }
+
+    /// Says that the parameters were changed on purpose.
+    fn FltSetCallbackDataDirty(data: Guest<u32>) {
+        data.write(data.read() | FLTFL_CALLBACK_DATA_DIRTY);
+    }
+
+    /// Takes that back.
+    fn FltClearCallbackDataDirty(data: Guest<u32>) {
+        data.write(data.read() & !FLTFL_CALLBACK_DATA_DIRTY);
+    }
+
+    /// Whether it was said.
+    fn FltIsCallbackDataDirty(data: Guest<u32>) -> u8 {
+        u8::from(data.read() & FLTFL_CALLBACK_DATA_DIRTY != 0)
+    }
+
+    /// Undoes a successful open from a post-create callback.
+    fn FltCancelFileOpen(instance: usize, file: usize) {
+        irql::at_most("FltCancelFileOpen", thread::PASSIVE_LEVEL);
+        let _ = objects::instance(instance, "FltCancelFileOpen");
+        let file = crate::ntos::object::file(file, "FltCancelFileOpen");
+        if file.has_handles() {
+            bugcheck::raise(0xF5, [0x6A, file.address() as u64, 0, 0], "FltCancelFileOpen on a file that has handles");
+        }
+        file.cancel_open();
+    }
+}

@@ -1,0 +1,204 @@
+//! Loaded drivers: their objects, and which of them an address belongs to.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::memory::{Guest, OwnedString, wide};
+use super::{handle, object, pool, registry};
+use crate::abi::base::UnicodeString;
+use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
+use crate::loader::Image;
+use crate::status::NtStatus;
+use crate::wire::DriverSpec;
+use crate::{fltmgr, gate, verifier};
+
+/// A loaded driver.
+pub(crate) struct Driver {
+    /// Its service's name.
+    pub(crate) service: String,
+    image: Arc<Image>,
+    object: usize,
+    /// `DriverUnload` as the driver set it; the Filter Manager takes its place when a filter is registered.
+    unload: AtomicUsize,
+    /// Whether its unload has begun.
+    unloading: AtomicBool,
+    // What the driver object points to.
+    _name: OwnedString,
+    _key: OwnedString,
+    registry_path: usize,
+    _registry_path_text: OwnedString,
+}
+
+static DRIVERS: RwLock<Vec<Arc<Driver>>> = RwLock::new(Vec::new());
+/// One load or unload at a time, as the service controller has it.
+static SERVICE_CONTROL: Mutex<()> = Mutex::new(());
+
+/// The driver whose image holds that address.
+pub(crate) fn at(address: usize) -> Option<Arc<Driver>> {
+    find(|driver| address.wrapping_sub(driver.image.base) < driver.image.size)
+}
+
+/// The driver that called the import that is running now.
+pub(crate) fn calling() -> Option<Arc<Driver>> {
+    gate::call_site().and_then(|site| at(site.return_address))
+}
+
+/// The driver of that object.
+pub(crate) fn of_object(object: usize) -> Option<Arc<Driver>> {
+    find(|driver| driver.object == object)
+}
+
+fn find(wanted: impl Fn(&Driver) -> bool) -> Option<Arc<Driver>> {
+    let drivers = DRIVERS.read().unwrap_or_else(PoisonError::into_inner);
+    drivers.iter().find(|driver| wanted(driver)).cloned()
+}
+
+/// Makes the driver object and the service key and calls `DriverEntry`.
+pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
+    let _guard = SERVICE_CONTROL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let service = if spec.service.is_empty() {
+        &image.name
+    } else {
+        &spec.service
+    };
+    if find(|driver| driver.service.eq_ignore_ascii_case(service)).is_some() {
+        return NtStatus::IMAGE_ALREADY_LOADED;
+    }
+    registry::write_service(service, &spec.parameters, &spec.instances);
+    let driver = Arc::new(Driver::new(Arc::clone(image), service));
+    DRIVERS
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(Arc::clone(&driver));
+    let path = driver.registry_path;
+    let entered = super::Entered::now();
+    // SAFETY: the loader checked that the entry point lies in the image's code; a DriverEntry takes these two.
+    let status = unsafe { gate::call(image.entry, &[driver.object as u64, path as u64]) };
+    let status = status_of(status);
+    entered.check("DriverEntry", service);
+    if !status.is_success() {
+        driver.gone("DriverEntry failed");
+    }
+    status
+}
+
+/// Unloads the driver of that service; `None`: there is none.
+pub(crate) fn unload(service: &str) -> Option<NtStatus> {
+    let _guard = SERVICE_CONTROL
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let driver = find(|driver| driver.service.eq_ignore_ascii_case(service))?;
+    let status = match fltmgr::unload(&driver) {
+        Some(status) => status,
+        None => driver.call_unload(),
+    };
+    if status.is_success() {
+        driver.gone("it was unloaded");
+    }
+    Some(status)
+}
+
+/// The services of all loaded drivers.
+pub(crate) fn services() -> Vec<String> {
+    let drivers = DRIVERS.read().unwrap_or_else(PoisonError::into_inner);
+    drivers
+        .iter()
+        .map(|driver| driver.service.clone())
+        .collect()
+}
+
+/// RAX as an `NTSTATUS`, which is its low half.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "an NTSTATUS is the low half of RAX"
+)]
+pub(crate) const fn status_of(rax: u64) -> NtStatus {
+    NtStatus((rax as u32).cast_signed())
+}
+
+impl Driver {
+    fn new(image: Arc<Image>, service: &str) -> Self {
+        let name = OwnedString::new(&wide(&format!("\\FileSystem\\{service}")));
+        let key = OwnedString::new(&wide(service));
+        let registry_path_text = OwnedString::new(&wide(&registry::service_path(service)));
+        let object = object::allocate(size_of::<DriverObject>() + size_of::<DriverExtension>());
+        let extension = object + size_of::<DriverObject>();
+        Guest::at(extension).write(DriverExtension {
+            driver_object: Guest::at(object).0,
+            add_device: 0,
+            count: 0,
+            service_key_name: key.string(),
+        });
+        let null = std::ptr::null_mut();
+        Guest::at(object).write(DriverObject {
+            kind: IO_TYPE_DRIVER,
+            size: i16::try_from(size_of::<DriverObject>()).unwrap_or(0),
+            device_object: null,
+            flags: 0x2,
+            driver_start: Guest::at(image.base).0,
+            driver_size: u32::try_from(image.size).unwrap_or(0),
+            driver_section: null,
+            driver_extension: Guest::at(extension).0,
+            driver_name: name.string(),
+            hardware_database: std::ptr::null_mut(),
+            fast_io_dispatch: null,
+            driver_init: image.entry,
+            driver_start_io: 0,
+            driver_unload: 0,
+            major_function: [0; MAJOR_FUNCTIONS],
+        });
+        let registry_path = object::allocate(size_of::<UnicodeString>());
+        Guest::at(registry_path).write(registry_path_text.string());
+        Self {
+            service: service.to_owned(),
+            image,
+            object,
+            unload: AtomicUsize::new(0),
+            unloading: AtomicBool::new(false),
+            _name: name,
+            _key: key,
+            registry_path,
+            _registry_path_text: registry_path_text,
+        }
+    }
+
+    /// Its `DRIVER_OBJECT`.
+    pub(crate) fn object(&self) -> usize {
+        self.object
+    }
+
+    /// Calls `DriverUnload`, without which a driver cannot be unloaded.
+    fn call_unload(&self) -> NtStatus {
+        let object = Guest::<DriverObject>::at(self.object).read();
+        let routine = match self.unload.load(Ordering::Relaxed) {
+            0 => object.driver_unload,
+            saved => saved,
+        };
+        if routine == 0 {
+            return NtStatus::INVALID_DEVICE_REQUEST;
+        }
+        self.unloading.store(true, Ordering::Relaxed);
+        let entered = super::Entered::now();
+        // SAFETY: the driver set this routine, which takes the driver object.
+        unsafe { gate::call(routine, &[self.object as u64]) };
+        entered.check("DriverUnload", &self.service);
+        NtStatus::SUCCESS
+    }
+
+    /// Takes it off the list and looks for what it left behind.
+    fn gone(&self, why: &str) {
+        for leak in fltmgr::leftovers(self) {
+            verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
+        }
+        handle::report_leaks(&self.service);
+        object::report_leaks(&self.service);
+        pool::flush();
+        pool::report_leaks(&self.service);
+        DRIVERS
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|driver| driver.object != self.object);
+    }
+}

@@ -1,0 +1,255 @@
+//! File objects: the driver sees a `FILE_OBJECT`, the host keeps beside it what the kernel would.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::memory::{Guest, OwnedString};
+use super::object::{self, Kind};
+use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
+use crate::bugcheck;
+use crate::fltmgr::{Volume, operation};
+use crate::namespace::names::BACKSLASH;
+use crate::namespace::open::OpenFile;
+use crate::status::NtStatus;
+
+/// A file object.
+pub(crate) struct File {
+    address: usize,
+    /// The volume it is on.
+    pub(crate) volume: Arc<Volume>,
+    state: Mutex<State>,
+    references: AtomicI64,
+    handles: AtomicI64,
+    cleaned: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    /// `FileName`'s buffer.
+    name: Option<OwnedString>,
+    /// The name below the device, from its root.
+    full: Vec<u16>,
+    /// What it has open below the filters.
+    open: Option<OpenFile>,
+    /// Keeps the file object that it was opened relative to.
+    related: Option<Arc<File>>,
+}
+
+/// Bodies of deleted file objects, the oldest first. They come into use again only when many have gathered, so that a
+/// pointer that a driver kept too long leads to nothing for a while.
+static DELETED: Mutex<VecDeque<usize>> = Mutex::new(VecDeque::new());
+const DELETED_KEPT: usize = 4096;
+
+fn body() -> usize {
+    let mut deleted = DELETED.lock().unwrap_or_else(PoisonError::into_inner);
+    if deleted.len() > DELETED_KEPT
+        && let Some(address) = deleted.pop_front()
+    {
+        return address;
+    }
+    drop(deleted);
+    object::allocate(size_of::<FileObject>())
+}
+
+impl File {
+    /// Makes a file object for a create of `name`, relative to `related` where that is given. It has one reference, the
+    /// creator's.
+    pub(crate) fn new(
+        volume: &Arc<Volume>,
+        name: &[u16],
+        related: Option<&Arc<Self>>,
+        flags: u32,
+    ) -> Arc<Self> {
+        let address = body();
+        let full = match related {
+            None => name.to_vec(),
+            Some(related) => {
+                let mut full = related.full();
+                if !name.is_empty() {
+                    if full.last() != Some(&BACKSLASH) {
+                        full.push(BACKSLASH);
+                    }
+                    full.extend_from_slice(name);
+                }
+                full
+            }
+        };
+        let file = Arc::new(Self {
+            address,
+            volume: Arc::clone(volume),
+            state: Mutex::new(State {
+                full,
+                related: related.cloned(),
+                ..State::default()
+            }),
+            references: AtomicI64::new(1),
+            handles: AtomicI64::new(0),
+            cleaned: AtomicBool::new(false),
+        });
+        let related = related.map_or(std::ptr::null_mut(), |related| Guest::at(related.address).0);
+        // SAFETY: a FILE_OBJECT of zeroes is one: its fields are numbers and pointers.
+        let mut object: FileObject = unsafe { std::mem::zeroed() };
+        object.kind = IO_TYPE_FILE;
+        object.size = i16::try_from(size_of::<FileObject>()).unwrap_or(0);
+        object.device_object = Guest::at(volume.device_object).0;
+        object.related_file_object = related;
+        object.flags = flags;
+        file.put(object);
+        file.set_name(name);
+        object::insert(address, Kind::File(Arc::clone(&file)));
+        file
+    }
+
+    fn put(&self, object: FileObject) {
+        let body: *mut FileObject = std::ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: the body is this object's own memory, large and aligned enough.
+        unsafe { body.write(object) };
+    }
+
+    /// Runs `change` on the `FILE_OBJECT`.
+    pub(crate) fn object<R>(&self, change: impl FnOnce(&mut FileObject) -> R) -> R {
+        let body: *mut FileObject = std::ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: the body is this object's own memory; the host changes it on the thread whose operation it is.
+        change(unsafe { &mut *body })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The `PFILE_OBJECT`.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Replaces `FileName`.
+    pub(crate) fn set_name(&self, name: &[u16]) {
+        let owned = OwnedString::new(name);
+        self.object(|object| object.file_name = owned.string());
+        self.lock().name = Some(owned);
+    }
+
+    /// `FileName` as it is now: a filter may have replaced it.
+    pub(crate) fn name(&self) -> Vec<u16> {
+        super::memory::units(self.object(|object| object.file_name))
+    }
+
+    /// The name from the device's root.
+    pub(crate) fn full(&self) -> Vec<u16> {
+        self.lock().full.clone()
+    }
+
+    /// The whole object name, as text.
+    pub(crate) fn full_name(&self) -> String {
+        format!(
+            "{}{}",
+            self.volume.name,
+            String::from_utf16_lossy(&self.lock().full)
+        )
+    }
+
+    /// Puts what it has open.
+    pub(crate) fn set_open(&self, open: OpenFile) {
+        self.lock().open = Some(open);
+    }
+
+    /// Runs `look` on what it has open; `None` while it has nothing open.
+    pub(crate) fn with_open<R>(&self, look: impl FnOnce(&OpenFile) -> R) -> Option<R> {
+        self.lock().open.as_ref().map(look)
+    }
+
+    /// Takes a reference; gives the new count.
+    pub(crate) fn reference(&self) -> i64 {
+        self.references.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Gives a reference back; the last one closes the file. Gives the new count.
+    pub(crate) fn dereference(self: &Arc<Self>) -> i64 {
+        let left = self.references.fetch_sub(1, Ordering::AcqRel) - 1;
+        if left < 0 || left < self.handles.load(Ordering::Acquire) {
+            bugcheck::raise(
+                0x18,
+                [0, self.address as u64, 2, left.cast_unsigned()],
+                format!(
+                    "too many references to the file object of {} were given back",
+                    self.full_name()
+                ),
+            );
+        }
+        if left == 0 {
+            self.delete();
+        }
+        left
+    }
+
+    /// Whether handles to it were made.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.object(|object| object.flags & FO_HANDLE_CREATED != 0)
+    }
+
+    /// Undoes its open, before anybody has a handle.
+    pub(crate) fn cancel_open(self: &Arc<Self>) {
+        self.clean_up();
+        operation::close(self);
+        let open = self.lock().open.take();
+        drop(open);
+    }
+
+    /// Notes that a handle to it was made; the handle holds a reference.
+    pub(crate) fn add_handle(&self) {
+        self.reference();
+        self.handles.fetch_add(1, Ordering::AcqRel);
+        self.object(|object| object.flags |= FO_HANDLE_CREATED);
+    }
+
+    /// A handle to it was closed; the last one sends `IRP_MJ_CLEANUP`.
+    pub(crate) fn close_handle(self: &Arc<Self>) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.clean_up();
+        }
+        self.dereference();
+    }
+
+    fn clean_up(self: &Arc<Self>) {
+        if self.cleaned.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        operation::cleanup(self);
+        self.object(|object| object.flags |= FO_CLEANUP_COMPLETE);
+    }
+
+    /// The last reference is gone: `IRP_MJ_CLOSE` for a file that was opened, and the body goes.
+    fn delete(self: &Arc<Self>) {
+        if self.with_open(|_| ()).is_some() {
+            operation::close(self);
+        }
+        let mut state = self.lock();
+        let open = state.open.take();
+        let related = state.related.take();
+        drop(state);
+        drop(open);
+        if let Some(related) = related {
+            related.dereference();
+        }
+        object::remove(self.address);
+        let body: *mut u8 = std::ptr::with_exposed_provenance_mut(self.address);
+        // SAFETY: the body is this object's own memory and nobody's any more.
+        unsafe { body.write_bytes(0xF1, size_of::<FileObject>()) };
+        DELETED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push_back(self.address);
+    }
+}
+
+/// What `IRP_MJ_CLEANUP` does below the filters: nothing shared is left behind, and a file that is to be deleted goes.
+pub(crate) fn clean_up_below(file: &File) -> NtStatus {
+    // The share access and the deletion hang on what is open; attributes stay readable until the close.
+    let open = file.lock().open.take();
+    if let Some(mut open) = open {
+        open.clean_up();
+        file.lock().open = Some(open);
+    }
+    NtStatus::SUCCESS
+}

@@ -1,0 +1,215 @@
+//! Handles: a table of the kernel's own, and one for each process.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::file::File;
+use super::irql;
+use super::memory::Guest;
+use super::{driver, object, registry};
+use crate::abi::flt::{KERNEL_MODE, USER_MODE};
+use crate::abi::ob::OBJ_KERNEL_HANDLE;
+use crate::status::NtStatus;
+use crate::thread::{self, PASSIVE_LEVEL};
+use crate::{bugcheck, verifier};
+
+/// What a handle refers to.
+#[derive(Clone)]
+pub(crate) enum Target {
+    /// A file object.
+    File(Arc<File>),
+    /// A registry key.
+    Key(Arc<registry::KeyHandle>),
+}
+
+struct Entry {
+    target: Target,
+    access: u32,
+    /// The process whose handle it is; `None`: the kernel's.
+    process: Option<u64>,
+    /// The driver that opened it.
+    opener: Option<String>,
+}
+
+#[derive(Default)]
+struct Table {
+    entries: HashMap<u64, Entry>,
+    next: u64,
+}
+
+static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
+
+/// What marks a handle as the kernel's own.
+const KERNEL_BIT: u64 = 0xFFFF_FFFF_8000_0000;
+
+fn lock() -> MutexGuard<'static, Table> {
+    TABLE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether that value is a handle of the kernel's table.
+fn is_kernel(handle: u64) -> bool {
+    handle & KERNEL_BIT == KERNEL_BIT
+}
+
+/// Makes a handle. `attributes` are those of the open; a driver that opens without `OBJ_KERNEL_HANDLE` puts the handle
+/// into the table of whichever process happens to be current, where user mode can use and close it.
+pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u64 {
+    let kernel = attributes & OBJ_KERNEL_HANDLE != 0;
+    let opener = if mode == KERNEL_MODE {
+        driver::calling().map(|driver| driver.service.clone())
+    } else {
+        None
+    };
+    let process = (!kernel).then(|| thread::current().pid());
+    if opener.is_some() && process.is_some_and(|pid| pid > 4) {
+        verifier::finding(
+            "handle-in-user-process",
+            "a driver opened a handle without OBJ_KERNEL_HANDLE in the context of a user process, which can use it and \
+             close it; set OBJ_KERNEL_HANDLE in the object attributes",
+        );
+    }
+    let mut table = lock();
+    table.next += 4;
+    let handle = if kernel {
+        KERNEL_BIT | table.next
+    } else {
+        table.next
+    };
+    table.entries.insert(
+        handle,
+        Entry {
+            target,
+            access,
+            process,
+            opener,
+        },
+    );
+    handle
+}
+
+/// What a handle refers to, for a caller of that mode in the current process.
+pub(crate) fn look_up(handle: u64, mode: i8) -> Result<(Target, u32), NtStatus> {
+    if is_kernel(handle) && mode == USER_MODE {
+        return Err(NtStatus::INVALID_HANDLE);
+    }
+    let table = lock();
+    let entry = table.entries.get(&handle).ok_or(NtStatus::INVALID_HANDLE)?;
+    if entry
+        .process
+        .is_some_and(|pid| pid != thread::current().pid())
+    {
+        return Err(NtStatus::INVALID_HANDLE);
+    }
+    Ok((entry.target.clone(), entry.access))
+}
+
+/// Closes a handle.
+pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
+    if let Err(status) = look_up(handle, mode) {
+        if mode == KERNEL_MODE && is_kernel(handle) {
+            bugcheck::raise(
+                0x93,
+                [handle, 1, 0, 0],
+                format!("the driver closed {handle:#x}, which is no open handle"),
+            );
+        }
+        return status;
+    }
+    let entry = lock().entries.remove(&handle);
+    match entry.map(|entry| entry.target) {
+        Some(Target::File(file)) => file.close_handle(),
+        Some(Target::Key(_)) => {}
+        None => return NtStatus::INVALID_HANDLE,
+    }
+    NtStatus::SUCCESS
+}
+
+/// Reports handles that a driver that goes away has left open, and closes them.
+pub(crate) fn report_leaks(service: &str) {
+    let leaked: Vec<(u64, Entry)> = {
+        let mut table = lock();
+        let handles: Vec<u64> = table
+            .entries
+            .iter()
+            .filter(|(_, entry)| entry.opener.as_deref() == Some(service))
+            .map(|(handle, _)| *handle)
+            .collect();
+        handles
+            .into_iter()
+            .filter_map(|handle| table.entries.remove(&handle).map(|entry| (handle, entry)))
+            .collect()
+    };
+    for (handle, entry) in leaked {
+        let what = match &entry.target {
+            Target::File(file) => format!("file {}", file.full_name()),
+            Target::Key(key) => format!("key {}", key.path),
+        };
+        verifier::finding(
+            "handle-leak",
+            format!("{service} went away with handle {handle:#x} open on the {what}"),
+        );
+        if let Target::File(file) = entry.target {
+            file.close_handle();
+        }
+    }
+}
+
+/// How many handles are open.
+pub(crate) fn count() -> usize {
+    lock().entries.len()
+}
+
+exports! { "ntoskrnl.exe";
+    /// Closes a handle.
+    fn ZwClose(handle: u64) -> NtStatus {
+        irql::at_most("ZwClose", PASSIVE_LEVEL);
+        close(handle, KERNEL_MODE)
+    }
+
+    /// Closes a handle.
+    fn NtClose(handle: u64) -> NtStatus {
+        irql::at_most("NtClose", PASSIVE_LEVEL);
+        close(handle, KERNEL_MODE)
+    }
+
+    /// A handle's object, referenced.
+    fn ObReferenceObjectByHandle(
+        handle: u64,
+        access: u32,
+        object_type: usize,
+        mode: i8,
+        result: Guest<usize>,
+        information: Guest<[u32; 2]>,
+    ) -> NtStatus {
+        irql::at_most("ObReferenceObjectByHandle", PASSIVE_LEVEL);
+        let current = match handle.cast_signed() {
+            -1 => Some((thread::current().process.object, super::process_type())),
+            -2 => Some((thread::current().object, super::thread_type())),
+            _ => None,
+        };
+        if let Some((address, kind)) = current {
+            if object_type != 0 && object_type != kind {
+                return NtStatus::OBJECT_TYPE_MISMATCH;
+            }
+            object::ObfReferenceObject(address);
+            result.write(address);
+            return NtStatus::SUCCESS;
+        }
+        let (target, granted) = match look_up(handle, mode) {
+            Ok(found) => found,
+            Err(status) => return status,
+        };
+        let Target::File(file) = target else { return NtStatus::OBJECT_TYPE_MISMATCH };
+        if object_type != 0 && object_type != super::file_object_type() {
+            return NtStatus::OBJECT_TYPE_MISMATCH;
+        }
+        if mode == USER_MODE && access & !granted != 0 {
+            return NtStatus::ACCESS_DENIED;
+        }
+        information.write_opt([0, granted]);
+        file.reference();
+        object::account(file.address(), 1);
+        result.write(file.address());
+        NtStatus::SUCCESS
+    }
+}

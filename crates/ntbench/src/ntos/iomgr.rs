@@ -1,0 +1,242 @@
+//! The I/O manager's part of a create: `IopCreateFile` to `IopParseDevice`.
+
+use std::sync::Arc;
+
+use super::file::File;
+use super::memory::wide;
+use super::{MACHINE, handle};
+use crate::abi::base::Guid;
+use crate::abi::file::{
+    DELETE, FILE_APPEND_DATA, FILE_CREATE, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE,
+    FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF,
+    FILE_OVERWRITE_IF, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
+    FILE_SYNCHRONOUS_IO_NONALERT, FILE_VALID_OPTIONS, FILE_WRITE_THROUGH, SYNCHRONIZE,
+};
+use crate::abi::flt::USER_MODE;
+use crate::abi::io::{
+    FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_NO_INTERMEDIATE_BUFFERING, FO_RANDOM_ACCESS,
+    FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
+};
+use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_VALID_ATTRIBUTES};
+use crate::abi::status;
+use crate::fltmgr::{self, Instance, operation};
+use crate::namespace::names::BACKSLASH;
+use crate::status::NtStatus;
+
+/// How often a name may be replaced before the create fails.
+const MOST_REPARSES: usize = 63;
+
+/// A create, whoever asks for it.
+#[derive(Clone)]
+pub(crate) struct Create {
+    /// The object name.
+    pub(crate) name: Vec<u16>,
+    /// `RootDirectory`.
+    pub(crate) root: Option<Arc<File>>,
+    /// `OBJECT_ATTRIBUTES.Attributes`.
+    pub(crate) object_attributes: u32,
+    /// `DesiredAccess`.
+    pub(crate) access: u32,
+    /// `ShareAccess`.
+    pub(crate) share: u32,
+    /// `CreateDisposition`.
+    pub(crate) disposition: u32,
+    /// `CreateOptions`.
+    pub(crate) options: u32,
+    /// `FileAttributes`.
+    pub(crate) attributes: u32,
+    /// `AllocationSize`.
+    pub(crate) allocation: i64,
+    /// `IO_IGNORE_SHARE_ACCESS_CHECK` and its kind.
+    pub(crate) flags: u32,
+    /// Who asks: kernel or user mode.
+    pub(crate) mode: i8,
+    /// The filter instance below which the create starts; `None`: at the top.
+    pub(crate) below: Option<Arc<Instance>>,
+    /// The list of extra create parameters; 0: none.
+    pub(crate) ecps: usize,
+    /// Whether a filter's call of `FltCreateFile` made it.
+    pub(crate) generated: bool,
+}
+
+/// What a create comes to: the file object with the creator's reference, and the status block.
+pub(crate) struct Created {
+    /// The file; `None`: it failed.
+    pub(crate) file: Option<Arc<File>>,
+    /// The status.
+    pub(crate) status: NtStatus,
+    /// `IoStatus.Information`.
+    pub(crate) information: usize,
+}
+
+impl Created {
+    fn failed(status: NtStatus) -> Self {
+        Self {
+            file: None,
+            status,
+            information: 0,
+        }
+    }
+}
+
+/// The file object that a `RootDirectory` handle refers to.
+pub(crate) fn root(root: u64, mode: i8) -> Result<Option<Arc<File>>, NtStatus> {
+    if root == 0 {
+        return Ok(None);
+    }
+    match handle::look_up(root, mode)? {
+        (handle::Target::File(file), _) => Ok(Some(file)),
+        _ => Err(NtStatus::OBJECT_TYPE_MISMATCH),
+    }
+}
+
+/// The checks that `NtCreateFile` documents for its parameters.
+fn check(create: &Create) -> Result<(), NtStatus> {
+    let options = create.options;
+    let set = |bits: u32| options & bits != 0;
+    let synchronous = FILE_SYNCHRONOUS_IO_ALERT | FILE_SYNCHRONOUS_IO_NONALERT;
+    let bad = options & !FILE_VALID_OPTIONS != 0
+        || create.object_attributes & !OBJ_VALID_ATTRIBUTES != 0
+        || create.disposition > FILE_OVERWRITE_IF
+        || create.share & !7 != 0
+        || create.attributes & !0x0007_FFB7 != 0
+        || options & synchronous == synchronous
+        || (set(synchronous) && create.access & SYNCHRONIZE == 0)
+        || (set(FILE_DELETE_ON_CLOSE) && create.access & DELETE == 0)
+        || (set(FILE_DIRECTORY_FILE)
+            && (set(FILE_NON_DIRECTORY_FILE)
+                || !matches!(create.disposition, FILE_CREATE | FILE_OPEN | FILE_OPEN_IF)))
+        || (set(FILE_NO_INTERMEDIATE_BUFFERING) && create.access & FILE_APPEND_DATA != 0)
+        || create.allocation < 0;
+    if bad {
+        Err(NtStatus::INVALID_PARAMETER)
+    } else {
+        Ok(())
+    }
+}
+
+fn file_flags(options: u32) -> u32 {
+    [
+        (
+            FILE_SYNCHRONOUS_IO_ALERT,
+            FO_SYNCHRONOUS_IO | FO_ALERTABLE_IO,
+        ),
+        (FILE_SYNCHRONOUS_IO_NONALERT, FO_SYNCHRONOUS_IO),
+        (FILE_NO_INTERMEDIATE_BUFFERING, FO_NO_INTERMEDIATE_BUFFERING),
+        (FILE_WRITE_THROUGH, FO_WRITE_THROUGH),
+        (FILE_SEQUENTIAL_ONLY, FO_SEQUENTIAL_ONLY),
+        (FILE_RANDOM_ACCESS, FO_RANDOM_ACCESS),
+        (FILE_DELETE_ON_CLOSE, FO_DELETE_ON_CLOSE),
+    ]
+    .into_iter()
+    .filter(|(option, _)| options & option != 0)
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+/// Opens or creates. The caller has charged the frames down to `nt!IopParseDevice`.
+pub(crate) fn create(create: &Create) -> Created {
+    if let Err(status) = check(create) {
+        return Created::failed(status);
+    }
+    let mut name = create.name.clone();
+    let mut related = create.root.clone();
+    for _ in 0..=MOST_REPARSES {
+        let (volume, rest) = match parse(&name, related.as_ref()) {
+            Ok(found) => found,
+            Err(status) => return Created::failed(status),
+        };
+        if let Some(below) = &create.below
+            && !Arc::ptr_eq(&below.volume, &volume)
+        {
+            // STATUS_INVALID_DEVICE_OBJECT_PARAMETER: the name is not on the volume of the instance given.
+            return Created::failed(NtStatus(0xC000_0369_u32.cast_signed()));
+        }
+        if let Some(related) = &related {
+            related.reference();
+        }
+        let file = File::new(&volume, &rest, related.as_ref(), file_flags(create.options));
+        let done = operation::create(&file, create);
+        match done.status {
+            NtStatus::REPARSE => {
+                name = file.name();
+                related = None;
+                file.dereference();
+            }
+            status if status.is_success() => {
+                return Created {
+                    file: Some(file),
+                    status,
+                    information: done.information,
+                };
+            }
+            status => {
+                file.dereference();
+                return Created {
+                    file: None,
+                    status,
+                    information: done.information,
+                };
+            }
+        }
+    }
+    Created::failed(status::REPARSE_POINT_NOT_RESOLVED)
+}
+
+/// Finds the volume and the name that is left for its file system.
+fn parse(
+    name: &[u16],
+    related: Option<&Arc<File>>,
+) -> Result<(Arc<fltmgr::Volume>, Vec<u16>), NtStatus> {
+    if let Some(related) = related {
+        if name.first() == Some(&BACKSLASH) {
+            return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD);
+        }
+        return Ok((Arc::clone(&related.volume), name.to_vec()));
+    }
+    let machine = MACHINE.get().ok_or(NtStatus::DEVICE_NOT_READY)?;
+    let (device, rest) = machine.namespace.look_up(name)?;
+    let volume = fltmgr::volume(device).ok_or(NtStatus::NO_SUCH_DEVICE)?;
+    Ok((volume, rest))
+}
+
+/// Whether names are looked up without regard to case. The object manager of every current Windows is set to ignore
+/// case (`ObCaseInsensitive`), unless a caller asks for POSIX semantics.
+pub(crate) fn case_sensitive(create: &Create) -> bool {
+    const FILE_FLAG_POSIX: u32 = 0x0100_0000;
+    create.object_attributes & OBJ_CASE_INSENSITIVE == 0 && create.flags & FILE_FLAG_POSIX != 0
+}
+
+/// Opens a file for kernel code that the bench models itself (the DFS client), from the top of the stack.
+pub(crate) fn open_for_kernel(name: &str) -> Created {
+    create(&Create {
+        name: wide(name),
+        root: None,
+        object_attributes: OBJ_CASE_INSENSITIVE,
+        access: SYNCHRONIZE | 0x80,
+        share: 7,
+        disposition: FILE_OPEN,
+        options: FILE_SYNCHRONOUS_IO_NONALERT,
+        attributes: 0x80,
+        allocation: 0,
+        flags: 0,
+        mode: crate::abi::flt::KERNEL_MODE,
+        below: None,
+        ecps: 0,
+        generated: false,
+    })
+}
+
+/// Whether a create's requestor is user mode.
+pub(crate) fn from_user(create: &Create) -> bool {
+    create.mode == USER_MODE
+}
+
+/// A GUID for messages.
+pub(crate) fn guid(guid: Guid) -> String {
+    let [a, b, rest @ ..] = guid.data4;
+    let tail: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!(
+        "{{{:08x}-{:04x}-{:04x}-{a:02x}{b:02x}-{tail}}}",
+        guid.data1, guid.data2, guid.data3
+    )
+}

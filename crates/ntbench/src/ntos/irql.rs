@@ -1,0 +1,124 @@
+//! IRQL: raising, lowering, and the documented limits of the functions that a driver calls.
+
+use crate::thread::{self, DISPATCH_LEVEL};
+use crate::{bugcheck, gate, verifier};
+
+/// Reports a call above the IRQL that the function's documentation allows.
+///
+/// Windows does not check most of these: the function touches paged code or data, and whether that
+/// is resident is luck. Driver Verifier makes it certain; so does the bench, as a finding.
+pub(crate) fn at_most(function: &str, limit: u8) {
+    let irql = thread::irql();
+    if irql > limit {
+        verifier::finding(
+            "irql",
+            format!(
+                "{function} was called at IRQL {irql}; its documentation allows at most {limit}. \
+                 Call it before raising the IRQL or taking a spin lock, or from a work item"
+            ),
+        );
+    }
+}
+
+/// Reports a call with kernel APCs disabled where the documentation wants them enabled.
+pub(crate) fn apcs_enabled(function: &str) {
+    use std::sync::atomic::Ordering;
+    let thread = thread::current();
+    let special = thread.special_apc_disable.load(Ordering::Relaxed);
+    if special != 0 {
+        verifier::finding(
+            "apcs-enabled",
+            format!(
+                "{function} was called in a guarded region ({special} deep); its documentation wants \
+                 special kernel APCs enabled, or the I/O it starts never completes"
+            ),
+        );
+    }
+}
+
+exports! { "ntoskrnl.exe";
+    /// The current IRQL. Compilers usually read CR8 instead.
+    fn KeGetCurrentIrql() -> u8 {
+        thread::irql()
+    }
+
+    /// Raises the IRQL; gives the old one.
+    fn KfRaiseIrql(new: u8) -> u8 {
+        let old = thread::irql();
+        if new < old {
+            // Driver Verifier's 0x30: KeRaiseIrql to a lower level.
+            bugcheck::raise(0xC4, [0x30, old.into(), new.into(), 0], "KeRaiseIrql to an IRQL below the current one");
+        }
+        thread::current().set_irql(new)
+    }
+
+    /// Raises to `DISPATCH_LEVEL`; gives the old one.
+    fn KeRaiseIrqlToDpcLevel() -> u8 {
+        KfRaiseIrql(DISPATCH_LEVEL)
+    }
+
+    /// Lowers the IRQL.
+    fn KeLowerIrql(new: u8) {
+        let old = thread::irql();
+        if new > old {
+            // Driver Verifier's 0x31: KeLowerIrql to a higher level.
+            bugcheck::raise(0xC4, [0x31, old.into(), new.into(), 0], "KeLowerIrql to an IRQL above the current one");
+        }
+        thread::current().set_irql(new);
+    }
+
+    /// Disables normal kernel APCs.
+    fn KeEnterCriticalRegion() {
+        at_most("KeEnterCriticalRegion", thread::APC_LEVEL);
+        enter(&thread::current().kernel_apc_disable);
+    }
+
+    /// Enables them again.
+    fn KeLeaveCriticalRegion() {
+        leave(&thread::current().kernel_apc_disable, "KeLeaveCriticalRegion");
+    }
+
+    /// Disables all kernel APCs.
+    fn KeEnterGuardedRegion() {
+        at_most("KeEnterGuardedRegion", thread::APC_LEVEL);
+        enter(&thread::current().special_apc_disable);
+    }
+
+    /// Enables them again.
+    fn KeLeaveGuardedRegion() {
+        leave(&thread::current().special_apc_disable, "KeLeaveGuardedRegion");
+    }
+
+    /// Whether normal kernel APCs are disabled.
+    fn KeAreApcsDisabled() -> u8 {
+        use std::sync::atomic::Ordering;
+        let thread = thread::current();
+        let disabled = thread.kernel_apc_disable.load(Ordering::Relaxed) != 0
+            || thread.special_apc_disable.load(Ordering::Relaxed) != 0
+            || thread.irql() >= thread::APC_LEVEL;
+        u8::from(disabled)
+    }
+
+    /// Whether all kernel APCs are disabled.
+    fn KeAreAllApcsDisabled() -> u8 {
+        use std::sync::atomic::Ordering;
+        let thread = thread::current();
+        u8::from(thread.special_apc_disable.load(Ordering::Relaxed) != 0 || thread.irql() >= thread::APC_LEVEL)
+    }
+}
+
+fn enter(count: &std::sync::atomic::AtomicI32) {
+    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+}
+
+fn leave(count: &std::sync::atomic::AtomicI32, function: &str) {
+    if count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0 {
+        // APC_INDEX_MISMATCH is what Windows ends with when the thread next leaves the kernel.
+        let site = gate::call_site().map_or(0, |site| site.return_address as u64);
+        bugcheck::raise(
+            0x1,
+            [site, 0, 0, 0],
+            format!("{function} without the matching enter"),
+        );
+    }
+}

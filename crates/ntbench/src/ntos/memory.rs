@@ -1,0 +1,198 @@
+//! Memory that a driver points to.
+//!
+//! A driver's code may write anywhere in this process, so whether memory is what it seems to be
+//! rests on the driver from the moment it is loaded; that is why the machine is a process of its
+//! own that holds nothing else. [`Guest`] says where the host follows a pointer on the driver's word.
+//! A pointer that leads nowhere faults, and the fault becomes the bug check that Windows has for it.
+
+use crate::abi::base::UnicodeString;
+use crate::{bugcheck, gate};
+
+/// Nothing is ever mapped below this address.
+const LOWEST: usize = 0x1_0000;
+
+/// A pointer that a driver passed, or that was found in memory of a driver's.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct Guest<T>(pub(crate) *mut T);
+
+impl<T> Clone for Guest<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Guest<T> {}
+
+impl<T> Guest<T> {
+    /// The pointer to that address.
+    pub(crate) fn at(address: usize) -> Self {
+        Self(std::ptr::with_exposed_provenance_mut(address))
+    }
+
+    /// Where it points.
+    pub(crate) fn address(self) -> usize {
+        self.0.expose_provenance()
+    }
+
+    /// Whether it is NULL.
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The pointer, or the bug check for following it when it can lead nowhere.
+    fn checked(self, what: &str) -> *mut T {
+        if self.address() < LOWEST {
+            let site = gate::call_site();
+            let import = site.map_or("a kernel function", |site| site.import);
+            let from = site.map_or(0, |site| site.return_address as u64);
+            bugcheck::raise(
+                0x3B,
+                [0xC000_0005, from, 0, 0],
+                format!(
+                    "the driver gave {import} a pointer to {:#x} to {what}",
+                    self.address()
+                ),
+            );
+        }
+        self.0
+    }
+}
+
+impl<T: Copy> Guest<T> {
+    /// What is there.
+    pub(crate) fn read(self) -> T {
+        let pointer = self.checked("read from");
+        // SAFETY: on the driver's word, see the module; unaligned is allowed on x64.
+        unsafe { pointer.read_unaligned() }
+    }
+
+    /// Puts `value` there.
+    pub(crate) fn write(self, value: T) {
+        let pointer = self.checked("write to");
+        // SAFETY: on the driver's word, see the module; unaligned is allowed on x64.
+        unsafe { pointer.write_unaligned(value) }
+    }
+
+    /// Puts `value` there unless the pointer is NULL: for optional results.
+    pub(crate) fn write_opt(self, value: T) {
+        if !self.is_null() {
+            self.write(value);
+        }
+    }
+
+    /// What is there unless the pointer is NULL.
+    pub(crate) fn read_opt(self) -> Option<T> {
+        (!self.is_null()).then(|| self.read())
+    }
+
+    /// The element so many further on.
+    pub(crate) fn add(self, count: usize) -> Self {
+        Self(self.0.wrapping_add(count))
+    }
+
+    /// Copies so many elements from there.
+    pub(crate) fn read_many(self, count: usize) -> Vec<T> {
+        if count == 0 {
+            return Vec::new();
+        }
+        let pointer = self.checked("read from");
+        let mut copy = Vec::with_capacity(count);
+        for index in 0..count {
+            let element = pointer.wrapping_add(index);
+            // SAFETY: on the driver's word, see the module.
+            copy.push(unsafe { element.read_unaligned() });
+        }
+        copy
+    }
+
+    /// Copies these elements there.
+    pub(crate) fn write_many(self, values: &[T]) {
+        if values.is_empty() {
+            return;
+        }
+        let pointer = self.checked("write to");
+        for (index, value) in values.iter().enumerate() {
+            let element = pointer.wrapping_add(index);
+            // SAFETY: on the driver's word, see the module.
+            unsafe { element.write_unaligned(*value) };
+        }
+    }
+}
+
+impl Guest<UnicodeString> {
+    /// The string's units. NULL reads as empty, as `PUNICODE_STRING` parameters that are optional do.
+    pub(crate) fn units(self) -> Vec<u16> {
+        self.read_opt().map_or_else(Vec::new, units)
+    }
+
+    /// The string as text for people.
+    pub(crate) fn text(self) -> String {
+        String::from_utf16_lossy(&self.units())
+    }
+}
+
+/// A counted string's units.
+pub(crate) fn units(string: UnicodeString) -> Vec<u16> {
+    Guest(string.buffer).read_many(usize::from(string.length / 2))
+}
+
+/// A zero-terminated string's units, without the terminator.
+pub(crate) fn terminated_wide(start: Guest<u16>) -> Vec<u16> {
+    let mut units = Vec::new();
+    let mut at = start;
+    loop {
+        match at.read() {
+            0 => return units,
+            unit => units.push(unit),
+        }
+        at = at.add(1);
+    }
+}
+
+/// A zero-terminated string's bytes, without the terminator.
+pub(crate) fn terminated(start: Guest<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut at = start;
+    loop {
+        match at.read() {
+            0 => return bytes,
+            byte => bytes.push(byte),
+        }
+        at = at.add(1);
+    }
+}
+
+/// Text as UTF-16.
+pub(crate) fn wide(text: &str) -> Vec<u16> {
+    text.encode_utf16().collect()
+}
+
+/// A `UNICODE_STRING` whose buffer this host owns.
+#[derive(Debug)]
+pub(crate) struct OwnedString {
+    units: Box<[u16]>,
+    length: u16,
+}
+
+impl OwnedString {
+    /// Copies `units`, with a terminator that is not counted. Longer than a counted string can be: cut.
+    pub(crate) fn new(units: &[u16]) -> Self {
+        let longest = usize::from(u16::MAX / 2) - 1;
+        let units = units.get(..longest).unwrap_or(units);
+        let length = u16::try_from(units.len() * 2).unwrap_or(u16::MAX - 3);
+        Self {
+            units: units.iter().copied().chain([0]).collect(),
+            length,
+        }
+    }
+
+    /// The counted string over the buffer.
+    pub(crate) fn string(&self) -> UnicodeString {
+        UnicodeString {
+            length: self.length,
+            maximum_length: self.length + 2,
+            buffer: self.units.as_ptr().cast_mut(),
+        }
+    }
+}

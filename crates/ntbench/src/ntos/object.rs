@@ -1,0 +1,168 @@
+//! Objects that drivers hold by pointer: what they are, and who holds how many references.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::driver;
+use super::file::File;
+use crate::{bugcheck, thread, verifier};
+
+/// What an object is.
+#[derive(Clone)]
+pub(crate) enum Kind {
+    /// A file object.
+    File(Arc<File>),
+    /// A process or thread, which the bench never deletes.
+    Lasting(&'static str),
+}
+
+struct Entry {
+    kind: Kind,
+    /// References that drivers took, by service.
+    driver_references: HashMap<String, i64>,
+}
+
+static OBJECTS: LazyLock<Mutex<HashMap<usize, Entry>>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, HashMap<usize, Entry>> {
+    OBJECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Zeroed memory for an object's body. It is never given back: a driver that keeps a pointer too long must read
+/// something that is not another object.
+pub(crate) fn allocate(bytes: usize) -> usize {
+    let block: &'static mut [u128] =
+        Box::leak(vec![0_u128; bytes.div_ceil(16) + 1].into_boxed_slice());
+    block.as_mut_ptr().expose_provenance()
+}
+
+/// Makes an object known.
+pub(crate) fn insert(address: usize, kind: Kind) {
+    lock().insert(
+        address,
+        Entry {
+            kind,
+            driver_references: HashMap::new(),
+        },
+    );
+}
+
+/// Forgets an object that is being deleted.
+pub(crate) fn remove(address: usize) {
+    lock().remove(&address);
+}
+
+/// What is at that address.
+pub(crate) fn at(address: usize) -> Option<Kind> {
+    lock().get(&address).map(|entry| entry.kind.clone())
+}
+
+/// The file object at that address; a pointer to anything else that a driver passed is a bug check.
+pub(crate) fn file(address: usize, function: &str) -> Arc<File> {
+    match at(address) {
+        Some(Kind::File(file)) => file,
+        _ => bugcheck::raise(
+            0x18,
+            [0, address as u64, 0, 0],
+            format!("{function} was given {address:#x}, which is no file object (any more)"),
+        ),
+    }
+}
+
+/// Notes that the calling driver took (or gave back) a reference.
+pub(crate) fn account(address: usize, change: i64) {
+    let service = driver::calling().map_or_else(|| "?".to_owned(), |driver| driver.service.clone());
+    if let Some(entry) = lock().get_mut(&address) {
+        *entry.driver_references.entry(service).or_default() += change;
+    }
+}
+
+/// Reports references that a driver that goes away still holds.
+pub(crate) fn report_leaks(service: &str) {
+    let mut leaks = Vec::new();
+    for (address, entry) in lock().iter_mut() {
+        let Some(count) = entry.driver_references.remove(service) else {
+            continue;
+        };
+        if count > 0 {
+            let what = match &entry.kind {
+                Kind::File(file) => format!("file object {}", file.full_name()),
+                Kind::Lasting(what) => (*what).to_owned(),
+            };
+            leaks.push((*address, count, what));
+        }
+    }
+    leaks.sort_unstable();
+    for (address, count, what) in leaks {
+        verifier::finding(
+            "object-reference-leak",
+            format!(
+                "{service} went away holding {count} reference(s) to the {what} at {address:#x}; \
+                 each ObReferenceObject and each file object from FltCreateFileEx needs its ObDereferenceObject"
+            ),
+        );
+    }
+}
+
+fn unknown(address: usize, function: &str) -> ! {
+    bugcheck::raise(
+        0x18,
+        [0, address as u64, 0, 0],
+        format!("{function} on {address:#x}, which is no object (any more)"),
+    )
+}
+
+/// A process or thread object may be referenced without having been asked about before.
+fn lasting(address: usize) -> bool {
+    let thread = thread::current();
+    let what = if address == thread.object {
+        "thread object"
+    } else if address == thread.process.object {
+        "process object"
+    } else {
+        return false;
+    };
+    lock().entry(address).or_insert_with(|| Entry {
+        kind: Kind::Lasting(what),
+        driver_references: HashMap::new(),
+    });
+    true
+}
+
+exports! { "ntoskrnl.exe";
+    /// Takes a reference; gives the new count.
+    fn ObfReferenceObject(object: usize) -> i64 {
+        super::irql::at_most("ObfReferenceObject", thread::DISPATCH_LEVEL);
+        match at(object) {
+            Some(Kind::File(file)) => {
+                account(object, 1);
+                file.reference()
+            }
+            Some(Kind::Lasting(_)) => {
+                account(object, 1);
+                1
+            }
+            None if lasting(object) => {
+                account(object, 1);
+                1
+            }
+            None => unknown(object, "ObfReferenceObject"),
+        }
+    }
+
+    /// Gives a reference back; gives the new count.
+    fn ObfDereferenceObject(object: usize) -> i64 {
+        super::irql::at_most("ObfDereferenceObject", thread::DISPATCH_LEVEL);
+        match at(object) {
+            Some(Kind::File(file)) => {
+                account(object, -1);
+                file.dereference()
+            }
+            Some(Kind::Lasting(_)) => {
+                account(object, -1);
+                1
+            }
+            None => unknown(object, "ObfDereferenceObject"),
+        }
+    }
+}

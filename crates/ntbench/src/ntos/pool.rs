@@ -1,0 +1,388 @@
+//! Pool: every block is known by its address, with its tag, its owner and the call that asked for it.
+//!
+//! Blocks end in a few guard bytes that are checked when they are freed; freed blocks are filled and
+//! kept a while, and a write into one is found when it leaves the quarantine.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::driver;
+use super::memory::Guest;
+use crate::status::NtStatus;
+use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
+use crate::{bugcheck, faults, gate, symbols, verifier};
+
+/// What pool a block is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Always resident.
+    NonPaged,
+    /// Only for IRQL <= `APC_LEVEL`.
+    Paged,
+}
+
+#[derive(Clone, Debug)]
+struct Block {
+    size: usize,
+    tag: u32,
+    kind: Kind,
+    owner: Option<String>,
+    site: usize,
+}
+
+#[derive(Default)]
+struct State {
+    live: HashMap<usize, Block>,
+    freed: VecDeque<(usize, Block)>,
+}
+
+static POOL: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+
+const PAGE: usize = 0x1000;
+const GUARD: usize = 16;
+const GUARD_BYTE: u8 = 0xFD;
+const FREED_BYTE: u8 = 0xF1;
+const FRESH_BYTE: u8 = 0xCD;
+const QUARANTINE: usize = 512;
+
+fn lock() -> MutexGuard<'static, State> {
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As Windows aligns: 16 bytes, and whole pages from a page on.
+fn layout(size: usize) -> Option<Layout> {
+    let align = if size >= PAGE { PAGE } else { 16 };
+    Layout::from_size_align(size.checked_add(GUARD)?, align).ok()
+}
+
+/// Takes a block for the driver that is calling.
+pub(crate) fn allocate(size: usize, tag: u32, kind: Kind, zero: bool) -> Option<usize> {
+    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let owner = driver::at(site).map(|driver| driver.service.clone());
+    take(size, tag, kind, zero, site, owner)
+}
+
+/// Takes a zeroed block that the kernel itself owns and only lends to drivers: who has not given it back is another
+/// table's affair.
+pub(crate) fn lend(size: usize, tag: u32) -> Option<usize> {
+    take(size, tag, Kind::Paged, true, 0, None)
+}
+
+fn take(
+    size: usize,
+    tag: u32,
+    kind: Kind,
+    zero: bool,
+    site: usize,
+    owner: Option<String>,
+) -> Option<usize> {
+    let layout = layout(size)?;
+    // SAFETY: the layout is not empty: it holds the guard.
+    let pointer = unsafe { alloc(layout) };
+    if pointer.is_null() {
+        return None;
+    }
+    let address = pointer.expose_provenance();
+    fill(address, size, if zero { 0 } else { FRESH_BYTE });
+    fill(address + size, GUARD, GUARD_BYTE);
+    lock().live.insert(
+        address,
+        Block {
+            size,
+            tag,
+            kind,
+            owner,
+            site,
+        },
+    );
+    Some(address)
+}
+
+/// Gives a block back; what Windows would not survive is a bug check.
+pub(crate) fn free(address: usize, tag: Option<u32>) {
+    let mut state = lock();
+    let Some(block) = state.live.remove(&address) else {
+        let earlier = state
+            .freed
+            .iter()
+            .find(|(freed, _)| *freed == address)
+            .map(|(_, block)| block.clone());
+        drop(state);
+        match earlier {
+            Some(block) => bugcheck::raise(
+                0xC2,
+                [7, 0, u64::from(block.tag), address as u64],
+                format!(
+                    "a pool block of {} bytes, tag {}, is freed a second time",
+                    block.size,
+                    tag_text(block.tag)
+                ),
+            ),
+            None => bugcheck::raise(
+                0xC2,
+                [0x46, address as u64, 0, 0],
+                "the address freed is not that of a pool block",
+            ),
+        }
+    };
+    if let Some(tag) = tag
+        && tag != 0
+        && tag != block.tag
+    {
+        drop(state);
+        bugcheck::raise(
+            0xC2,
+            [0xA, address as u64, u64::from(block.tag), u64::from(tag)],
+            format!(
+                "a pool block of tag {} is freed with tag {}",
+                tag_text(block.tag),
+                tag_text(tag)
+            ),
+        );
+    }
+    if thread::try_current().is_some_and(|thread| thread.irql() > limit(block.kind)) {
+        drop(state);
+        let irql = u64::from(thread::irql());
+        bugcheck::raise(
+            0xC2,
+            [9, irql, block.kind as u64, address as u64],
+            "pool is freed at too high an IRQL",
+        );
+    }
+    if !holds(address + block.size, GUARD, GUARD_BYTE) {
+        drop(state);
+        bugcheck::raise(
+            0x19,
+            [0x20, address as u64, (address + block.size) as u64, 0],
+            format!(
+                "the driver wrote beyond the {} bytes of a pool block, tag {}",
+                block.size,
+                tag_text(block.tag)
+            ),
+        );
+    }
+    fill(address, block.size, FREED_BYTE);
+    state.freed.push_back((address, block));
+    let oldest = if state.freed.len() > QUARANTINE {
+        state.freed.pop_front()
+    } else {
+        None
+    };
+    drop(state);
+    if let Some((address, block)) = oldest {
+        release(address, &block);
+    }
+}
+
+fn release(address: usize, block: &Block) {
+    if !holds(address, block.size, FREED_BYTE) {
+        verifier::finding(
+            "pool-use-after-free",
+            format!(
+                "a pool block of {} bytes, tag {}, allocated at {}, was written to after it was freed",
+                block.size,
+                tag_text(block.tag),
+                symbols::describe(block.site)
+            ),
+        );
+    }
+    if let Some(layout) = layout(block.size) {
+        let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: allocated above with the same layout, and nobody else frees it.
+        unsafe { dealloc(pointer, layout) };
+    }
+}
+
+/// Checks the quarantine; what was written to is found now.
+pub(crate) fn flush() {
+    let freed = std::mem::take(&mut lock().freed);
+    for (address, block) in freed {
+        release(address, &block);
+    }
+}
+
+/// Reports what a driver that goes away has left, by tag and call site.
+pub(crate) fn report_leaks(service: &str) {
+    let mut leaks: HashMap<(u32, usize), (usize, usize)> = HashMap::new();
+    lock().live.retain(|_, block| {
+        let leaked = block.owner.as_deref() == Some(service);
+        if leaked {
+            let entry = leaks.entry((block.tag, block.site)).or_default();
+            entry.0 += 1;
+            entry.1 += block.size;
+        }
+        !leaked
+    });
+    let mut leaks: Vec<_> = leaks.into_iter().collect();
+    leaks.sort_unstable();
+    for ((tag, site), (blocks, bytes)) in leaks {
+        verifier::finding(
+            "pool-leak",
+            format!(
+                "{service} was unloaded with {blocks} pool block(s), {bytes} bytes, tag {}, allocated at {}; \
+                 free them before the unload routine returns",
+                tag_text(tag),
+                symbols::describe(site)
+            ),
+        );
+    }
+}
+
+/// Whether a live block begins there; its size.
+pub(crate) fn size_of_block(address: usize) -> Option<usize> {
+    lock().live.get(&address).map(|block| block.size)
+}
+
+const fn limit(kind: Kind) -> u8 {
+    match kind {
+        Kind::NonPaged => DISPATCH_LEVEL,
+        Kind::Paged => APC_LEVEL,
+    }
+}
+
+/// A tag as its four characters, lowest byte first as debuggers show it.
+pub(crate) fn tag_text(tag: u32) -> String {
+    let shown = |byte: &u8| {
+        if (0x20..0x7F).contains(byte) {
+            char::from(*byte)
+        } else {
+            '.'
+        }
+    };
+    format!(
+        "'{}'",
+        tag.to_le_bytes().iter().map(shown).collect::<String>()
+    )
+}
+
+fn fill(address: usize, size: usize, byte: u8) {
+    let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
+    // SAFETY: the range lies within a block of this pool.
+    unsafe { pointer.write_bytes(byte, size) };
+}
+
+fn holds(address: usize, size: usize, byte: u8) -> bool {
+    let pointer: *const u8 = std::ptr::with_exposed_provenance(address);
+    // SAFETY: the range lies within a block of this pool.
+    let bytes = unsafe { std::slice::from_raw_parts(pointer, size) };
+    bytes.iter().all(|found| *found == byte)
+}
+
+/// What every allocating export does.
+fn serve(call: &str, size: usize, tag: u32, kind: Kind, zero: bool) -> usize {
+    let irql = thread::irql();
+    if irql > limit(kind) {
+        bugcheck::raise(
+            0xC2,
+            [8, u64::from(irql), kind as u64, size as u64],
+            format!("{call} at too high an IRQL"),
+        );
+    }
+    if size == 0 {
+        verifier::finding(
+            "pool-zero-bytes",
+            format!("{call} was asked for 0 bytes; ask only for what is needed"),
+        );
+    }
+    if tag == 0 {
+        verifier::finding(
+            "pool-tag",
+            format!("{call} was given tag 0; give each use a tag of its own"),
+        );
+    }
+    if faults::check(call).is_some() {
+        return 0;
+    }
+    allocate(size, tag, kind, zero).unwrap_or(0)
+}
+
+const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
+const POOL_FLAG_RAISE_ON_FAILURE: u64 = 0x20;
+const POOL_FLAG_NON_PAGED: u64 = 0x40;
+const POOL_FLAG_NON_PAGED_EXECUTE: u64 = 0x80;
+const POOL_FLAG_PAGED: u64 = 0x100;
+/// The flags of the required half that are known: quota, session, cache alignment and the four above.
+const POOL_FLAGS_REQUIRED: u64 = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x100;
+/// `POOL_ZERO_ALLOCATION` in an old-style pool type.
+const POOL_ZERO_ALLOCATION: u32 = 0x400;
+
+/// `ExAllocatePool2`'s flags as a pool and whether to zero, or `None` where it fails.
+fn flags(flags: u64) -> Option<(Kind, bool)> {
+    let unknown = flags & 0xFFFF_FFFF & !POOL_FLAGS_REQUIRED != 0;
+    let pools = flags & (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED);
+    if unknown || pools.count_ones() != 1 || flags & POOL_FLAG_RAISE_ON_FAILURE != 0 {
+        verifier::finding(
+            "pool-flags",
+            format!(
+                "ExAllocatePool2 was given flags {flags:#x}: exactly one of POOL_FLAG_NON_PAGED, \
+                 POOL_FLAG_NON_PAGED_EXECUTE and POOL_FLAG_PAGED is needed, no unknown bit below 2^32, and the bench \
+                 raises no exceptions"
+            ),
+        );
+        return None;
+    }
+    let kind = if flags & POOL_FLAG_PAGED != 0 {
+        Kind::Paged
+    } else {
+        Kind::NonPaged
+    };
+    Some((kind, flags & POOL_FLAG_UNINITIALIZED == 0))
+}
+
+fn old_type(pool_type: u32) -> (Kind, bool) {
+    // PagedPool is 1; bit 0 is what tells the two families apart.
+    let kind = if pool_type & 1 != 0 {
+        Kind::Paged
+    } else {
+        Kind::NonPaged
+    };
+    (kind, pool_type & POOL_ZERO_ALLOCATION != 0)
+}
+
+exports! { "ntoskrnl.exe";
+    /// Allocates, zeroed unless asked otherwise.
+    fn ExAllocatePool2(flags_: u64, size: usize, tag: u32) -> usize {
+        flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool2", size, tag, kind, zero))
+    }
+
+    /// As `ExAllocatePool2`; the extended parameters (priority, secure pool, NUMA node) change nothing here.
+    fn ExAllocatePool3(flags_: u64, size: usize, tag: u32, _parameters: usize, _count: u32) -> usize {
+        flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool3", size, tag, kind, zero))
+    }
+
+    /// Allocates, not zeroed.
+    fn ExAllocatePoolWithTag(pool_type: u32, size: usize, tag: u32) -> usize {
+        let (kind, zero) = old_type(pool_type);
+        serve("ExAllocatePoolWithTag", size, tag, kind, zero)
+    }
+
+    /// Allocates with the tag `None`.
+    fn ExAllocatePool(pool_type: u32, size: usize) -> usize {
+        let (kind, zero) = old_type(pool_type);
+        serve("ExAllocatePool", size, u32::from_le_bytes(*b"None"), kind, zero)
+    }
+
+    /// Frees.
+    fn ExFreePool(block: Guest<u8>) {
+        free(block.address(), None);
+    }
+
+    /// Frees; the tag must be the allocation's.
+    fn ExFreePoolWithTag(block: Guest<u8>, tag: u32) {
+        free(block.address(), Some(tag));
+    }
+
+    /// Frees; the tag must be the allocation's.
+    fn ExFreePool2(block: Guest<u8>, tag: u32, _parameters: usize, _count: u32) {
+        free(block.address(), Some(tag));
+    }
+}
+
+/// Allocates for a Filter Manager function on the driver's behalf, under that function's name for faults.
+pub(crate) fn for_filter(call: &str, size: usize, tag: u32, kind: Kind) -> Result<usize, NtStatus> {
+    if let Some(status) = faults::check(call) {
+        return Err(status);
+    }
+    allocate(size, tag, kind, true).ok_or(NtStatus::INSUFFICIENT_RESOURCES)
+}

@@ -1,0 +1,103 @@
+//! Processes and threads, as far as drivers ask who is calling.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use super::memory::{Guest, wide};
+use super::{irql, pool};
+use crate::abi::base::UnicodeString;
+use crate::status::NtStatus;
+use crate::thread::{self, PASSIVE_LEVEL, Process};
+
+/// Processes whose objects a driver has been given.
+static KNOWN: LazyLock<Mutex<HashMap<usize, Arc<Process>>>> = LazyLock::new(Mutex::default);
+
+/// The current process's object, remembered so that it can be asked about later.
+pub(crate) fn current_process() -> usize {
+    let process = &thread::current().process;
+    KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(process.object, Arc::clone(process));
+    process.object
+}
+
+/// The process of that object.
+pub(crate) fn process_at(object: usize) -> Option<Arc<Process>> {
+    KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&object)
+        .cloned()
+}
+
+/// Tag of the image names that are handed out.
+const TAG_NAME: u32 = u32::from_le_bytes(*b"PsIn");
+
+exports! { "ntoskrnl.exe";
+    /// The current process's id.
+    fn PsGetCurrentProcessId() -> u64 {
+        thread::current().pid()
+    }
+
+    /// The current thread's id.
+    fn PsGetCurrentThreadId() -> u64 {
+        thread::current().tid
+    }
+
+    /// The current process's object.
+    fn IoGetCurrentProcess() -> usize {
+        current_process()
+    }
+
+    /// The current process's object.
+    fn PsGetCurrentProcess() -> usize {
+        current_process()
+    }
+
+    /// The current thread's object. Compilers usually read it from the processor's block.
+    fn KeGetCurrentThread() -> usize {
+        thread::current().object
+    }
+
+    /// A process's id.
+    fn PsGetProcessId(process: usize) -> u64 {
+        process_at(process).map_or(0, |process| process.pid)
+    }
+
+    /// The id of a thread: only the current one's object is ever handed out.
+    fn PsGetThreadId(object: usize) -> u64 {
+        let thread = thread::current();
+        if thread.object == object { thread.tid } else { 0 }
+    }
+
+    /// A thread's process.
+    fn IoThreadToProcess(_thread: usize) -> usize {
+        current_process()
+    }
+
+    /// Not a WoW64 process: the bench has none.
+    fn IoIs32bitProcess(_irp: usize) -> u8 {
+        0
+    }
+
+    /// A process's image path in a string that the caller frees with `ExFreePool`.
+    fn SeLocateProcessImageName(process: usize, name: Guest<usize>) -> NtStatus {
+        irql::at_most("SeLocateProcessImageName", PASSIVE_LEVEL);
+        if let Some(status) = crate::faults::check("SeLocateProcessImageName") {
+            return status;
+        }
+        let Some(process) = process_at(process) else { return NtStatus::INVALID_PARAMETER };
+        let path = wide(&format!("\\Device\\HarddiskVolume1\\Windows\\System32\\{}", process.image));
+        let header = size_of::<UnicodeString>();
+        let Some(block) = pool::allocate(header + path.len() * 2 + 2, TAG_NAME, pool::Kind::NonPaged, true) else {
+            return NtStatus::INSUFFICIENT_RESOURCES;
+        };
+        let length = u16::try_from(path.len() * 2).unwrap_or(0);
+        let buffer = Guest::<u16>::at(block + header);
+        buffer.write_many(&path);
+        Guest::at(block).write(UnicodeString { length, maximum_length: length + 2, buffer: buffer.0 });
+        name.write(block);
+        NtStatus::SUCCESS
+    }
+}

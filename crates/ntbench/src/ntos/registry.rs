@@ -1,0 +1,360 @@
+//! The part of the registry that a driver reads: its service key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::handle::{self, Target};
+use super::memory::{Guest, wide};
+use super::{driver, irql};
+use crate::abi::base::UnicodeString;
+use crate::abi::flt::KERNEL_MODE;
+use crate::abi::ob::ObjectAttributes;
+use crate::abi::registry::{
+    KEY_VALUE_BASIC, KEY_VALUE_FULL, KEY_VALUE_PARTIAL, KEY_VALUE_PARTIAL_ALIGN64, KeyValueBasic,
+    KeyValueFull, KeyValuePartial, REG_DWORD, REG_SZ,
+};
+use crate::faults;
+use crate::namespace::names;
+use crate::status::NtStatus;
+use crate::thread::PASSIVE_LEVEL;
+use crate::wire::{InstanceSpec, RegistryValue};
+
+/// A value: its name, type and data.
+#[derive(Clone, Debug)]
+struct Value {
+    name: String,
+    kind: u32,
+    data: Vec<u8>,
+}
+
+/// Keys by their full path in upper case.
+static KEYS: Mutex<BTreeMap<Vec<u16>, Vec<Value>>> = Mutex::new(BTreeMap::new());
+
+/// An open key.
+#[derive(Debug)]
+pub(crate) struct KeyHandle {
+    /// Its full path.
+    pub(crate) path: String,
+}
+
+fn lock() -> MutexGuard<'static, BTreeMap<Vec<u16>, Vec<Value>>> {
+    KEYS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A service key's path.
+pub(crate) fn service_path(service: &str) -> String {
+    format!("\\Registry\\Machine\\System\\CurrentControlSet\\Services\\{service}")
+}
+
+fn encode(value: &RegistryValue) -> (u32, Vec<u8>) {
+    let text = |text: &str| {
+        wide(text)
+            .into_iter()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<u8>>()
+    };
+    match value {
+        RegistryValue::Sz(value) => (REG_SZ, text(value)),
+        RegistryValue::Dword(value) => (REG_DWORD, value.to_le_bytes().to_vec()),
+        RegistryValue::Qword(value) => (11, value.to_le_bytes().to_vec()),
+        RegistryValue::Binary(value) => (3, value.clone()),
+        RegistryValue::MultiSz(values) => (
+            7,
+            values
+                .iter()
+                .flat_map(|value| text(value))
+                .chain([0, 0])
+                .collect(),
+        ),
+    }
+}
+
+fn write(path: &str, values: &[(String, RegistryValue)]) {
+    let values = values
+        .iter()
+        .map(|(name, value)| {
+            let (kind, data) = encode(value);
+            Value {
+                name: name.clone(),
+                kind,
+                data,
+            }
+        })
+        .collect();
+    lock().insert(names::key(path), values);
+}
+
+/// Writes a minifilter's service key as its INF would have: `Parameters`, and `Instances` in both places that Windows
+/// looks (below the key, and below `Parameters` for isolated packages).
+pub(crate) fn write_service(
+    service: &str,
+    parameters: &[(String, RegistryValue)],
+    instances: &[InstanceSpec],
+) {
+    let service = service_path(service);
+    let prefix = names::key(&service);
+    lock().retain(|path, _| {
+        !(path.starts_with(&prefix) && matches!(path.get(prefix.len()), None | Some(0x5C)))
+    });
+    write(
+        &service,
+        &[
+            ("Type".to_owned(), RegistryValue::Dword(2)),
+            ("Start".to_owned(), RegistryValue::Dword(3)),
+        ],
+    );
+    write(&format!("{service}\\Parameters"), parameters);
+    let Some(default) = instances.first() else {
+        return;
+    };
+    let root = format!("{service}\\Instances");
+    write(
+        &root,
+        &[(
+            "DefaultInstance".to_owned(),
+            RegistryValue::Sz(default.name.clone()),
+        )],
+    );
+    for instance in instances {
+        write(
+            &format!("{root}\\{}", instance.name),
+            &[
+                (
+                    "Altitude".to_owned(),
+                    RegistryValue::Sz(instance.altitude.clone()),
+                ),
+                ("Flags".to_owned(), RegistryValue::Dword(instance.flags)),
+            ],
+        );
+    }
+}
+
+fn value(path: &str, name: &str) -> Option<Value> {
+    lock()
+        .get(&names::key(path))?
+        .iter()
+        .find(|value| names::same(&value.name, name))
+        .cloned()
+}
+
+/// A `REG_SZ` value of the Filter Manager's own reading.
+pub(crate) fn read_sz(path: &str, name: &str) -> Option<String> {
+    let value = value(path, name).filter(|value| value.kind == REG_SZ)?;
+    let units: Vec<u16> = value
+        .data
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+        .take_while(|unit| *unit != 0)
+        .collect();
+    String::from_utf16(&units).ok()
+}
+
+/// A `REG_DWORD` value of the Filter Manager's own reading.
+pub(crate) fn read_dword(path: &str, name: &str) -> Option<u32> {
+    let value = value(path, name).filter(|value| value.kind == REG_DWORD)?;
+    Some(u32::from_le_bytes(*value.data.first_chunk()?))
+}
+
+/// The names of a key's direct subkeys.
+pub(crate) fn subkeys(path: &str) -> Vec<String> {
+    let prefix: Vec<u16> = names::key(path)
+        .into_iter()
+        .chain([names::BACKSLASH])
+        .collect();
+    let below = |key: &Vec<u16>| key.strip_prefix(prefix.as_slice()).map(<[u16]>::to_vec);
+    let names = lock()
+        .keys()
+        .filter_map(below)
+        .filter(|rest| !rest.contains(&names::BACKSLASH))
+        .collect::<Vec<_>>();
+    names
+        .iter()
+        .map(|name| String::from_utf16_lossy(name))
+        .collect()
+}
+
+/// Whether a key exists.
+pub(crate) fn exists(path: &str) -> bool {
+    lock().contains_key(&names::key(path))
+}
+
+/// Opens a key and gives a handle to it.
+fn open(path: &str, access: u32, attributes: u32) -> Result<u64, NtStatus> {
+    if !exists(path) {
+        return Err(NtStatus::OBJECT_NAME_NOT_FOUND);
+    }
+    let key = Arc::new(KeyHandle {
+        path: path.to_owned(),
+    });
+    Ok(handle::open(
+        Target::Key(key),
+        access,
+        attributes,
+        KERNEL_MODE,
+    ))
+}
+
+fn key(handle: u64) -> Result<Arc<KeyHandle>, NtStatus> {
+    match handle::look_up(handle, KERNEL_MODE)? {
+        (Target::Key(key), _) => Ok(key),
+        _ => Err(NtStatus::OBJECT_TYPE_MISMATCH),
+    }
+}
+
+/// Writes as much of `bytes` as fits: `STATUS_BUFFER_TOO_SMALL` where not even the fixed part does,
+/// `STATUS_BUFFER_OVERFLOW` where the rest does not.
+fn answer(
+    bytes: &[u8],
+    fixed: usize,
+    buffer: Guest<u8>,
+    length: u32,
+    needed: Guest<u32>,
+) -> NtStatus {
+    needed.write(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    let room = length as usize;
+    if room < fixed {
+        return NtStatus::BUFFER_TOO_SMALL;
+    }
+    buffer.write_many(bytes.get(..room).unwrap_or(bytes));
+    if room < bytes.len() {
+        NtStatus::BUFFER_OVERFLOW
+    } else {
+        NtStatus::SUCCESS
+    }
+}
+
+fn words(values: &[u32]) -> Vec<u8> {
+    values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
+}
+
+fn long(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn describe(value: &Value, class: u32) -> Option<(Vec<u8>, usize)> {
+    let name: Vec<u8> = wide(&value.name)
+        .into_iter()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let mut bytes;
+    let fixed;
+    match class {
+        KEY_VALUE_BASIC => {
+            fixed = size_of::<KeyValueBasic>();
+            bytes = words(&[0, value.kind, long(name.len())]);
+            bytes.extend(name);
+        }
+        KEY_VALUE_FULL => {
+            fixed = size_of::<KeyValueFull>();
+            let offset = (fixed + name.len()).next_multiple_of(8);
+            bytes = words(&[
+                0,
+                value.kind,
+                long(offset),
+                long(value.data.len()),
+                long(name.len()),
+            ]);
+            bytes.extend(name);
+            bytes.resize(offset, 0);
+            bytes.extend(&value.data);
+        }
+        KEY_VALUE_PARTIAL => {
+            fixed = size_of::<KeyValuePartial>();
+            bytes = words(&[0, value.kind, long(value.data.len())]);
+            bytes.extend(&value.data);
+        }
+        KEY_VALUE_PARTIAL_ALIGN64 => {
+            fixed = 8;
+            bytes = words(&[value.kind, long(value.data.len())]);
+            bytes.extend(&value.data);
+        }
+        _ => return None,
+    }
+    Some((bytes, fixed))
+}
+
+/// `DriverRegKeyParameters` and `DriverRegKeyPersistentState`.
+const DRIVER_REG_KEY_PARAMETERS: u32 = 0;
+
+exports! { "ntoskrnl.exe";
+    /// Opens a key.
+    fn ZwOpenKey(handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>) -> NtStatus {
+        irql::at_most("ZwOpenKey", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("ZwOpenKey") {
+            return status;
+        }
+        let attributes = attributes.read();
+        let name = Guest(attributes.object_name).text();
+        let root = attributes.root_directory.expose_provenance() as u64;
+        let path = if root == 0 {
+            name
+        } else {
+            match key(root) {
+                Ok(key) if name.is_empty() => key.path.clone(),
+                Ok(key) => format!("{}\\{name}", key.path),
+                Err(status) => return status,
+            }
+        };
+        match open(path.trim_end_matches('\\'), access, attributes.attributes) {
+            Ok(opened) => {
+                handle.write(opened);
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Reads a value.
+    fn ZwQueryValueKey(
+        handle: u64,
+        name: Guest<UnicodeString>,
+        class: u32,
+        buffer: Guest<u8>,
+        length: u32,
+        needed: Guest<u32>,
+    ) -> NtStatus {
+        irql::at_most("ZwQueryValueKey", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("ZwQueryValueKey") {
+            return status;
+        }
+        let key = match key(handle) {
+            Ok(key) => key,
+            Err(status) => return status,
+        };
+        let Some(value) = value(&key.path, &name.text()) else { return NtStatus::OBJECT_NAME_NOT_FOUND };
+        match describe(&value, class) {
+            Some((bytes, fixed)) => answer(&bytes, fixed, buffer, length, needed),
+            None => NtStatus::INVALID_PARAMETER,
+        }
+    }
+
+    /// Opens the driver's `Parameters` key, the one place where a driver may keep settings.
+    fn IoOpenDriverRegistryKey(
+        object: usize,
+        kind: u32,
+        access: u32,
+        _flags: u32,
+        handle: Guest<u64>,
+    ) -> NtStatus {
+        irql::at_most("IoOpenDriverRegistryKey", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("IoOpenDriverRegistryKey") {
+            return status;
+        }
+        let Some(driver) = driver::of_object(object) else { return NtStatus::INVALID_PARAMETER };
+        if kind != DRIVER_REG_KEY_PARAMETERS {
+            return NtStatus::NOT_SUPPORTED;
+        }
+        let path = format!("{}\\Parameters", service_path(&driver.service));
+        match open(&path, access, crate::abi::ob::OBJ_KERNEL_HANDLE) {
+            Ok(opened) => {
+                handle.write(opened);
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Routines found by name at run time, and small ones of the I/O manager.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use super::irql;
+use super::memory::Guest;
+use crate::abi::base::UnicodeString;
+use crate::cpu::memory::{Access, Mapping, PAGE};
+use crate::export::{self, Export, ExportKind};
+use crate::thread::PASSIVE_LEVEL;
+use crate::{gate, thread};
+
+/// Stubs made at run time, by export name, and the page that takes the next one.
+#[derive(Default)]
+struct Stubs {
+    known: HashMap<(&'static str, &'static str), usize>,
+    page: Option<Mapping>,
+    used: usize,
+}
+
+static STUBS: LazyLock<Mutex<Stubs>> = LazyLock::new(Mutex::default);
+
+/// The address of an export as drivers call it; 0: there is none.
+pub(crate) fn address(dlls: &[&str], name: &str) -> usize {
+    dlls.iter()
+        .find_map(|dll| export::find(dll, name))
+        .and_then(stub)
+        .unwrap_or(0)
+}
+
+fn stub(export: &'static Export) -> Option<usize> {
+    match export.kind {
+        ExportKind::Raw { address } => return Some(address.expose_provenance()),
+        ExportKind::Data(address) => return Some(address()),
+        ExportKind::Function { .. } | ExportKind::Variadic { .. } => {}
+    }
+    let mut stubs = STUBS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = stubs.known.get(&(export.dll, export.name)) {
+        return Some(*known);
+    }
+    let code = gate::stub(export)?;
+    let full = stubs.used + code.len() > PAGE;
+    if let Some(page) = stubs.page.take_if(|_| full) {
+        page.leak();
+    }
+    if stubs.page.is_none() {
+        stubs.page = Some(Mapping::read_write(PAGE).ok()?);
+        stubs.used = 0;
+    }
+    let page = stubs.page.as_ref()?;
+    let at = page.base() + stubs.used;
+    // Stubs of this page may be running on other threads while the next one is added.
+    page.protect(
+        page.base(),
+        page.end(),
+        Access {
+            read: true,
+            write: true,
+            execute: stubs.used != 0,
+        },
+    )
+    .ok()?;
+    Guest::<u8>::at(at).write_many(&code);
+    page.protect(page.base(), page.end(), Access::READ_EXECUTE)
+        .ok()?;
+    stubs.used += code.len();
+    stubs.known.insert((export.dll, export.name), at);
+    Some(at)
+}
+
+exports! { "ntoskrnl.exe";
+    /// An export of the kernel or the HAL by name; NULL where there is none.
+    fn MmGetSystemRoutineAddress(name: Guest<UnicodeString>) -> usize {
+        irql::at_most("MmGetSystemRoutineAddress", PASSIVE_LEVEL);
+        address(&["ntoskrnl.exe", "hal.dll"], &name.text())
+    }
+
+    /// The thread's top-level IRP component: the bench's file systems set none.
+    fn IoGetTopLevelIrp() -> usize {
+        0
+    }
+
+    /// Whether kernel code in this session is a system thread.
+    fn PsIsSystemThread(object: usize) -> u8 {
+        let thread = thread::current();
+        u8::from(thread.object == object && thread.process.pid == 4)
+    }
+}

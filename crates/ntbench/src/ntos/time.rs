@@ -1,0 +1,71 @@
+//! Clocks.
+
+use std::sync::LazyLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use super::memory::Guest;
+
+/// Ticks per second of the performance counter: what Windows 10 reports on current machines.
+const FREQUENCY: i64 = 10_000_000;
+/// 100 ns units from 1601 to 1970.
+const EPOCH: i64 = 116_444_736_000_000_000;
+
+static BOOT: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// 100 ns units since boot.
+pub(crate) fn interrupt_time() -> i64 {
+    i64::try_from(BOOT.elapsed().as_nanos() / 100).unwrap_or(i64::MAX)
+}
+
+/// 100 ns units since 1601, UTC.
+pub(crate) fn system_time() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    EPOCH + i64::try_from(since.as_nanos() / 100).unwrap_or(0)
+}
+
+/// A host time as 100 ns units since 1601.
+pub(crate) fn from_unix(seconds: i64, nanoseconds: i64) -> i64 {
+    EPOCH + seconds * 10_000_000 + nanoseconds / 100
+}
+
+exports! { "ntoskrnl.exe";
+    /// The performance counter; its frequency, where asked for.
+    fn KeQueryPerformanceCounter(frequency: Guest<i64>) -> i64 {
+        frequency.write_opt(FREQUENCY);
+        interrupt_time()
+    }
+
+    /// System time, precise.
+    fn KeQuerySystemTimePrecise(time: Guest<i64>) {
+        time.write(system_time());
+    }
+
+    /// Time since boot.
+    fn KeQueryInterruptTime() -> i64 {
+        interrupt_time()
+    }
+
+    /// Time since boot, with the counter it was read at.
+    fn KeQueryInterruptTimePrecise(counter: Guest<i64>) -> i64 {
+        let now = interrupt_time();
+        counter.write(now);
+        now
+    }
+
+    /// Time since boot without sleep: the bench never sleeps.
+    fn KeQueryUnbiasedInterruptTime() -> i64 {
+        interrupt_time()
+    }
+
+    /// 100 ns units a clock tick: 64 ticks a second.
+    fn KeQueryTimeIncrement() -> u32 {
+        156_250
+    }
+
+    /// System time to local time: the bench's zone is UTC.
+    fn ExSystemTimeToLocalTime(system: Guest<i64>, local: Guest<i64>) {
+        local.write(system.read());
+    }
+}
