@@ -29,6 +29,8 @@ pub struct Row {
 }
 
 const SERVER2008_DFS: &str = include_str!("../models/server2008-dfs.csv");
+/// Frames that are not in that listing: chain, call site, size, and the public listing that shows it.
+const KERNEL_FRAMES: &str = include_str!("../models/kernel-frames.csv");
 
 /// The rows of `models/server2008-dfs.csv`, newest frame first as in the listing.
 pub fn server2008_dfs() -> &'static [Row] {
@@ -116,15 +118,26 @@ const CHAINS: &[(&str, &str, &str, &str)] = &[
 #[must_use]
 pub fn chain(name: &str) -> &'static [Frame] {
     static ALL: LazyLock<HashMap<&'static str, Vec<Frame>>> = LazyLock::new(|| {
-        CHAINS
+        let mut chains: HashMap<&'static str, Vec<Frame>> = CHAINS
             .iter()
             .map(|(name, create, oldest, newest)| (*name, cut(create, oldest, newest)))
-            .collect()
+            .collect();
+        for (name, frame) in KERNEL_FRAMES.lines().skip(1).filter_map(kernel_frame) {
+            chains.entry(name).or_default().push(frame);
+        }
+        chains
     });
     ALL.get(name).map_or_else(
         || panic!("the cost model has no chain {name}"),
         Vec::as_slice,
     )
+}
+
+fn kernel_frame(line: &'static str) -> Option<(&'static str, Frame)> {
+    let mut fields = line.split(',');
+    let (chain, symbol, bytes) = (fields.next()?, fields.next()?, fields.next()?);
+    let bytes = u32::from_str_radix(bytes.trim_start_matches("0x"), 16).ok()?;
+    Some((chain, Frame { symbol, bytes }))
 }
 
 fn cut(create: &str, oldest: &str, newest: &str) -> Vec<Frame> {
@@ -160,6 +173,15 @@ mod tests {
                 pair[0].frame.symbol
             );
         }
+    }
+
+    #[test]
+    fn every_row_of_the_kernels_frames_counts() {
+        for name in ["system_thread", "expand.switch", "expand.segment"] {
+            assert!(!chain(name).is_empty(), "{name}");
+        }
+        let rows = KERNEL_FRAMES.lines().count() - 1;
+        assert_eq!(KERNEL_FRAMES.lines().filter_map(kernel_frame).count(), rows);
     }
 
     #[test]

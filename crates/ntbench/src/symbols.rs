@@ -156,7 +156,7 @@ impl Coff {
             return table;
         };
         let base = object.relative_address_base();
-        for symbol in object.symbols().filter(|symbol| symbol.is_definition()) {
+        for symbol in object.symbols().filter(object::ObjectSymbol::is_definition) {
             let rva = symbol
                 .address()
                 .checked_sub(base)

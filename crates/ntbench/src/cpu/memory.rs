@@ -136,10 +136,9 @@ pub(crate) fn read_checked(address: usize, buffer: &mut [u8]) -> bool {
         iov_base: std::ptr::with_exposed_provenance_mut(address),
         iov_len: buffer.len(),
     };
+    let own = std::process::id().cast_signed();
     // SAFETY: the local vector describes `buffer`; the remote one is checked by the kernel.
-    let read = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
-    };
+    let read = unsafe { libc::process_vm_readv(own, &raw const local, 1, &raw const remote, 1, 0) };
     usize::try_from(read) == Ok(buffer.len())
 }
 

@@ -134,7 +134,7 @@ fn relocate(checked: &Checked<'_>, view: &mut View) -> Result<(), Fact> {
     while block + 8 <= length {
         let page = u32::from_le_bytes(view.read(start + block)?) as usize;
         let bytes = u32::from_le_bytes(view.read(start + block + 4)?) as usize;
-        if bytes < 8 || bytes % 2 != 0 || block + bytes > length {
+        if bytes < 8 || !bytes.is_multiple_of(2) || block + bytes > length {
             return Err(Fact::Damaged(format!(
                 "relocation block at {:#x} of {bytes:#x} bytes",
                 start + block
@@ -190,7 +190,7 @@ fn unwind_table(image: &[u8], (rva, length): (u32, u32)) -> Result<(), Fact> {
     let table = image
         .get(rva as usize..(rva + length) as usize)
         .unwrap_or_default();
-    if table.len() % 12 != 0 {
+    if !table.len().is_multiple_of(12) {
         return Err(Fact::Damaged(format!(
             "an exception directory of {length:#x} bytes, entries have 12"
         )));

@@ -15,7 +15,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 pub(crate) use crate::cost::Frame;
 use crate::cpu::pcr::{self, Block};
 use crate::wire::{MachineConfig, StackKind, TraceEvent};
-use crate::{bugcheck, gate, trace};
+use crate::{bugcheck, cost, gate, trace};
 
 pub(crate) use expand::expand;
 pub(crate) use listing::{Context, listing};
@@ -25,18 +25,6 @@ use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
 /// a system call, `nt!KiSystemServiceCopyEnd`, has its Child-SP this far below the stack's end in the listing of
 /// `models/server2008-dfs.csv`: 0x250 bytes and a KTRAP_FRAME of 0x190.
 const SYSTEM_CALL_TOP: u32 = 0x3E0;
-/// The frame of a system thread's start routine and its caller's: assumed, no listing at hand.
-const SYSTEM_THREAD: &[Frame] = &[
-    Frame {
-        symbol: "nt!KiStartSystemThread",
-        bytes: 0x290,
-    },
-    Frame {
-        symbol: "nt!PspSystemThreadStartup",
-        bytes: 0x50,
-    },
-];
-
 /// What `IoGetStackLimits` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -165,7 +153,7 @@ fn charge(block: &Block, frame: Frame) {
         state.records.push(Record::Frame {
             symbol: frame.symbol,
             child_sp,
-        })
+        });
     });
     if let Some(names) = SNAPSHOT_AT.get() {
         snapshot(names, frame.symbol);
@@ -217,7 +205,7 @@ pub(crate) fn system_call<R>(f: impl FnOnce() -> R) -> R {
 
 /// Runs `f` as a system thread runs its start routine.
 pub(crate) fn system_thread<R>(f: impl FnOnce() -> R) -> R {
-    with_frames(SYSTEM_THREAD, f)
+    with_frames(cost::chain("system_thread"), f)
 }
 
 /// Prepares a call of `arguments` slots into the driver and runs it at the stack pointer given to `enter`.
@@ -240,9 +228,7 @@ pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64
         );
     }
     let old_sp = block.kernel_sp.get();
-    let older = STATE
-        .with_borrow(|state| older_sp(state))
-        .unwrap_or(block.high.get());
+    let older = STATE.with_borrow(older_sp).unwrap_or(block.high.get());
     // Above the frame's Child-SP: the home area and stack arguments, then whatever it likes, then its return address.
     let room = older.saturating_sub(8 + arguments * 8);
     let kernel_sp = old_sp.min(room) & !15;
