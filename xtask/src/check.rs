@@ -33,7 +33,11 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
             .remedy("mend what clippy found; the workspace's lint wall stands in Cargo.toml")
             .run()
     });
-    let Some(toolchain) = steps.run("set up", || setup::ensure(layout, options)) else {
+    let set_up = || {
+        setup::ensure_test_tools(layout)?;
+        setup::ensure(layout, options)
+    };
+    let Some(toolchain) = steps.run("set up", set_up) else {
         for name in [
             "build the driver",
             "build it again",

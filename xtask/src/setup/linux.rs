@@ -95,6 +95,27 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
     })
 }
 
+/// Makes sure of what only the tests need: a C compiler for Windows, since ntbench's tests run drivers that are not written in Rust.
+pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
+    const WHY: &str = "compiles the small C drivers that ntbench's tests load";
+    let missing = || {
+        let tools = ["x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-dlltool"];
+        tools.into_iter().find(|tool| run::which(tool).is_none())
+    };
+    if missing().is_some() && matches!(asked_for_wdk(&layout.toolchain())?, Wdk::Synthetic) {
+        apt::install(&[apt::Need {
+            anyone_of: &["gcc-mingw-w64-x86-64-win32", "gcc-mingw-w64-x86-64"],
+            why: WHY,
+        }])?;
+    }
+    match missing() {
+        None => Ok(()),
+        Some(tool) => bail!(
+            "step `find the tests' compiler` failed\n  {tool} is not in PATH; it {WHY}\n  to do:   install mingw-w64's gcc (Debian: gcc-mingw-w64-x86-64-win32)"
+        ),
+    }
+}
+
 /// The WDK that `WDKContentRoot` names, unless it is the one that we made.
 fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
     match std::env::var_os("WDKContentRoot").map(PathBuf::from) {

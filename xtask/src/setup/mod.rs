@@ -79,6 +79,18 @@ pub(crate) fn ensure(_layout: &Layout, options: Options) -> Result<Toolchain> {
     })
 }
 
+/// Makes sure of what only the tests need.
+#[cfg(not(windows))]
+pub(crate) fn ensure_test_tools(layout: &Layout) -> Result<()> {
+    linux::ensure_test_tools(layout)
+}
+
+/// Nothing: the tests that need more run on Linux.
+#[cfg(windows)]
+pub(crate) fn ensure_test_tools(_layout: &Layout) -> Result<()> {
+    Ok(())
+}
+
 /// A line about setting up.
 pub(crate) fn say(what: &str) {
     eprintln!("setup: {what}");
