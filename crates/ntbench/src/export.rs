@@ -28,7 +28,7 @@ impl VaList {
 
 /// One name that a driver can import.
 pub(crate) struct Export {
-    /// The DLL, lower case, with extension: `ntoskrnl.exe`, `fltmgr.sys`, `hal.dll`.
+    /// The DLL, lower case, with extension: `ntoskrnl.exe` (which is the HAL too), `fltmgr.sys`.
     pub(crate) dll: &'static str,
     /// The name.
     pub(crate) name: &'static str,
@@ -153,7 +153,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
         .flatten()
 }
 
-/// Finds an export by DLL (in any case) and exact name.
+/// Finds an export by DLL (in any case) and exact name. hal.dll is the kernel's: since Windows 10 2004 it only forwards
+/// there.
 pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
     static INDEX: LazyLock<HashMap<&'static str, Vec<&'static Export>>> = LazyLock::new(|| {
         let mut index: HashMap<&'static str, Vec<&'static Export>> = HashMap::new();
@@ -162,6 +163,11 @@ pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
         }
         index
     });
+    let dll = if dll.eq_ignore_ascii_case("hal.dll") {
+        "ntoskrnl.exe"
+    } else {
+        dll
+    };
     INDEX
         .get(name)?
         .iter()
