@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::{Object as _, ObjectSymbol as _, SymbolKind};
 use pdb_addr2line::pdb::{self, FallibleIterator as _};
-use pdb_addr2line::{Context, ContextPdbData};
+use pdb_addr2line::{Context, ContextPdbData, TypeFormatterFlags};
 
 use crate::loader::Image;
 use crate::machine;
@@ -40,10 +40,7 @@ pub(crate) struct Place {
 impl Symbols {
     fn table(&self, image: &Image) -> &Table {
         self.table.get_or_init(|| {
-            let pdb = image
-                .pdb
-                .as_deref()
-                .and_then(|path| PdbTable::open(path, image));
+            let pdb = image.pdb.as_deref().and_then(PdbTable::open);
             pdb.map_or_else(
                 || Table::Coff(Coff::read(&image.file)),
                 |table| Table::Pdb(Box::new(Mutex::new(table))),
@@ -87,15 +84,17 @@ impl Symbols {
 }
 
 impl PdbTable {
-    /// A .pdb that cannot be read, or is another build's, is as good as none: names are a help, not a condition.
-    fn open(path: &Path, image: &Image) -> Option<Self> {
-        let _ = image;
+    /// A .pdb that cannot be read is as good as none: names are a help, not a condition.
+    fn open(path: &Path) -> Option<Self> {
         let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+        let names = TypeFormatterFlags::NO_ARGUMENTS
+            | TypeFormatterFlags::NO_FUNCTION_RETURN
+            | TypeFormatterFlags::NAME_ONLY;
         let data = data_symbols(&mut file).unwrap_or_default();
         let context: &'static ContextPdbData<'static, 'static, std::fs::File> =
             Box::leak(Box::new(ContextPdbData::try_from_pdb(file).ok()?));
         Some(Self {
-            context: context.make_context().ok()?,
+            context: context.make_context_with_formatter_flags(names).ok()?,
             data,
         })
     }
@@ -118,6 +117,18 @@ impl PdbTable {
             source,
         })
     }
+}
+
+/// Whether a .pdb is of the same build as the image with this CodeView GUID.
+pub(crate) fn same_build(path: &Path, guid: [u8; 16]) -> bool {
+    let Ok(file) = std::fs::File::open(path) else {
+        return false;
+    };
+    let Ok(mut file) = pdb::PDB::open(file) else {
+        return false;
+    };
+    file.pdb_information()
+        .is_ok_and(|information| information.guid.to_bytes_le() == guid)
 }
 
 /// Variables and public names.

@@ -5,7 +5,7 @@ mod core;
 
 use core::{compile, load, machine, scratch};
 
-use ntbench::wire::{MachineConfig, Refusal};
+use ntbench::wire::{DriverSpec, MachineConfig, Refusal};
 use ntbench::{MachineError, imports, map_image};
 
 fn good() -> Vec<u8> {
@@ -165,6 +165,24 @@ fn a_refused_image_names_its_file() {
     match load(&machine, scratch().join("missing.sys")) {
         Err(MachineError::Refused(Refusal::Image(text))) => {
             assert!(text.contains("cannot be read"), "{text}")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_pdb_of_another_build_is_refused_by_name() {
+    let pdb = scratch().join("other.pdb");
+    std::fs::write(&pdb, "no symbols").expect("written");
+    let machine = machine(MachineConfig::default());
+    let image = compile("limits", &[]);
+    match machine.load_driver(DriverSpec {
+        image,
+        pdb: Some(pdb),
+        ..DriverSpec::default()
+    }) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("other.pdb"), "{text}")
         }
         other => panic!("{other:?}"),
     }

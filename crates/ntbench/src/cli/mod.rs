@@ -19,6 +19,8 @@ const NOT_TRIED: u8 = 2;
 
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
+    // SAFETY: no other thread runs yet; a reader that closes the pipe (`| head`) is no reason to panic.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     match Arguments::parse().command {
         Command::Imports { image } => imports(&image),
         Command::Run(run) => match try_run(&run) {

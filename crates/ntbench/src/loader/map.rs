@@ -1,12 +1,15 @@
 //! Maps a checked image as the Windows loader does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use object::pe;
+use object::read::Object as _;
+use object::read::pe::PeFile64;
 
 use super::check::{Checked, check};
 use super::{Fact, Image, ImageError, Section, import};
 use crate::cpu::memory::{Access, Mapping};
+use crate::symbols::same_build;
 
 /// Loads a driver: checks, maps, relocates, binds.
 pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError> {
@@ -14,10 +17,7 @@ pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError>
     let name = file
         .file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let beside = file.with_extension("pdb");
-    let pdb = pdb
-        .map(Path::to_owned)
-        .or_else(|| beside.is_file().then_some(beside));
+    let pdb = symbols(file, &data, pdb).map_err(|fact| ImageError::new(file, fact))?;
     build(&data)
         .map(|built| Image {
             name,
@@ -26,6 +26,19 @@ pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError>
             ..built
         })
         .map_err(|fact| ImageError::new(file, fact))
+}
+
+/// The image's .pdb: the one that was named, which must then be right, or the one beside it, if it is.
+fn symbols(file: &Path, data: &[u8], named: Option<&Path>) -> Result<Option<PathBuf>, Fact> {
+    let guid = PeFile64::parse(data)
+        .ok()
+        .and_then(|pe| pe.pdb_info().ok().flatten().map(|info| info.guid()));
+    let right = |path: &Path| guid.is_some_and(|guid| same_build(path, guid));
+    match named {
+        Some(path) if right(path) => Ok(Some(path.to_owned())),
+        Some(path) => Err(Fact::OtherPdb(path.to_owned())),
+        None => Ok(Some(file.with_extension("pdb")).filter(|path| right(path))),
+    }
 }
 
 /// Maps an image and lets it go again.

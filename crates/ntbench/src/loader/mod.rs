@@ -73,6 +73,9 @@ pub(crate) enum Fact {
         "section {0} is both writable and executable, which Windows refuses with HVCI and the bench always"
     )]
     WriteExecute(String),
+    /// The .pdb that was named is not the image's.
+    #[error("{} is not readable or not of the same build (build again, or name the right one)", .0.display())]
+    OtherPdb(PathBuf),
     /// Imports that nobody exports.
     #[error("imports what the bench does not have: {}", .0.join(", "))]
     Unbound(Vec<String>),
