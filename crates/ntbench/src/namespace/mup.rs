@@ -144,13 +144,20 @@ impl Mup {
         lock(&self.referred).retain(|prefix| !keys.starts_with(prefix));
     }
 
-    /// Whether a connection to the server of `name` must be made now; it is remembered as made.
+    /// Whether a connection must be made now to the server that `name` ends up on: for a DFS name the
+    /// link's target. It is remembered as made.
     pub(crate) fn connects(&self, name: &[u16]) -> bool {
         let Ok(path) = parse(name) else { return false };
-        path.components.first().is_some_and(|server| {
-            let key = names::key(server);
-            self.servers.contains_key(&key) && lock(&self.connected).insert(key)
-        })
+        let [server, rest @ ..] = path.components.as_slice() else {
+            return false;
+        };
+        let links = rest
+            .first()
+            .and_then(|root| self.dfs.get(&(names::key(server), names::key(root))));
+        let link = links.and_then(|links| link_of(links, &path.components));
+        let server = link.and_then(|link| link.target.first()).unwrap_or(server);
+        let key = names::key(server);
+        self.servers.contains_key(&key) && lock(&self.connected).insert(key)
     }
 
     /// Finds what `name`, the rest of the name after `\Device\Mup`, leads to.

@@ -66,7 +66,7 @@ pub(crate) fn allocate(size: usize, tag: u32, kind: Kind, zero: bool) -> Option<
 /// Takes a zeroed block that the kernel itself owns and only lends to drivers: who has not given it back is another
 /// table's affair.
 pub(crate) fn lend(size: usize, tag: u32) -> Option<usize> {
-    take(size, tag, Kind::Paged, true, 0, None)
+    take(size, tag, Kind::NonPaged, true, 0, None)
 }
 
 fn take(

@@ -1,0 +1,114 @@
+/*
+ * Just enough of the WDK for the test filters beside this file, declared from the public documentation so that they
+ * compile with mingw-w64's gcc alone.
+ */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int32_t NTSTATUS;
+typedef void *PVOID;
+typedef uint16_t WCHAR;
+typedef uint8_t BOOLEAN;
+typedef void *HANDLE;
+typedef uint32_t ULONG;
+
+#define STATUS_SUCCESS ((NTSTATUS)0)
+#define STATUS_ACCESS_DENIED ((NTSTATUS)0xC0000022)
+#define STATUS_FLT_DO_NOT_DETACH ((NTSTATUS)0xC01C0010)
+#define STATUS_FLT_DO_NOT_ATTACH ((NTSTATUS)0xC01C000F)
+#define NT_SUCCESS(s) ((NTSTATUS)(s) >= 0)
+
+typedef struct { uint16_t Length, MaximumLength; WCHAR *Buffer; } UNICODE_STRING;
+typedef struct { ULONG Data1; uint16_t Data2, Data3; uint8_t Data4[8]; } GUID;
+typedef struct { NTSTATUS Status; uintptr_t Information; } IO_STATUS_BLOCK;
+typedef struct {
+    ULONG Length; HANDLE RootDirectory; UNICODE_STRING *ObjectName; ULONG Attributes; PVOID SecurityDescriptor, Qos;
+} OBJECT_ATTRIBUTES;
+
+typedef struct { PVOID SecurityContext; ULONG Options; ULONG Pad0; uint16_t FileAttributes, ShareAccess; } FLT_CREATE;
+typedef struct {
+    ULONG IrpFlags; uint8_t MajorFunction, MinorFunction, OperationFlags, Reserved;
+    PVOID TargetFileObject, TargetInstance; FLT_CREATE Create; uint8_t Rest[24];
+} FLT_IO_PARAMETER_BLOCK;
+typedef struct {
+    ULONG Flags; PVOID Thread; FLT_IO_PARAMETER_BLOCK *Iopb; IO_STATUS_BLOCK IoStatus; PVOID TagData; PVOID Context[4];
+    int8_t RequestorMode;
+} FLT_CALLBACK_DATA;
+typedef struct {
+    uint16_t Size, TransactionContext; PVOID Filter, Volume, Instance, FileObject, Transaction;
+} FLT_RELATED_OBJECTS;
+typedef struct { uint8_t MajorFunction; ULONG Flags; PVOID Pre, Post, Reserved; } FLT_OPERATION_REGISTRATION;
+typedef struct {
+    uint16_t Size, Version; ULONG Flags; const void *Contexts; const FLT_OPERATION_REGISTRATION *Operations;
+    PVOID Unload, InstanceSetup, QueryTeardown, TeardownStart, TeardownComplete, GenerateName, Normalize,
+        NormalizeCleanup, Transaction, NormalizeEx, Section;
+} FLT_REGISTRATION;
+typedef struct {
+    uint16_t Size, NamesParsed; ULONG Format;
+    UNICODE_STRING Name, Volume, Share, Extension, Stream, FinalComponent, ParentDir;
+} FLT_FILE_NAME_INFORMATION;
+typedef struct { int16_t Size; PVOID Ecps, DeviceObjectHint, Txn, Silo; } IO_DRIVER_CREATE_CONTEXT;
+
+enum { PREOP_WITH_CALLBACK, PREOP_NO_CALLBACK, PREOP_PENDING, PREOP_DISALLOW_FASTIO, PREOP_COMPLETE, PREOP_SYNCHRONIZE };
+#define POSTOP_FINISHED 0
+#define IRP_MJ_CREATE 0
+#define IRP_MJ_CLOSE 2
+#define IRP_MJ_CLEANUP 0x12
+#define IRP_MJ_OPERATION_END 0x80
+#define OBJ_CASE_INSENSITIVE 0x40
+#define OBJ_KERNEL_HANDLE 0x200
+#define NAME_OPENED 0x102
+#define NAME_NORMALIZED 0x101
+#define POOL_FLAG_NON_PAGED 0x40ULL
+#define POOL_FLAG_PAGED 0x100ULL
+#define DPFLTR_IHVDRIVER_ID 77
+#define TAG 0x74736554 /* 'Test' */
+
+#define IMPORT __declspec(dllimport)
+IMPORT ULONG DbgPrint(const char *, ...);
+IMPORT ULONG DbgPrintEx(ULONG, ULONG, const char *, ...);
+IMPORT PVOID ExAllocatePool2(uint64_t, size_t, ULONG);
+IMPORT void ExFreePoolWithTag(PVOID, ULONG);
+IMPORT uint8_t KfRaiseIrql(uint8_t);
+IMPORT void KeLowerIrql(uint8_t);
+IMPORT void KeEnterCriticalRegion(void);
+IMPORT intptr_t ObfDereferenceObject(PVOID);
+IMPORT NTSTATUS ZwOpenKey(HANDLE *, ULONG, OBJECT_ATTRIBUTES *);
+IMPORT NTSTATUS ZwQueryValueKey(HANDLE, UNICODE_STRING *, ULONG, PVOID, ULONG, ULONG *);
+IMPORT NTSTATUS ZwClose(HANDLE);
+IMPORT void RtlInitUnicodeString(UNICODE_STRING *, const WCHAR *);
+IMPORT PVOID MmGetSystemRoutineAddress(UNICODE_STRING *);
+
+IMPORT NTSTATUS FltRegisterFilter(PVOID, const FLT_REGISTRATION *, PVOID *);
+IMPORT NTSTATUS FltStartFiltering(PVOID);
+IMPORT void FltUnregisterFilter(PVOID);
+IMPORT NTSTATUS FltGetFileNameInformation(FLT_CALLBACK_DATA *, ULONG, FLT_FILE_NAME_INFORMATION **);
+IMPORT NTSTATUS FltParseFileNameInformation(FLT_FILE_NAME_INFORMATION *);
+IMPORT void FltReleaseFileNameInformation(FLT_FILE_NAME_INFORMATION *);
+IMPORT void FltSetCallbackDataDirty(FLT_CALLBACK_DATA *);
+IMPORT void FltCompletePendedPreOperation(FLT_CALLBACK_DATA *, int, PVOID);
+IMPORT NTSTATUS FltCreateFileEx2(PVOID, PVOID, HANDLE *, PVOID *, ULONG, OBJECT_ATTRIBUTES *, IO_STATUS_BLOCK *,
+                                 int64_t *, ULONG, ULONG, ULONG, ULONG, PVOID, ULONG, ULONG, IO_DRIVER_CREATE_CONTEXT *);
+IMPORT NTSTATUS FltQueryInformationFile(PVOID, PVOID, PVOID, ULONG, ULONG, ULONG *);
+IMPORT NTSTATUS FltClose(HANDLE);
+IMPORT NTSTATUS FltAllocateExtraCreateParameterList(PVOID, ULONG, PVOID *);
+IMPORT void FltFreeExtraCreateParameterList(PVOID, PVOID);
+IMPORT NTSTATUS FltAllocateExtraCreateParameter(PVOID, const GUID *, ULONG, ULONG, PVOID, ULONG, PVOID *);
+IMPORT NTSTATUS FltInsertExtraCreateParameter(PVOID, PVOID, PVOID);
+IMPORT NTSTATUS FltFindExtraCreateParameter(PVOID, PVOID, const GUID *, PVOID *, ULONG *);
+IMPORT NTSTATUS FltGetEcpListFromCallbackData(PVOID, FLT_CALLBACK_DATA *, PVOID *);
+IMPORT void FltAcknowledgeEcp(PVOID, PVOID);
+IMPORT BOOLEAN FltIsEcpAcknowledged(PVOID, PVOID);
+IMPORT BOOLEAN FltIsEcpFromUserMode(PVOID, PVOID);
+IMPORT NTSTATUS FltObjectReference(PVOID);
+IMPORT void FltObjectDereference(PVOID);
+IMPORT ULONG FltGetRequestorProcessId(FLT_CALLBACK_DATA *);
+IMPORT PVOID FltGetRoutineAddress(const char *);
+
+/* Without the CRT: the one filter object, and registration with the callbacks of this image. */
+static PVOID Filter;
+int DriverEntry(PVOID driver, UNICODE_STRING *path);
+
+#define REGISTRATION(ops, unload, setup, start, complete) \
+    { sizeof(FLT_REGISTRATION), 0x0203, 0, 0, ops, unload, setup, 0, start, complete, 0, 0, 0, 0, 0, 0 }

@@ -1,0 +1,269 @@
+//! Test filters compiled on the spot, and a machine with a share and a DFS name space to load them into.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ntbench::wire::{
+    CallbackEvent, CreateFile, DfsLink, DfsNamespace, DriverSpec, FinalReport, InstanceSpec,
+    MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind, ThreadSpec, Trace,
+    TraceEvent,
+};
+use ntbench::{Machine, MachineError, NtStatus, Thread};
+
+const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+const LIBRARIAN: &str = "x86_64-w64-mingw32-dlltool";
+
+fn run(command: &mut Command) {
+    let what = format!("{command:?}");
+    let output = command.output().unwrap_or_else(|error| {
+        panic!("{what}: {error}. These tests need the package gcc-mingw-w64-x86-64-win32 to compile drivers.")
+    });
+    assert!(
+        output.status.success(),
+        "{what}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// A folder of its own for each test, below Cargo's for this target.
+pub(crate) fn scratch() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("model-{}-{number}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a scratch folder");
+    folder
+}
+
+fn library(folder: &Path, dll: &str, names: &[&str]) -> PathBuf {
+    let (definition, library) = (
+        folder.join(format!("{dll}.def")),
+        folder.join(format!("lib{dll}.a")),
+    );
+    std::fs::write(
+        &definition,
+        format!("LIBRARY {dll}\nEXPORTS\n{}\n", names.join("\n")),
+    )
+    .expect("written");
+    run(Command::new(LIBRARIAN)
+        .arg("-d")
+        .arg(&definition)
+        .arg("-l")
+        .arg(&library));
+    library
+}
+
+/// Compiles `tests/drivers/{name}.c`, `defines` in the form `DEFECT=1`.
+pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
+    let folder = scratch();
+    let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drivers");
+    let header = std::fs::read_to_string(sources.join("flt.h")).expect("flt.h");
+    let imports: Vec<&str> = header
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("IMPORT ")?
+                .split_once('(')?
+                .0
+                .rsplit([' ', '*'])
+                .next()
+        })
+        .chain(["memcpy", "memset"])
+        .collect();
+    let (flt, nt): (Vec<&str>, Vec<&str>) = imports
+        .into_iter()
+        .partition(|name| name.starts_with("Flt"));
+    let image = folder.join(format!("{name}.sys"));
+    run(Command::new(COMPILER)
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-ffreestanding",
+            "-O1",
+            "-std=gnu17",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+        ])
+        .args([
+            "-fno-stack-protector",
+            "-mno-stack-arg-probe",
+            "-Wno-unused-function",
+            "-Wno-array-bounds",
+        ])
+        .args(["-Wno-stringop-overflow", "-Wno-use-after-free"])
+        .args([
+            "-Wl,--subsystem,native",
+            "-Wl,-e,DriverEntry",
+            "-Wl,--dynamicbase",
+        ])
+        .args(defines.iter().map(|define| format!("-D{define}")))
+        .arg(sources.join(format!("{name}.c")))
+        .arg("-o")
+        .arg(&image)
+        .arg(library(&folder, "ntoskrnl.exe", &nt))
+        .arg(library(&folder, "fltmgr.sys", &flt)));
+    image
+}
+
+/// A machine with `\\fs\data` (holding `Docs\Deep\Readme.txt` and a link `jump` to `Docs`) and `\\corp\dfs\eng`.
+pub(crate) struct Bench {
+    pub(crate) machine: Machine,
+    pub(crate) thread: Thread,
+    pub(crate) folder: PathBuf,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::with(MachineConfig::default())
+    }
+
+    pub(crate) fn with(config: MachineConfig) -> Self {
+        let folder = scratch();
+        std::fs::create_dir_all(folder.join("Docs/Deep")).expect("a folder");
+        std::fs::write(folder.join("Docs/Deep/Readme.txt"), "text").expect("a file");
+        std::os::unix::fs::symlink("Docs", folder.join("jump")).expect("a link");
+        let share = Share {
+            name: "data".to_owned(),
+            folder: folder.clone(),
+        };
+        let namespace = NamespaceConfig {
+            servers: vec![Server {
+                name: "fs".to_owned(),
+                shares: vec![share],
+            }],
+            dfs: vec![DfsNamespace {
+                server: "corp".to_owned(),
+                root: "dfs".to_owned(),
+                links: vec![DfsLink {
+                    path: "eng".to_owned(),
+                    server: "fs".to_owned(),
+                    share: "data".to_owned(),
+                    folder: "Docs".to_owned(),
+                }],
+            }],
+            volumes: Vec::new(),
+        };
+        let host = Some(PathBuf::from(env!("CARGO_BIN_EXE_ntbench")));
+        let machine = Machine::boot(MachineConfig {
+            host,
+            namespace,
+            ..config
+        })
+        .expect("a machine");
+        let thread = start(&machine);
+        Self {
+            machine,
+            thread,
+            folder,
+        }
+    }
+
+    /// Loads a filter at an altitude.
+    pub(crate) fn load_at(&self, image: PathBuf, altitude: &str) -> NtStatus {
+        self.machine
+            .load_driver(spec(image, altitude))
+            .expect("loads")
+            .status
+    }
+
+    /// Loads a filter.
+    pub(crate) fn load(&self, image: PathBuf) -> NtStatus {
+        self.load_at(image, "370000")
+    }
+
+    /// Opens a name below `\\fs\data`.
+    pub(crate) fn open(&self, name: &str) -> NtStatus {
+        open(&self.thread, &format!("\\??\\UNC\\fs\\data{name}"))
+    }
+
+    pub(crate) fn trace(&self) -> Trace {
+        self.machine.trace().expect("a trace")
+    }
+
+    pub(crate) fn end(self) -> FinalReport {
+        self.machine.shutdown().expect("a report")
+    }
+}
+
+pub(crate) fn spec(image: PathBuf, altitude: &str) -> DriverSpec {
+    DriverSpec {
+        image,
+        parameters: vec![("Answer".to_owned(), RegistryValue::Dword(42))],
+        instances: vec![InstanceSpec {
+            name: "Default".to_owned(),
+            altitude: altitude.to_owned(),
+            flags: 0,
+        }],
+        ..DriverSpec::default()
+    }
+}
+
+pub(crate) fn start(machine: &Machine) -> Thread {
+    machine
+        .thread(ThreadSpec {
+            process_image: "app.exe".to_owned(),
+            process: 0,
+            stack: StackKind::Ordinary,
+        })
+        .expect("a thread")
+}
+
+/// Opens and closes a name.
+pub(crate) fn open(thread: &Thread, name: &str) -> NtStatus {
+    let create = CreateFile {
+        name: name.to_owned(),
+        ..CreateFile::default()
+    };
+    let done = thread.create_file(&create).expect("the machine lives");
+    if done.handle != 0 {
+        assert_eq!(
+            thread.close(done.handle).expect("closes").status,
+            NtStatus::SUCCESS
+        );
+    }
+    done.status
+}
+
+/// The printed lines.
+pub(crate) fn lines(trace: &Trace) -> Vec<&str> {
+    trace
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            TraceEvent::DbgPrint { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The callbacks.
+pub(crate) fn callbacks(trace: &Trace) -> Vec<&CallbackEvent> {
+    trace
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            TraceEvent::Callback(event) => Some(event),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The rules that were broken.
+pub(crate) fn rules(report: &FinalReport) -> Vec<&str> {
+    report
+        .findings
+        .iter()
+        .map(|finding| finding.rule.as_str())
+        .collect()
+}
+
+/// The code and first parameter of the bug check that a call ended in.
+pub(crate) fn bug_check<T: std::fmt::Debug>(result: Result<T, MachineError>) -> (u32, u64, String) {
+    match result {
+        Err(MachineError::BugCheck(report)) => (report.code, report.parameters[0], report.text),
+        other => panic!("no bug check but {other:?}"),
+    }
+}
