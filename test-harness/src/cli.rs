@@ -54,6 +54,10 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = StackChoice::Ordinary)]
     pub stack: StackChoice,
 
+    /// The driver's ReservationBytes, decimal or 0x…; without it, the driver's own default.
+    #[arg(long, value_name = "BYTES", value_parser = bytes)]
+    pub reservation: Option<u32>,
+
     /// The folder for the report.
     #[arg(long, value_name = "DIR", default_value = "target/headroom/report")]
     pub out: PathBuf,
@@ -103,7 +107,36 @@ impl RunArgs {
             scenario: self.scenario,
             depth: self.depth,
             driver: self.driver.clone(),
+            reservation_bytes: self.reservation,
             large_stack: self.stack == StackChoice::Large,
         }
+    }
+}
+
+/// A number of bytes, decimal or hexadecimal.
+fn bytes(text: &str) -> Result<u32, std::num::ParseIntError> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None => text.parse(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_are_read_in_both_notations() {
+        assert_eq!(
+            [bytes("24576"), bytes("0x6000"), bytes("0X10")],
+            [Ok(0x6000), Ok(0x6000), Ok(16)]
+        );
+        assert!(bytes("6000h").is_err());
     }
 }

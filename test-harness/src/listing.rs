@@ -72,7 +72,7 @@ fn line(index: usize, frame: &Frame) -> String {
     format!(
         "{index:>3}  {}  {bytes:>6}  {}{source}",
         address(frame.child_sp),
-        frame.symbol
+        short(&frame.symbol)
     )
 }
 
@@ -89,7 +89,33 @@ fn painted(lines: &[(String, bool)]) -> String {
     text
 }
 
+/// A symbol without its parameters, which a .pdb spells out at length: `module!function(type, …)+0x12` as
+/// `module!function+0x12`.
+fn short(symbol: &str) -> String {
+    match (symbol.find('('), symbol.rfind(')')) {
+        (Some(open), Some(close)) if open < close => {
+            format!("{}{}", &symbol[..open], &symbol[close + 1..])
+        }
+        _ => symbol.to_owned(),
+    }
+}
+
 /// An address as WinDbg writes it.
 fn address(value: u64) -> String {
     format!("{:08x}`{:08x}", value >> 32, value & 0xffff_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_is_shown_without_its_parameters() {
+        assert_eq!(
+            short("m!f(enum2$<core::option::Option<ref$<x> > >)+0x1a"),
+            "m!f+0x1a"
+        );
+        assert_eq!(short("m!a::b<c>(d*)"), "m!a::b<c>");
+        assert_eq!(short("nt!KiSwapContext+0x7f"), "nt!KiSwapContext+0x7f");
+    }
 }

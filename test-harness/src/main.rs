@@ -13,8 +13,8 @@ use headroom_harness::report::{Report, Written};
 use headroom_harness::scenario::{self, Kind, Plan};
 use headroom_harness::{listing, table, verdict};
 
-/// Frames of a dead stack that are printed from its newest end: about four creates' worth.
-const NEWEST_FRAMES: usize = 40;
+/// Frames of a dead stack that are printed from its newest end: two creates and more.
+const NEWEST_FRAMES: usize = 32;
 /// And from its oldest.
 const OLDEST_FRAMES: usize = 12;
 

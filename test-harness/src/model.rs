@@ -1,6 +1,6 @@
 //! What a run showed, whatever machine it ran on.
 
-use protocol::{Flags, NtStatus, Record};
+use protocol::{Anchor, Flags, NtStatus, Record};
 use serde::{Serialize, Serializer};
 
 /// Size of an ordinary thread's kernel stack on x64.
@@ -173,6 +173,17 @@ pub struct Losses {
     pub skipped: u64,
     /// Records not written for want of stack.
     pub skipped_low_stack: u64,
+}
+
+impl From<&Anchor> for Losses {
+    fn from(anchor: &Anchor) -> Self {
+        Self {
+            written: anchor.written,
+            overwritten: anchor.overwritten,
+            skipped: anchor.skipped,
+            skipped_low_stack: anchor.skipped_low_stack,
+        }
+    }
 }
 
 /// A dead machine.

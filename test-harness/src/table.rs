@@ -202,7 +202,7 @@ impl From<String> for Cell {
 }
 
 impl Cell {
-    fn toned(text: impl ToString, tone: Tone) -> Self {
+    fn toned(text: &impl ToString, tone: Tone) -> Self {
         Self {
             text: text.to_string(),
             tone,
@@ -214,7 +214,7 @@ impl Cell {
     }
 
     fn none() -> Self {
-        Self::toned("-", Tone::Faint)
+        Self::toned(&"-", Tone::Faint)
     }
 }
 
@@ -231,15 +231,15 @@ fn recorded(record: &RecordView, segments: &Segments) -> [Cell; 8] {
         number(caller)
     };
     let outcome = match record.outcome.as_str() {
-        "switched" => Cell::toned("switched", Tone::Switched),
-        "failed" => Cell::toned(record.reservation_status, Tone::Failed),
-        "not tried" => Cell::toned(skipped(record).unwrap_or("not tried"), Tone::Faint),
+        "switched" => Cell::toned(&"switched", Tone::Switched),
+        "failed" => Cell::toned(&record.reservation_status, Tone::Failed),
+        "not tried" => Cell::toned(&skipped(record).unwrap_or("not tried"), Tone::Faint),
         other => other.to_owned().into(),
     };
     let status = match record.create_status {
         Some(status) if status.is_success() => status.to_string().into(),
-        Some(status) => Cell::toned(status, Tone::Failed),
-        None => Cell::toned("not known", Tone::Faint),
+        Some(status) => Cell::toned(&status, Tone::Failed),
+        None => Cell::toned(&"not known", Tone::Faint),
     };
     [
         record.depth.to_string().into(),
@@ -273,7 +273,7 @@ fn arrived(arrival: &Arrival, segments: &Segments) -> [Cell; 8] {
             .number(arrival.segment_high)
             .map_or_else(String::new, |number| number.to_string())
             .into(),
-        Cell::toned("did not return", Tone::Failed),
+        Cell::toned(&"did not return", Tone::Failed),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::model::{End, Expand, KERNEL_STACK_BYTES, Open, RecordView, Run};
+use crate::model::{End, Expand, Open, RecordView, Run};
 use crate::scenario::{Kind, Plan};
 
 /// From this many nested creates on, a run that never expands has to overflow its 24 KB: each create leaves more than
@@ -161,9 +161,10 @@ fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: 
             .filter(|record| record.reservation_bytes != 0)
             .collect();
         let short = expanded.iter().find(|record| {
-            !record
+            // Without an inside sample it did not start at all.
+            record
                 .inside
-                .is_some_and(|inside| u64::from(inside) + INSIDE_FRAMES >= KERNEL_STACK_BYTES)
+                .is_none_or(|inside| inside + INSIDE_FRAMES < record.reservation_bytes)
         });
         let seen = match short {
             Some(record) => format!(
@@ -183,7 +184,7 @@ fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: 
 
 /// What lies between the free stack that the expansion promised and the inspection's own sample of it: the kernel's
 /// frame of the call (0x90) and the callout's own.
-const INSIDE_FRAMES: u64 = 0x200;
+const INSIDE_FRAMES: u32 = 0x200;
 
 fn statuses(opens: &[Open]) -> String {
     let wrong = opens.iter().find(|open| open.status != Some(open.expected));

@@ -20,6 +20,7 @@ fn plan(depth: u32) -> Plan {
         depth,
         driver: "headroom.sys".into(),
         large_stack: false,
+        reservation_bytes: None,
     }
 }
 

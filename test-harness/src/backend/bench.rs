@@ -1,19 +1,18 @@
 //! ntbench as the machine: a Linux process that runs the driver's own code on guarded kernel stacks.
 
-use std::path::PathBuf;
-
 use ntbench::wire::{
     BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, InstanceSpec, MachineConfig,
     NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing, SystemCall, ThreadSpec,
     Trace, TraceEvent,
 };
 use ntbench::{Machine as Simulated, MachineError, Thread};
-use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, SlotView};
+use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
 
 use super::{Driver, Environment, Machine, Returned, Setup, Stopped, Told};
 use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
 
-const SERVICE: &str = "headroom";
+/// The driver's service, module and filter.
+pub const SERVICE: &str = "headroom";
 
 /// The instance that the driver's INF writes: the name is its own, the altitude one of the Activity Monitor range.
 const INSTANCE: (&str, &str) = ("Headroom Instance", "385100");
@@ -31,16 +30,7 @@ impl Bench {
     /// # Errors
     /// [`Stopped`]: no such image, an image that is refused, a `DriverEntry` that fails or kills the machine.
     pub fn start(setup: Setup) -> Result<Self, Stopped> {
-        Self::start_on(setup, None)
-    }
-
-    /// As [`start`](Self::start), with the executable that becomes the machine; tests have another than their own.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
-    pub fn start_on(setup: Setup, host: Option<PathBuf>) -> Result<Self, Stopped> {
         let config = MachineConfig {
-            host,
             namespace: namespace(&setup),
             snapshot_at: setup.list_stack_at,
             ..MachineConfig::default()
@@ -79,49 +69,42 @@ impl Bench {
             handle: completion.handle,
         })
     }
+}
 
-    /// Reads the ring as a debugger would: the anchor by its symbol, the slots where it points.
-    fn records(&self) -> Result<(Losses, Vec<RecordView>), Stopped> {
-        let symbol = format!("{SERVICE}!{ANCHOR_SYMBOL}");
-        let read = |address, length| {
-            self.machine
-                .read(address, length)
-                .map_err(|error| stopped("reading the driver's records", error))
-        };
-        let address = self
-            .machine
-            .symbol(&symbol)
-            .map_err(|error| stopped(&format!("looking up {symbol}"), error))?;
-        let anchor =
-            Anchor::decode(&read(address, size_of::<Anchor>())?).map_err(Environment::Records)?;
-        let damaged = Environment::Records(DecodeError::Capacity {
-            found: anchor.capacity,
-        });
-        let Some(length) = anchor
-            .ring_bytes()
-            .and_then(|bytes| usize::try_from(bytes).ok())
-        else {
-            return Err(damaged.into());
-        };
-        let ring = if anchor.ring == 0 {
-            Vec::new()
-        } else {
-            read(anchor.ring, length)?
-        };
-        let mut records = Vec::new();
-        for slot in ring.chunks(protocol::SLOT_BYTES) {
-            let slot = SlotView::decode(slot).map_err(Environment::Records)?;
-            records.extend(slot.whole().map(RecordView::from));
-        }
-        records.sort_by_key(|record| record.sequence);
-        let losses = Losses {
-            written: anchor.written,
-            overwritten: anchor.overwritten,
-            skipped: anchor.skipped,
-            skipped_low_stack: anchor.skipped_low_stack,
-        };
-        Ok((losses, records))
+/// Reads the driver's ring as a debugger would: the anchor by its symbol, the slots where it points. Records in order.
+///
+/// # Errors
+/// [`Stopped`]: there is no such driver, or what stands there is no ring of this version.
+pub fn read_ring(machine: &Simulated) -> Result<(Anchor, Vec<Record>), Stopped> {
+    let symbol = format!("{SERVICE}!{ANCHOR_SYMBOL}");
+    let read = |address, length| {
+        machine
+            .read(address, length)
+            .map_err(|error| stopped("reading the driver's records", error))
+    };
+    let address = machine
+        .symbol(&symbol)
+        .map_err(|error| stopped(&format!("looking up {symbol}"), error))?;
+    let anchor =
+        Anchor::decode(&read(address, size_of::<Anchor>())?).map_err(Environment::Records)?;
+    let length = anchor
+        .ring_bytes()
+        .and_then(|bytes| usize::try_from(bytes).ok());
+    let length = length.ok_or(Environment::Records(DecodeError::Capacity {
+        found: anchor.capacity,
+    }))?;
+    let ring = if anchor.ring == 0 {
+        Vec::new()
+    } else {
+        read(anchor.ring, length)?
+    };
+    let mut records = Vec::new();
+    for slot in ring.chunks(protocol::SLOT_BYTES) {
+        let slot = SlotView::decode(slot).map_err(Environment::Records)?;
+        records.extend(slot.whole().copied());
     }
+    records.sort_by_key(|record| record.sequence);
+    Ok((anchor, records))
 }
 
 impl Machine for Bench {
@@ -158,9 +141,9 @@ impl Machine for Bench {
     fn finish(self: Box<Self>) -> Result<Told, Stopped> {
         let mut told = Told::default();
         if self.driver.is_some() {
-            let (losses, records) = self.records()?;
-            told.losses = Some(losses);
-            told.records = records;
+            let (anchor, records) = read_ring(&self.machine)?;
+            told.losses = Some(Losses::from(&anchor));
+            told.records = records.iter().map(RecordView::from).collect();
             let status = self
                 .machine
                 .unload_driver(SERVICE)
@@ -247,28 +230,38 @@ fn namespace(setup: &Setup) -> NamespaceConfig {
     config
 }
 
-fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
+/// Loads the driver with its settings, and starts it.
+///
+/// # Errors
+/// [`Stopped`]: no such image, an image that is refused, a `DriverEntry` that fails or kills the machine.
+pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
     if !driver.image.is_file() {
         return Err(Environment::NoDriver(driver.image.clone()).into());
     }
     let text = |name: &str, value: &str| (name.to_owned(), RegistryValue::Sz(value.to_owned()));
     let number = |name: &str, value| (name.to_owned(), RegistryValue::Dword(value));
+    let mut parameters = vec![
+        text("ExpandPolicy", driver.expand.name()),
+        text(
+            "AncestorOpens",
+            if driver.ancestors_from_top {
+                "Top"
+            } else {
+                "Below"
+            },
+        ),
+        number("MaxNestDepth", driver.max_nest_depth),
+        number("LogCapacity", driver.log_capacity),
+    ];
+    parameters.extend(
+        driver
+            .reservation_bytes
+            .map(|bytes| number("ReservationBytes", bytes)),
+    );
     let spec = DriverSpec {
         image: driver.image.clone(),
         service: SERVICE.to_owned(),
-        parameters: vec![
-            text("ExpandPolicy", driver.expand.name()),
-            text(
-                "AncestorOpens",
-                if driver.ancestors_from_top {
-                    "Top"
-                } else {
-                    "Below"
-                },
-            ),
-            number("MaxNestDepth", driver.max_nest_depth),
-            number("LogCapacity", driver.log_capacity),
-        ],
+        parameters,
         instances: vec![InstanceSpec {
             name: INSTANCE.0.to_owned(),
             altitude: INSTANCE.1.to_owned(),

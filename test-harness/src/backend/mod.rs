@@ -11,9 +11,7 @@ use thiserror::Error;
 use crate::model::{Arrival, BugCheck, Expand, Listing, Losses, RecordView};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod bench;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use bench::Bench;
+pub mod bench;
 
 /// What a machine is to look like before the first open.
 #[derive(Clone, Debug)]
@@ -43,6 +41,8 @@ pub struct Driver {
     pub max_nest_depth: u32,
     /// `LogCapacity`.
     pub log_capacity: u32,
+    /// `ReservationBytes`; `None`: the driver's own default.
+    pub reservation_bytes: Option<u32>,
 }
 
 /// What a system call returned.
@@ -161,7 +161,7 @@ pub enum Environment {
 /// [`Stopped`]: the environment lacks something, or the driver killed the machine as it was loaded.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub fn start(setup: Setup) -> Result<Box<dyn Machine>, Stopped> {
-    Ok(Box::new(Bench::start(setup)?))
+    Ok(Box::new(bench::Bench::start(setup)?))
 }
 
 /// Starts the machine that this build has: none.

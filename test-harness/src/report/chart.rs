@@ -2,14 +2,10 @@
 
 use askama::Template;
 
+use super::scale::{Frame, KB, Place, Tick, WIDTH, step};
 use super::series::{Point, Segment, Series};
 use crate::model::{Expand, KERNEL_STACK_BYTES, LARGE_STACK_BYTES, Run};
 use crate::scenario::{Kind, Plan};
-
-const WIDTH: f64 = 960.0;
-const LEFT: f64 = 66.0;
-const RIGHT: f64 = 24.0;
-const KB: u64 = 1024;
 
 /// The picture, ready to be drawn.
 #[derive(Template)]
@@ -35,29 +31,18 @@ struct Legend {
 
 struct Panel {
     title: &'static str,
+    aside: &'static str,
     frame: Frame,
     y_ticks: Vec<Tick>,
     x_ticks: Vec<Tick>,
     boxes: Vec<SegmentBox>,
+    /// What of each box is committed.
+    committed: Vec<String>,
     rules: Vec<Rule>,
     lines: Vec<Line>,
     dots: Vec<Dot>,
     crosses: Vec<Place>,
     labels: Vec<Label>,
-}
-
-/// Where a panel lies, and its scales.
-#[derive(Clone, Copy)]
-struct Frame {
-    top: f64,
-    bottom: f64,
-    x_max: f64,
-    y_max: f64,
-}
-
-struct Tick {
-    at: f64,
-    text: String,
 }
 
 struct SegmentBox {
@@ -91,68 +76,6 @@ struct Label {
     class: &'static str,
     place: Place,
     text: String,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    x: f64,
-    y: f64,
-}
-
-impl Frame {
-    fn x(&self, at: f64) -> f64 {
-        LEFT + (at - 0.5) / self.x_max * (WIDTH - LEFT - RIGHT)
-    }
-
-    fn y(&self, bytes: u64) -> f64 {
-        self.bottom - bytes as f64 / self.y_max * (self.bottom - self.top)
-    }
-
-    fn place(&self, at: u32, bytes: u64) -> Place {
-        Place {
-            x: self.x(at.into()),
-            y: self.y(bytes),
-        }
-    }
-
-    fn left(&self) -> f64 {
-        LEFT
-    }
-
-    fn right(&self) -> f64 {
-        WIDTH - RIGHT
-    }
-
-    fn y_ticks(&self) -> Vec<Tick> {
-        // Multiples of 8 KB, so that 24 and 72 are among them; at most ten.
-        let step = [8, 24, 48, 96, 192, 384, 768]
-            .into_iter()
-            .find(|step| self.y_max / ((step * KB) as f64) <= 10.0);
-        let step = step.unwrap_or(1536) * KB;
-        (0..)
-            .map(|index| index * step)
-            .take_while(|&bytes| bytes as f64 <= self.y_max)
-            .map(|bytes| Tick {
-                at: self.y(bytes),
-                text: format!("{} KB", bytes / KB),
-            })
-            .collect()
-    }
-
-    fn x_ticks(&self) -> Vec<Tick> {
-        let step = [1, 2, 4, 8, 16, 32, 64]
-            .into_iter()
-            .find(|step| self.x_max / f64::from(*step) <= 17.0)
-            .unwrap_or(128);
-        std::iter::once(1)
-            .chain((1..).map(|index| index * step).skip_while(|&at| at == 1))
-            .take_while(|&at| f64::from(at) <= self.x_max)
-            .map(|at| Tick {
-                at: self.x(at.into()),
-                text: at.to_string(),
-            })
-            .collect()
-    }
 }
 
 impl Chart {
@@ -284,6 +207,9 @@ fn class(expand: Expand) -> &'static str {
 
 fn panel(title: &'static str, frame: Frame, series: &[Series], nested: bool) -> Panel {
     let mut panel = Panel::empty(title, frame);
+    if nested && series.iter().any(|series| series.expand == Expand::Always) {
+        panel.aside = "shaded: what of the segment is committed, as it grows in place";
+    }
     panel.rule(
         KERNEL_STACK_BYTES,
         "limit",
@@ -349,10 +275,12 @@ impl Panel {
     fn empty(title: &'static str, frame: Frame) -> Self {
         Self {
             title,
+            aside: "",
             frame,
             y_ticks: frame.y_ticks(),
             x_ticks: frame.x_ticks(),
             boxes: Vec::new(),
+            committed: Vec::new(),
             rules: Vec::new(),
             lines: Vec::new(),
             dots: Vec::new(),
@@ -372,8 +300,8 @@ impl Panel {
         });
     }
 
-    /// Each segment as a box of its own size, from the create that switched to it to the one that left it; in each large
-    /// one the line below which the next expansion has to leave it.
+    /// Each segment as a box of its own size, from the create that switched to it to the one that left it; in it what is
+    /// committed so far, and the line above which less than the reservation is left.
     fn boxes(&mut self, series: &Series) {
         let frame = self.frame;
         let edge = |segment: &Segment| {
@@ -382,6 +310,7 @@ impl Panel {
                 .first()
                 .map_or(1.0, |point| f64::from(point.at))
         };
+        let mut noted = false;
         for (index, segment) in series.segments.iter().enumerate() {
             let x = if index == 0 {
                 frame.left()
@@ -403,13 +332,15 @@ impl Panel {
                 height: frame.bottom - y,
                 label,
             });
+            self.committed.push(committed(frame, segment, x, x_end));
             if let Some(reservation) = series
                 .reservation
                 .filter(|_| segment.bytes == LARGE_STACK_BYTES)
             {
-                let text = format!("{} KB left: the next inspection switches", reservation / KB);
-                let text = if width > 260.0 && index == 1 {
-                    text
+                let note = !noted && width > 150.0;
+                noted |= note;
+                let text = if note {
+                    format!("{} KB left: it switches", reservation / KB)
                 } else {
                     String::new()
                 };
@@ -485,7 +416,29 @@ impl Panel {
     }
 }
 
-fn step(path: &mut String, command: char, to: Place) {
-    use std::fmt::Write as _;
-    let _ = write!(path, "{command}{:.1} {:.1}", to.x, to.y);
+/// The committed part of a segment as a staircase from `x` to `x_end`: each create finds it as the one before left it.
+fn committed(frame: Frame, segment: &Segment, x: f64, x_end: f64) -> String {
+    let mut path = String::new();
+    step(&mut path, 'M', Place { x, y: frame.bottom });
+    let mut points = segment.points.iter().peekable();
+    let mut from = x;
+    while let Some(point) = points.next() {
+        let to = points.peek().map_or(x_end, |next| frame.x(next.at.into()));
+        // The next create's sample shows what this one's expansion made of the segment.
+        let bytes = points.peek().map_or(point.committed, |next| next.committed);
+        let y = frame.y(bytes);
+        step(&mut path, 'L', Place { x: from, y });
+        step(&mut path, 'L', Place { x: to, y });
+        from = to;
+    }
+    step(
+        &mut path,
+        'L',
+        Place {
+            x: from,
+            y: frame.bottom,
+        },
+    );
+    path.push('Z');
+    path
 }

@@ -2,6 +2,7 @@
 
 mod chart;
 mod page;
+mod scale;
 mod series;
 
 use std::fs;

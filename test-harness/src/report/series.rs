@@ -12,6 +12,8 @@ pub(super) struct Point {
     pub(super) used: u64,
     /// Bytes in use on every segment of the thread.
     pub(super) total: u64,
+    /// Bytes of the segment that may be used at this point: it grows in place.
+    pub(super) committed: u64,
 }
 
 /// A stack segment, and the creates that it carried.
@@ -55,13 +57,13 @@ impl Series {
             let at = if nested { record.depth } else { number };
             if let Some(before) = record.before {
                 let used = used(record.caller_segment, before.into());
-                segments.point(record.caller_segment[1], at, used);
+                segments.point(record.caller_segment, at, used);
                 let switched = record.inside_segment[1] != 0
                     && record.inside_segment[1] != record.caller_segment[1];
                 if let (true, true, Some(inside)) = (nested, switched, record.inside) {
                     segments.below += used;
                     let used = self::used(record.inside_segment, inside.into());
-                    segments.point(record.inside_segment[1], at, used);
+                    segments.point(record.inside_segment, at, used);
                 }
             }
         }
@@ -72,7 +74,7 @@ impl Series {
                     [arrival.segment_low, arrival.segment_high],
                     arrival.remaining,
                 );
-                segments.point(arrival.segment_high, at, used);
+                segments.point([arrival.segment_low, arrival.segment_high], at, used);
             }
         }
         let died = match &run.end {
@@ -136,11 +138,12 @@ struct Segments {
 }
 
 impl Segments {
-    fn point(&mut self, high: u64, at: u32, used: u64) {
+    fn point(&mut self, [low, high]: [u64; 2], at: u32, used: u64) {
         let point = Point {
             at,
             used,
             total: self.below + used,
+            committed: high - low,
         };
         match self.list.iter_mut().find(|(known, _)| *known == high) {
             Some((_, segment)) => segment.points.push(point),

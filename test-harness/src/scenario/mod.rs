@@ -54,6 +54,8 @@ pub struct Plan {
     pub driver: PathBuf,
     /// The opener has a large kernel stack.
     pub large_stack: bool,
+    /// What each expansion asks for; `None`: the driver's own default.
+    pub reservation_bytes: Option<u32>,
 }
 
 /// One kind of scenario.
@@ -81,6 +83,7 @@ pub fn run(plan: &Plan, expand: Expand) -> Result<Run, Environment> {
         expand,
         ancestors_from_top: scenario.ancestors_from_top(),
         max_nest_depth: plan.depth,
+        reservation_bytes: plan.reservation_bytes,
         log_capacity: plan.depth.saturating_mul(4).next_power_of_two().max(256),
     };
     let mut run = Run {

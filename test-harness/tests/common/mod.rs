@@ -1,0 +1,145 @@
+//! What the tests on a machine share: the driver, a machine with it, its records.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use headroom_harness::backend::Driver;
+use headroom_harness::backend::bench::{self, SERVICE};
+use headroom_harness::model::Expand;
+use ntbench::wire::{
+    CreateFile, FaultRule, FinalReport, MachineConfig, NamespaceConfig, Server, Share, StackKind,
+    ThreadSpec,
+};
+use ntbench::{Machine, Thread};
+use protocol::{Anchor, NtStatus, Record};
+use tempfile::TempDir;
+
+/// The executable that becomes the simulated machines, and the command line under test.
+pub(crate) const HEADROOM: &str = env!("CARGO_BIN_EXE_headroom");
+
+/// The driver under test.
+pub(crate) fn sys() -> PathBuf {
+    let Some(path) = std::env::var_os("HEADROOM_SYS") else {
+        panic!(
+            "HEADROOM_SYS names no headroom.sys: these tests run the driver's own binary. `cargo xtask test` builds it \
+             and sets the variable; by hand: cargo xtask build, then HEADROOM_SYS=$PWD/target/headroom/headroom.sys"
+        );
+    };
+    let path = PathBuf::from(path);
+    assert!(
+        path.is_file(),
+        "HEADROOM_SYS names {}, which is no file",
+        path.display()
+    );
+    path
+}
+
+/// Runs `headroom` with its report in a folder of its own.
+pub(crate) fn headroom(arguments: &[&str]) -> (Output, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(HEADROOM)
+        .args(arguments)
+        .arg("--out")
+        .arg(folder.path())
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
+    (output, folder)
+}
+
+/// The settings of most tests: expand always, ancestors opened from the top.
+pub(crate) fn driver() -> Driver {
+    Driver {
+        image: sys(),
+        expand: Expand::Always,
+        ancestors_from_top: true,
+        max_nest_depth: 64,
+        log_capacity: 256,
+        reservation_bytes: None,
+    }
+}
+
+/// A machine whose `\\server\share` is `folder`.
+pub(crate) fn config(folder: &Path) -> MachineConfig {
+    MachineConfig {
+        host: Some(HEADROOM.into()),
+        namespace: NamespaceConfig {
+            servers: vec![Server {
+                name: "server".to_owned(),
+                shares: vec![Share {
+                    name: "share".to_owned(),
+                    folder: folder.to_owned(),
+                }],
+            }],
+            ..NamespaceConfig::default()
+        },
+        ..MachineConfig::default()
+    }
+}
+
+/// A booted machine with the driver.
+pub(crate) fn boot(config: MachineConfig, driver: &Driver) -> Machine {
+    let machine = Machine::boot(config).unwrap();
+    bench::load(&machine, driver).unwrap();
+    machine
+}
+
+/// A thread with that stack.
+pub(crate) fn thread(machine: &Machine, stack: StackKind) -> Thread {
+    machine
+        .thread(ThreadSpec {
+            process_image: "test.exe".to_owned(),
+            process: 0,
+            stack,
+        })
+        .unwrap()
+}
+
+/// Opens `path` below the share, closes it, and gives back the status.
+pub(crate) fn open(thread: &Thread, path: &str) -> NtStatus {
+    let name = format!(r"\??\UNC\server\share{path}");
+    let completion = thread
+        .create_file(&CreateFile {
+            name,
+            ..CreateFile::default()
+        })
+        .unwrap();
+    if completion.handle != 0 {
+        let closed = thread.close(completion.handle).unwrap();
+        assert!(closed.status.is_success(), "{:?}", closed.status);
+    }
+    NtStatus(completion.status.0.cast_unsigned())
+}
+
+/// Directories one in the other, and the path of the deepest below the share.
+pub(crate) fn directories(folder: &Path, levels: u32) -> String {
+    let path: String = (1..=levels).map(|level| format!(r"\d{level:02}")).collect();
+    std::fs::create_dir_all(folder.join(path.replace('\\', "/").trim_start_matches('/'))).unwrap();
+    path
+}
+
+/// A fault on each call of the expansion.
+pub(crate) fn expansion_fails(status: u32) -> FaultRule {
+    FaultRule {
+        call: "KeExpandKernelStackAndCalloutEx".to_owned(),
+        status: ntbench::NtStatus(status.cast_signed()),
+        when: ntbench::wire::When::Always,
+    }
+}
+
+/// The driver's records, by depth.
+pub(crate) fn records(machine: &Machine) -> (Anchor, Vec<Record>) {
+    let (anchor, mut records) = bench::read_ring(machine).unwrap();
+    records.sort_by_key(|record| record.nest_depth);
+    (anchor, records)
+}
+
+/// Unloads the driver and ends the machine; what the verifier found has to be nothing.
+pub(crate) fn end(machine: Machine) -> FinalReport {
+    let unloaded = machine.unload_driver(SERVICE).unwrap();
+    assert!(unloaded.is_success(), "unload: {unloaded}");
+    let report = machine.shutdown().unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    report
+}
