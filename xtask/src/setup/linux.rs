@@ -39,7 +39,10 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
         .with_context(|| format!("cannot create {}", toolchain.display()))?;
     let lock = File::create(toolchain.join(".lock"))
         .context("cannot create the lock of the toolchain directory")?;
-    lock.lock().context("cannot lock the toolchain directory")?;
+    if lock.try_lock().is_err() {
+        say("waiting for another `cargo xtask` that is setting up");
+        lock.lock().context("cannot lock the toolchain directory")?;
+    }
 
     let wdk = asked_for_wdk(&toolchain)?;
     let may_install = matches!(wdk, Wdk::Synthetic);
@@ -49,6 +52,7 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
         Some(library) => Some(sysroot::ensure(&toolchain, &compiler, library)?),
         None => None,
     };
+    let (sysroot, sysroot_key) = sysroot.unzip();
     let (wdk_root, wdk_key) = match &wdk {
         Wdk::Real(root) => (root.clone(), root.to_string_lossy().into_owned()),
         Wdk::Synthetic => {
@@ -82,6 +86,7 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
             .with("adaptation", adapt::REVISION.to_string())
             .with("compiler", &compiler.version)
             .with("args", fs::read(&args_file)?)
+            .with("sysroot", sysroot_key.unwrap_or_default())
             .with("libclang", libclang.to_string_lossy().as_bytes())
             .with("wdk", &wdk_key)
             .hex(),

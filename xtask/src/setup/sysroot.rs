@@ -19,10 +19,16 @@ use crate::{
 /// Raise when the way a sysroot is built changes what comes out.
 const REVISION: u32 = 1;
 
-pub(super) fn ensure(toolchain: &Path, compiler: &Compiler, library: &Path) -> Result<PathBuf> {
+/// Makes sure of it; returns its place and the digest of what it was made from.
+pub(super) fn ensure(
+    toolchain: &Path,
+    compiler: &Compiler,
+    library: &Path,
+) -> Result<(PathBuf, String)> {
     let dest = toolchain.join("sysroot");
     let key = Key::new("sysroot", REVISION)
         .with("compiler", &compiler.version)
+        .with("source", compiler.std_source.to_string_lossy().as_bytes())
         .with_file(&library.join("Cargo.lock"))?
         .hex();
     if !stamp::is_current(&dest, &key) {
@@ -32,7 +38,7 @@ pub(super) fn ensure(toolchain: &Path, compiler: &Compiler, library: &Path) -> R
         ));
     }
     stamp::produce(&dest, &key, |dir| build(dir, compiler, library))?;
-    Ok(dest)
+    Ok((dest, key))
 }
 
 fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
