@@ -8,17 +8,12 @@ pub(crate) const FILE_WRITE_DATA: u32 = 0x2;
 pub(crate) const FILE_APPEND_DATA: u32 = 0x4;
 pub(crate) const FILE_EXECUTE: u32 = 0x20;
 pub(crate) const FILE_READ_ATTRIBUTES: u32 = 0x80;
-pub(crate) const FILE_WRITE_ATTRIBUTES: u32 = 0x100;
 pub(crate) const DELETE: u32 = 0x1_0000;
-pub(crate) const READ_CONTROL: u32 = 0x2_0000;
 pub(crate) const SYNCHRONIZE: u32 = 0x10_0000;
-pub(crate) const MAXIMUM_ALLOWED: u32 = 0x200_0000;
 pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
 pub(crate) const GENERIC_EXECUTE: u32 = 0x2000_0000;
 pub(crate) const GENERIC_WRITE: u32 = 0x4000_0000;
 pub(crate) const GENERIC_READ: u32 = 0x8000_0000;
-/// `FILE_ALL_ACCESS`: the standard rights, `SYNCHRONIZE` and the nine specific ones.
-pub(crate) const FILE_ALL_ACCESS: u32 = 0x1F_01FF;
 
 // Share access.
 pub(crate) const FILE_SHARE_READ: u32 = 1;
@@ -53,16 +48,12 @@ pub(crate) const FILE_SUPERSEDED: usize = 0;
 pub(crate) const FILE_OPENED: usize = 1;
 pub(crate) const FILE_CREATED: usize = 2;
 pub(crate) const FILE_OVERWRITTEN: usize = 3;
-pub(crate) const FILE_EXISTS: usize = 4;
-pub(crate) const FILE_DOES_NOT_EXIST: usize = 5;
 /// `IO_REPARSE`: the file object's name was replaced, and the create starts again.
 pub(crate) const IO_REPARSE: usize = 0;
 pub(crate) const IO_REPARSE_TAG_SYMLINK: u32 = 0xA000_000C;
 
 // Attributes.
 pub(crate) const FILE_ATTRIBUTE_READONLY: u32 = 0x1;
-pub(crate) const FILE_ATTRIBUTE_HIDDEN: u32 = 0x2;
-pub(crate) const FILE_ATTRIBUTE_SYSTEM: u32 = 0x4;
 pub(crate) const FILE_ATTRIBUTE_DIRECTORY: u32 = 0x10;
 pub(crate) const FILE_ATTRIBUTE_ARCHIVE: u32 = 0x20;
 pub(crate) const FILE_ATTRIBUTE_NORMAL: u32 = 0x80;
@@ -72,7 +63,6 @@ pub(crate) const FILE_ATTRIBUTE_REPARSE_POINT: u32 = 0x400;
 pub(crate) const FILE_BASIC_INFORMATION_CLASS: u32 = 4;
 pub(crate) const FILE_STANDARD_INFORMATION_CLASS: u32 = 5;
 pub(crate) const FILE_INTERNAL_INFORMATION_CLASS: u32 = 6;
-pub(crate) const FILE_NAME_INFORMATION_CLASS: u32 = 9;
 pub(crate) const FILE_ATTRIBUTE_TAG_INFORMATION_CLASS: u32 = 35;
 pub(crate) const FILE_NETWORK_OPEN_INFORMATION_CLASS: u32 = 34;
 
@@ -85,6 +75,7 @@ pub(crate) struct BasicInformation {
     pub(crate) last_write_time: i64,
     pub(crate) change_time: i64,
     pub(crate) attributes: u32,
+    pub(crate) pad: u32,
 }
 layout!(BasicInformation, 40, creation_time @ 0, change_time @ 24, attributes @ 32);
 
@@ -97,6 +88,7 @@ pub(crate) struct StandardInformation {
     pub(crate) number_of_links: u32,
     pub(crate) delete_pending: u8,
     pub(crate) directory: u8,
+    pub(crate) pad: u16,
 }
 layout!(StandardInformation, 24, end_of_file @ 8, number_of_links @ 16, delete_pending @ 20, directory @ 21);
 
@@ -120,5 +112,6 @@ pub(crate) struct NetworkOpenInformation {
     pub(crate) allocation_size: i64,
     pub(crate) end_of_file: i64,
     pub(crate) attributes: u32,
+    pub(crate) pad: u32,
 }
 layout!(NetworkOpenInformation, 56, allocation_size @ 32, end_of_file @ 40, attributes @ 48);

@@ -64,8 +64,6 @@ layout!(
 );
 pub(crate) const FLTFL_CALLBACK_DATA_IRP_OPERATION: u32 = 0x1;
 pub(crate) const FLTFL_CALLBACK_DATA_GENERATED_IO: u32 = 0x1_0000;
-pub(crate) const FLTFL_CALLBACK_DATA_REISSUED_IO: u32 = 0x2_0000;
-pub(crate) const FLTFL_CALLBACK_DATA_DRAINING_IO: u32 = 0x4_0000;
 pub(crate) const FLTFL_CALLBACK_DATA_POST_OPERATION: u32 = 0x8_0000;
 pub(crate) const FLTFL_CALLBACK_DATA_DIRTY: u32 = 0x8000_0000;
 
@@ -147,10 +145,6 @@ layout!(
     instance_setup @ 32, instance_query_teardown @ 40, instance_teardown_start @ 48, instance_teardown_complete @ 56,
     generate_file_name @ 64, transaction_notification @ 88, section_notification @ 104
 );
-/// `FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP`.
-pub(crate) const FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP: u32 = 0x1;
-/// `FLTFL_FILTER_UNLOAD_MANDATORY`.
-pub(crate) const FLTFL_FILTER_UNLOAD_MANDATORY: u32 = 0x1;
 
 /// `FLT_FILE_NAME_INFORMATION`.
 #[repr(C)]
@@ -183,29 +177,19 @@ pub(crate) const NAME_PARSED_PARENT_DIR: u16 = 8;
 pub(crate) const PREOP_SUCCESS_WITH_CALLBACK: i32 = 0;
 pub(crate) const PREOP_SUCCESS_NO_CALLBACK: i32 = 1;
 pub(crate) const PREOP_PENDING: i32 = 2;
-pub(crate) const PREOP_DISALLOW_FASTIO: i32 = 3;
 pub(crate) const PREOP_COMPLETE: i32 = 4;
 pub(crate) const PREOP_SYNCHRONIZE: i32 = 5;
-pub(crate) const PREOP_DISALLOW_FSFILTER_IO: i32 = 6;
 
 // FLT_POSTOP_CALLBACK_STATUS.
 pub(crate) const POSTOP_FINISHED_PROCESSING: i32 = 0;
 pub(crate) const POSTOP_MORE_PROCESSING_REQUIRED: i32 = 1;
-pub(crate) const POSTOP_DISALLOW_FSFILTER_IO: i32 = 2;
-
-/// `FLTFL_POST_OPERATION_DRAINING`: the instance is going; only clean up.
-pub(crate) const FLTFL_POST_OPERATION_DRAINING: u32 = 1;
 
 // Instance setup flags.
 pub(crate) const FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT: u32 = 1;
-pub(crate) const FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME: u32 = 4;
 
 // Teardown reasons.
-pub(crate) const FLTFL_INSTANCE_TEARDOWN_MANUAL: u32 = 0x1;
 pub(crate) const FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD: u32 = 0x2;
-pub(crate) const FLTFL_INSTANCE_TEARDOWN_MANDATORY_FILTER_UNLOAD: u32 = 0x4;
 
 // FLT_FILESYSTEM_TYPE.
 pub(crate) const FSTYPE_NTFS: u32 = 2;
-pub(crate) const FSTYPE_LANMAN: u32 = 6;
 pub(crate) const FSTYPE_MUP: u32 = 13;

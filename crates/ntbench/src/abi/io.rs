@@ -1,7 +1,7 @@
 //! The I/O manager's objects.
 
 use super::{
-    base::{Guid, KEvent, ListEntry, Ptr, UnicodeString},
+    base::{KEvent, ListEntry, Ptr, UnicodeString},
     layout,
     status::NtStatus,
 };
@@ -127,7 +127,6 @@ pub(crate) const FO_WRITE_THROUGH: u32 = 0x10;
 pub(crate) const FO_SEQUENTIAL_ONLY: u32 = 0x20;
 pub(crate) const FO_CLEANUP_COMPLETE: u32 = 0x4000;
 pub(crate) const FO_DELETE_ON_CLOSE: u32 = 0x1_0000;
-pub(crate) const FO_OPENED_CASE_SENSITIVE: u32 = 0x2_0000;
 pub(crate) const FO_HANDLE_CREATED: u32 = 0x4_0000;
 pub(crate) const FO_RANDOM_ACCESS: u32 = 0x10_0000;
 
@@ -209,12 +208,8 @@ pub(crate) const IO_DRIVER_CREATE_CONTEXT_SIZE_V1: i16 = 32;
 pub(crate) const IO_IGNORE_SHARE_ACCESS_CHECK: u32 = 0x800;
 /// `IO_FORCE_ACCESS_CHECK`.
 pub(crate) const IO_FORCE_ACCESS_CHECK: u32 = 0x1;
-/// `IO_NO_PARAMETER_CHECKING`.
-pub(crate) const IO_NO_PARAMETER_CHECKING: u32 = 0x100;
 /// `SL_FORCE_ACCESS_CHECK` of a create's stack location flags.
 pub(crate) const SL_FORCE_ACCESS_CHECK: u8 = 0x1;
-/// `SL_OPEN_TARGET_DIRECTORY`.
-pub(crate) const SL_OPEN_TARGET_DIRECTORY: u8 = 0x4;
 /// `SL_CASE_SENSITIVE`.
 pub(crate) const SL_CASE_SENSITIVE: u8 = 0x80;
 
@@ -228,6 +223,3 @@ pub(crate) const IRP_DEFER_IO_COMPLETION: u32 = 0x800;
 pub(crate) const IRP_MJ_CREATE: u8 = 0x00;
 pub(crate) const IRP_MJ_CLOSE: u8 = 0x02;
 pub(crate) const IRP_MJ_CLEANUP: u8 = 0x12;
-
-/// The type of an extra create parameter: `ECP_TYPE_CLSID` is a GUID.
-pub(crate) type EcpType = Guid;

@@ -18,13 +18,9 @@ pub(crate) struct ObjectAttributes {
 }
 layout!(ObjectAttributes, 48, root_directory @ 8, object_name @ 16, attributes @ 24, security_descriptor @ 32);
 
-/// `OBJ_INHERIT`.
-pub(crate) const OBJ_INHERIT: u32 = 0x2;
 /// `OBJ_CASE_INSENSITIVE`.
 pub(crate) const OBJ_CASE_INSENSITIVE: u32 = 0x40;
 /// `OBJ_KERNEL_HANDLE`: the handle is good in every process, and only in kernel mode.
 pub(crate) const OBJ_KERNEL_HANDLE: u32 = 0x200;
-/// `OBJ_FORCE_ACCESS_CHECK`.
-pub(crate) const OBJ_FORCE_ACCESS_CHECK: u32 = 0x400;
 /// `OBJ_DONT_REPARSE` is `0x1000`; with it every bit that a caller may set is below.
 pub(crate) const OBJ_VALID_ATTRIBUTES: u32 = 0x1FF2;

@@ -12,6 +12,7 @@ use crate::abi::file::{
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{IO_DRIVER_CREATE_CONTEXT_SIZE_V1, IoDriverCreateContext, IoStatusBlock};
 use crate::abi::ob::ObjectAttributes;
+use crate::namespace::open::OpenFile;
 use crate::ntos::file::File;
 use crate::ntos::handle::{self, Target};
 use crate::ntos::iomgr::{self, Create};
@@ -171,7 +172,7 @@ fn information(file: &File, class: u32) -> Result<Vec<u8>, NtStatus> {
                 last_write_time: times[2],
                 change_time: times[3],
                 attributes: attributes(open.attributes()),
-                ..BasicInformation::default()
+                pad: 0,
             }),
             FILE_STANDARD_INFORMATION_CLASS => bytes(&StandardInformation {
                 allocation_size: blocks,
@@ -179,7 +180,7 @@ fn information(file: &File, class: u32) -> Result<Vec<u8>, NtStatus> {
                 number_of_links: stat.map_or(1, |stat| u32::try_from(stat.st_nlink).unwrap_or(1)),
                 delete_pending: u8::from(open.delete_pending()),
                 directory: u8::from(open.is_directory()),
-                ..StandardInformation::default()
+                pad: 0,
             }),
             FILE_INTERNAL_INFORMATION_CLASS => {
                 stat.map_or(0, |stat| stat.st_ino).to_le_bytes().to_vec()
@@ -192,7 +193,7 @@ fn information(file: &File, class: u32) -> Result<Vec<u8>, NtStatus> {
                 allocation_size: blocks,
                 end_of_file: size,
                 attributes: attributes(open.attributes()),
-                ..NetworkOpenInformation::default()
+                pad: 0,
             }),
             FILE_ATTRIBUTE_TAG_INFORMATION_CLASS => bytes(&AttributeTagInformation {
                 attributes: attributes(open.attributes()),
@@ -280,7 +281,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltIsDirectory", APC_LEVEL);
         let _ = objects::instance(instance, "FltIsDirectory");
         let file = object::file(file, "FltIsDirectory");
-        match file.with_open(|open| open.is_directory()) {
+        match file.with_open(OpenFile::is_directory) {
             Some(directory) => {
                 answer.write(u8::from(directory));
                 NtStatus::SUCCESS

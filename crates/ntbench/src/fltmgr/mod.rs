@@ -24,7 +24,6 @@ use crate::abi::io::{
 use crate::export::Export;
 use crate::namespace::{DeviceId, Namespace};
 use crate::ntos::driver::Driver;
-use crate::ntos::memory::Guest;
 use crate::ntos::object;
 use crate::status::NtStatus;
 
@@ -85,9 +84,4 @@ pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     left.extend(name::leftovers(&driver.service));
     left.extend(ecp::leftovers(&driver.service));
     left
-}
-
-/// A filter's object as an address for drivers.
-pub(crate) fn pointer<T>(address: usize) -> *mut T {
-    Guest::at(address).0
 }

@@ -43,7 +43,7 @@ pub(crate) struct Tree {
 #[derive(Debug)]
 pub(crate) struct OpenFile {
     fd: Option<OwnedFd>,
-    stat: Option<Stat>,
+    reparse_tag: u32,
     attributes: u32,
     delete: Option<(Arc<OwnedFd>, String)>,
     hold: Option<ShareHold>,
@@ -180,7 +180,12 @@ impl Tree {
             found.truncate()?;
         }
         let attributes = found.attributes();
-        let Found { fd, stat, place } = found;
+        let reparse_tag = if found.kind() == FileType::Symlink {
+            IO_REPARSE_TAG_SYMLINK
+        } else {
+            0
+        };
+        let Found { fd, place, .. } = found;
         let delete = if request.options & FILE_DELETE_ON_CLOSE != 0 {
             place
         } else {
@@ -189,8 +194,8 @@ impl Tree {
         Ok(Opened::File(
             OpenFile {
                 fd: Some(fd),
-                stat: Some(stat),
                 attributes,
+                reparse_tag,
                 delete,
                 hold,
             },
@@ -220,8 +225,8 @@ impl OpenFile {
     pub(crate) fn virtual_directory() -> Self {
         Self {
             fd: None,
-            stat: None,
             attributes: FILE_ATTRIBUTE_DIRECTORY,
+            reparse_tag: 0,
             delete: None,
             hold: None,
         }
@@ -234,12 +239,7 @@ impl OpenFile {
 
     /// Its reparse tag; 0 if it is no reparse point.
     pub(crate) fn reparse_tag(&self) -> u32 {
-        match self.stat {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
-                IO_REPARSE_TAG_SYMLINK
-            }
-            _ => 0,
-        }
+        self.reparse_tag
     }
 
     /// Whether it is a directory.

@@ -100,15 +100,6 @@ pub(crate) fn unload(service: &str) -> Option<NtStatus> {
     Some(status)
 }
 
-/// The services of all loaded drivers.
-pub(crate) fn services() -> Vec<String> {
-    let drivers = DRIVERS.read().unwrap_or_else(PoisonError::into_inner);
-    drivers
-        .iter()
-        .map(|driver| driver.service.clone())
-        .collect()
-}
-
 /// RAX as an `NTSTATUS`, which is its low half.
 #[allow(
     clippy::cast_possible_truncation,

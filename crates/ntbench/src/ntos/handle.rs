@@ -154,11 +154,6 @@ pub(crate) fn report_leaks(service: &str) {
     }
 }
 
-/// How many handles are open.
-pub(crate) fn count() -> usize {
-    lock().entries.len()
-}
-
 exports! { "ntoskrnl.exe";
     /// Closes a handle.
     fn ZwClose(handle: u64) -> NtStatus {

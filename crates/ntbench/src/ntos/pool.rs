@@ -9,7 +9,6 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::driver;
 use super::memory::Guest;
-use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, faults, gate, symbols, verifier};
 
@@ -229,11 +228,6 @@ pub(crate) fn report_leaks(service: &str) {
     }
 }
 
-/// Whether a live block begins there; its size.
-pub(crate) fn size_of_block(address: usize) -> Option<usize> {
-    lock().live.get(&address).map(|block| block.size)
-}
-
 const fn limit(kind: Kind) -> u8 {
     match kind {
         Kind::NonPaged => DISPATCH_LEVEL,
@@ -377,12 +371,4 @@ exports! { "ntoskrnl.exe";
     fn ExFreePool2(block: Guest<u8>, tag: u32, _parameters: usize, _count: u32) {
         free(block.address(), Some(tag));
     }
-}
-
-/// Allocates for a Filter Manager function on the driver's behalf, under that function's name for faults.
-pub(crate) fn for_filter(call: &str, size: usize, tag: u32, kind: Kind) -> Result<usize, NtStatus> {
-    if let Some(status) = faults::check(call) {
-        return Err(status);
-    }
-    allocate(size, tag, kind, true).ok_or(NtStatus::INSUFFICIENT_RESOURCES)
 }
