@@ -50,9 +50,10 @@ pub struct RunArgs {
     )]
     pub driver: PathBuf,
 
-    /// The opener's kernel stack: 24 KB, or 72 KB of which 24 are committed at first.
-    #[arg(long, value_enum, default_value_t = StackChoice::Ordinary)]
-    pub stack: StackChoice,
+    /// The opener's kernel stack: 24 KB, or 72 KB of which 24 are committed at first. Without it: large for dfs, since the
+    /// published thread's expansion ran in place, which takes such a stack; else ordinary.
+    #[arg(long, value_enum)]
+    pub stack: Option<StackChoice>,
 
     /// The driver's ReservationBytes, decimal or 0x…; without it, the driver's own default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
@@ -108,7 +109,10 @@ impl RunArgs {
             depth: self.depth,
             driver: self.driver.clone(),
             reservation_bytes: self.reservation,
-            large_stack: self.stack == StackChoice::Large,
+            large_stack: match self.stack {
+                Some(stack) => stack == StackChoice::Large,
+                None => self.scenario == Kind::Dfs,
+            },
         }
     }
 }

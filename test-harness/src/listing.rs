@@ -91,7 +91,7 @@ fn painted(lines: &[(String, bool)]) -> String {
 
 /// A symbol without its parameters, which a .pdb spells out at length: `module!function(type, …)+0x12` as
 /// `module!function+0x12`.
-fn short(symbol: &str) -> String {
+pub(crate) fn short(symbol: &str) -> String {
     match (symbol.find('('), symbol.rfind(')')) {
         (Some(open), Some(close)) if open < close => {
             format!("{}{}", &symbol[..open], &symbol[close + 1..])

@@ -92,7 +92,8 @@ pub struct Arrival {
 pub struct RecordView {
     /// Number of the record.
     pub sequence: u64,
-    /// How many creates were under way, this one included.
+    /// How many creates were under way on the thread, this one included: as the driver counts them, its own, until
+    /// [`Run::count_all_creates`] puts the machine's count in its place.
     pub depth: u32,
     /// The path, or its end with an ellipsis in front.
     pub path: String,
@@ -257,6 +258,20 @@ fn optional_status<S: Serializer>(
 }
 
 impl Run {
+    /// Gives each record the depth that the machine counted as its create arrived. The driver knows of the creates that
+    /// it issued itself; that others issue creates inside creates, as the DFS client does, only the machine sees.
+    pub fn count_all_creates(&mut self) {
+        let mut arrivals: Vec<&Arrival> = self.arrivals.iter().collect();
+        for record in &mut self.records {
+            if let Some(index) = arrivals
+                .iter()
+                .position(|arrival| arrival.path == record.path)
+            {
+                record.depth = arrivals.remove(index).depth;
+            }
+        }
+    }
+
     /// Of the listings that were asked for, the one with the most stack in it.
     #[must_use]
     pub fn deepest_listing(&self) -> Option<&Listing> {

@@ -180,6 +180,13 @@ fn a_dfs_path_opens_ipc_inside_the_query() {
             ipc.is_some_and(|ipc| ipc["depth"].as_u64().unwrap() >= 2),
             "{name}: {arrivals:#?}"
         );
+        let records = run["records"].as_array().unwrap();
+        assert!(
+            records
+                .iter()
+                .any(|record| record["depth"].as_u64() >= Some(2)),
+            "{name}: {records:#?}"
+        );
         assert!(!run["listings"].as_array().unwrap().is_empty());
     }
 }

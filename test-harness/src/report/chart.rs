@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::scale::{Frame, KB, Place, Tick, WIDTH, step};
 use super::series::{Point, Segment, Series};
+use super::strip::Strip;
 use crate::model::{Expand, KERNEL_STACK_BYTES, LARGE_STACK_BYTES, Run};
 use crate::scenario::{Kind, Plan};
 
@@ -21,6 +22,7 @@ pub(super) struct Chart {
     panels: Vec<Panel>,
     x_label: &'static str,
     x_label_y: f64,
+    strip: Option<Strip>,
 }
 
 struct Legend {
@@ -117,20 +119,36 @@ impl Chart {
             .max(most(|point| point.used)) as f64
             * 1.04;
 
-        let main = Frame {
-            top: 122.0,
-            bottom: 460.0,
-            x_max,
-            y_max,
-        };
-        let mut panels = vec![panel(
-            "Stack in use on the thread's present segment",
-            main,
-            &series,
-            nested,
-        )];
+        let mut panels = Vec::new();
+        let mut legend = Vec::new();
+        let mut bottom = 92.0;
+        // Two creates make no curve: what the DFS scenario has to show is its stack.
+        if plan.scenario != Kind::Dfs {
+            let frame = Frame {
+                top: 122.0,
+                bottom: 460.0,
+                x_max,
+                y_max,
+            };
+            panels.push(panel(
+                "Stack in use on the thread's present segment",
+                frame,
+                &series,
+                nested,
+            ));
+            bottom = frame.bottom + 62.0;
+            legend.extend(
+                series
+                    .iter()
+                    .zip([20.0, WIDTH / 2.0])
+                    .map(|(series, x)| Legend {
+                        class: class(series.expand),
+                        x,
+                        text: sentence(series),
+                    }),
+            );
+        }
         let total = most(|point| point.total);
-        let mut bottom = main.bottom;
         if nested && total > KERNEL_STACK_BYTES {
             let frame = Frame {
                 top: 530.0,
@@ -139,22 +157,19 @@ impl Chart {
                 y_max: total as f64 * 1.12,
             };
             panels.push(total_panel(frame, &series));
-            bottom = frame.bottom;
+            bottom = frame.bottom + 62.0;
+        }
+        let x_label_y = bottom - 18.0;
+        let strip = Strip::of(plan.scenario, runs, bottom + 14.0);
+        if let Some(strip) = &strip {
+            bottom = strip.bottom + 16.0;
         }
         Self {
             width: WIDTH,
-            height: bottom + 62.0,
+            height: bottom,
             title,
             subtitle: subtitle(plan, &series),
-            legend: series
-                .iter()
-                .zip([20.0, WIDTH / 2.0])
-                .map(|(series, x)| Legend {
-                    class: class(series.expand),
-                    x,
-                    text: sentence(series),
-                })
-                .collect(),
+            legend,
             description: series.iter().map(sentence).collect::<Vec<_>>().join(" "),
             panels,
             x_label: if nested {
@@ -162,7 +177,8 @@ impl Chart {
             } else {
                 "creates in order of arrival"
             },
-            x_label_y: bottom + 44.0,
+            x_label_y,
+            strip,
         }
     }
 }

@@ -4,6 +4,7 @@ mod chart;
 mod page;
 mod scale;
 mod series;
+mod strip;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -109,6 +109,9 @@ pub fn run(plan: &Plan, expand: Expand) -> Result<Run, Environment> {
     run.losses = told.losses;
     run.listings = told.listings;
     run.findings = told.findings;
+    if plan.scenario == Kind::Dfs {
+        run.count_all_creates();
+    }
     Ok(run)
 }
 
