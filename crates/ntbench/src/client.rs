@@ -135,6 +135,13 @@ impl Machine {
             Some(path) => path.clone(),
             None => std::path::PathBuf::from("/proc/self/exe"),
         };
+        if std::env::var_os(MACHINE_MARKER).is_some() {
+            return Err(MachineError::Start {
+                path: host.display().to_string(),
+                error: "this process was itself started to be a machine: its main must begin with ntbench::host_main()"
+                    .to_owned(),
+            });
+        }
         let start = |error: std::io::Error| MachineError::Start {
             path: host.display().to_string(),
             error: error.to_string(),

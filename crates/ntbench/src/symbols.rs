@@ -220,7 +220,10 @@ pub(crate) fn describe(address: usize) -> String {
 /// `module!function+0x12`, and `file:line`.
 pub(crate) fn name(address: usize) -> (String, Option<String>) {
     let Some(module) = machine::module_at(address) else {
-        return (format!("{address:#x}"), None);
+        let gone = machine::unloaded_at(address);
+        let gone =
+            gone.map(|driver| format!("Unloaded_{}+{:#x}", driver.name, address - driver.base));
+        return (gone.unwrap_or_else(|| format!("{address:#x}")), None);
     };
     let image: &Arc<Image> = &module.image;
     let rva = u32::try_from(address - image.base).unwrap_or(u32::MAX);

@@ -217,6 +217,58 @@ fn a_driver_that_loops_is_stopped_with_its_stack() {
 }
 
 #[test]
+fn a_driver_that_waits_for_ever_is_named_too() {
+    let machine = machine(MachineConfig {
+        time_limit_ms: Some(500),
+        ..MachineConfig::default()
+    });
+    match load(&machine, compile("wait", &[])) {
+        Err(MachineError::TimeLimit { stacks, .. }) => {
+            let [stack] = stacks.as_slice() else {
+                panic!("one busy thread: {stacks:#?}")
+            };
+            let own = stack
+                .frames
+                .iter()
+                .any(|frame| frame.symbol.starts_with("wait!run+"));
+            assert!(own, "{:#?}", stack.frames);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_comes_back_to_an_unloaded_driver_is_told_so() {
+    let machine = machine(MachineConfig::default());
+    let gone = load(&machine, compile("fail", &[]))
+        .expect("an answer")
+        .module;
+    let image = compile("call", &[&format!("TARGET={:#x}ull", gone.base + 0x1000)]);
+    match load(&machine, image) {
+        Err(MachineError::BugCheck(report)) => {
+            assert_eq!(
+                (report.code, report.parameters[0]),
+                (0xCE, gone.base + 0x1000),
+                "{}",
+                report.text
+            );
+            assert!(
+                report.text.contains("Unloaded_fail+0x1000"),
+                "{}",
+                report.text
+            );
+            let caller = report
+                .stack
+                .frames
+                .iter()
+                .any(|frame| frame.symbol.starts_with("call!run+"));
+            assert!(caller, "{:#?}", report.stack.frames);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_machine_that_is_dead_says_so_again() {
     let machine = machine(MachineConfig::default());
     assert!(matches!(

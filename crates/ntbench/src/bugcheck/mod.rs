@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::stack::{self, Context};
 use crate::wire::{BugCheckReport, Message};
-use crate::{machine, thread, trace, verifier};
+use crate::{gate, machine, symbols, thread, trace, verifier};
 
 /// The machine's exit status after a bug check, for whoever looks at processes.
 const EXIT_STATUS: i32 = 0x7F;
@@ -45,14 +45,21 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
     machine::exit(EXIT_STATUS)
 }
 
+/// Who asked for it.
+fn called() -> String {
+    let site = gate::call_site().map(|site| (site.import, symbols::describe(site.return_address)));
+    let (import, place) = site.unwrap_or(("nt!KeBugCheckEx", "nowhere".to_owned()));
+    format!("{place} called {import}")
+}
+
 exports! { "ntoskrnl.exe";
     /// The driver's own bug check.
     fn KeBugCheckEx(code: u32, p1: u64, p2: u64, p3: u64, p4: u64) {
-        raise(code, [p1, p2, p3, p4], "the driver called KeBugCheckEx")
+        raise(code, [p1, p2, p3, p4], called())
     }
 
     /// As [`KeBugCheckEx`], without parameters.
     fn KeBugCheck(code: u32) {
-        raise(code, [0; 4], "the driver called KeBugCheck")
+        raise(code, [0; 4], called())
     }
 }

@@ -1,6 +1,7 @@
 //! Pages of the host's address space.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A page's size, the same on both systems.
 pub(crate) const PAGE: usize = 0x1000;
@@ -10,6 +11,7 @@ pub(crate) const PAGE: usize = 0x1000;
 pub(crate) struct Mapping {
     base: usize,
     length: usize,
+    retired: AtomicBool,
 }
 
 /// What may be done with pages.
@@ -73,6 +75,7 @@ impl Mapping {
         Ok(Self {
             base: base.expose_provenance(),
             length,
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -108,6 +111,16 @@ impl Mapping {
         Ok(())
     }
 
+    /// Gives the memory back and keeps the addresses, which fault from now on and are never given to anything else.
+    pub(crate) fn retire(&self) {
+        let base = std::ptr::with_exposed_provenance_mut(self.base);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        // SAFETY: replaces pages that are ours alone with empty ones that nobody may touch.
+        let fresh = unsafe { libc::mmap(base, self.length, libc::PROT_NONE, flags, -1, 0) };
+        // Where even that fails the memory stays what it was, and only the strictness is lost.
+        self.retired.store(fresh == base, Ordering::Release);
+    }
+
     /// Never unmaps: for what lives as long as the process.
     pub(crate) fn leak(self) {
         std::mem::forget(self);
@@ -116,6 +129,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.retired.load(Ordering::Acquire) {
+            return;
+        }
         // SAFETY: the mapping is ours, and whoever drops it says that no pointer into it is left.
         unsafe {
             libc::munmap(

@@ -9,6 +9,7 @@
 //! * 0x3B / 0x7E: an exception that nobody handled, in a system call / in a system thread. An access violation at a
 //!   user address (a null pointer's neighbourhood) is such an exception. 0x1E with 0x80000003: a breakpoint without a
 //!   debugger.
+//! * 0xCE: a driver that was unloaded while somebody still had its address.
 //! * 0x139: `int 29h`, `__fastfail`, whose code is the first parameter.
 
 use iced_x86::{Formatter as _, IntelFormatter, Mnemonic};
@@ -100,6 +101,9 @@ fn page_fault(fault: &Fault) -> ! {
     if in_guard(block, fault.address) || in_guard(block, fault.registers.rsp) {
         stack_fault(fault, block, verb);
     }
+    if let Some(driver) = machine::unloaded_at(fault.address) {
+        unloaded(fault, &driver.name, verb, context);
+    }
     if fault.error & PRESENT != 0 && fault.error & FETCH != 0 {
         let text = format!(
             "{}: tried to run memory at {address:#x} that is not code",
@@ -155,6 +159,25 @@ fn page_fault(fault: &Fault) -> ! {
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,
         [address, operation, rip, 0],
+        text,
+        context,
+    )
+}
+
+fn unloaded(fault: &Fault, driver: &str, verb: &str, context: Context) -> ! {
+    let text = format!(
+        "{}: {verb} memory of {driver}, which has been unloaded",
+        at(fault)
+    );
+    let parameters = [
+        fault.address as u64,
+        u64::from(fault.error & WRITE != 0),
+        fault.registers.rip as u64,
+        0,
+    ];
+    bugcheck::end(
+        code::DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS,
+        parameters,
         text,
         context,
     )

@@ -265,6 +265,12 @@ fn access(section: &Section) -> Access {
     }
 }
 
+/// Takes the whole image away, for good: its addresses are never used again, so that whoever comes back to it is known
+/// for what it is.
+pub(crate) fn retire(image: &Image) {
+    image.mapping.retire();
+}
+
 /// Takes the discardable sections away, as Windows does once `DriverEntry` has succeeded.
 pub(crate) fn discard_init(image: &Image) {
     for section in &image.sections {

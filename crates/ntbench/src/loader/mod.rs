@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::cpu::memory::Mapping;
 use crate::{Import, export};
 
-pub(crate) use map::{discard_init, load, try_map};
+pub(crate) use map::{discard_init, load, retire, try_map};
 
 /// What an image imports, without loading it.
 pub(crate) fn imports(file: &Path) -> Result<Vec<Import>, ImageError> {

@@ -1,9 +1,9 @@
 //! The images that are mapped now.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::loader::Image;
+use crate::loader::{self, Image};
 use crate::symbols::Symbols;
 use crate::wire::ModuleInfo;
 
@@ -42,12 +42,43 @@ pub(super) fn add(module: Module) -> bool {
     true
 }
 
-/// Forgets an image. It stays mapped while somebody else holds it.
+/// A driver that is no longer there.
+#[derive(Clone)]
+pub(crate) struct Unloaded {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it lay.
+    pub(crate) base: usize,
+    size: usize,
+}
+
+static UNLOADED: Mutex<Vec<Unloaded>> = Mutex::new(Vec::new());
+
+/// The driver that once lay at an address. Its addresses are never used again.
+pub(crate) fn unloaded_at(address: usize) -> Option<Unloaded> {
+    let unloaded = UNLOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    unloaded
+        .iter()
+        .find(|driver| (driver.base..driver.base + driver.size).contains(&address))
+        .cloned()
+}
+
+/// Forgets an image and takes its memory away, whoever may still hold it.
 pub(super) fn remove(image: &Arc<Image>) {
     MODULES
         .write()
         .unwrap_or_else(PoisonError::into_inner)
         .retain(|module| !Arc::ptr_eq(&module.image, image));
+    let unloaded = Unloaded {
+        name: image.name.clone(),
+        base: image.base,
+        size: image.size,
+    };
+    UNLOADED
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(unloaded);
+    loader::retire(image);
     for range in &RANGES {
         if range.0.load(Ordering::Acquire) == image.base {
             range.1.store(0, Ordering::Release);

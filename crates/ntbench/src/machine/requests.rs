@@ -124,17 +124,12 @@ fn load(spec: &DriverSpec) -> Reply {
     if status.is_success() {
         loader::discard_init(&image);
     } else {
-        forget(&image);
+        modules::remove(&image);
     }
     Reply::Loaded(LoadedDriver {
         status,
         module: info,
     })
-}
-
-/// Unmaps an image as soon as nobody holds it any more.
-fn forget(image: &Arc<Image>) {
-    modules::remove(image);
 }
 
 fn unload(service: &str) -> Reply {
@@ -144,7 +139,7 @@ fn unload(service: &str) -> Reply {
     match ntos::unload_driver(service) {
         Some(status) => {
             if status.is_success() {
-                forget(&module.image);
+                modules::remove(&module.image);
             }
             Reply::Unloaded(status)
         }

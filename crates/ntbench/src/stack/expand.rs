@@ -8,8 +8,10 @@
 //! a newer Windows (`models/kernel-frames.csv`) than that of `KeExpandKernelStackAndCalloutEx` itself, whose frame was
 //! larger when it did all of it alone; the sum errs on the strict side by some 0x50 bytes.
 
+use std::sync::LazyLock;
+
 use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
-use super::{Record, STATE, enter_segment, with_frames};
+use super::{Frame, Record, STATE, enter_segment, with_frames};
 use crate::cpu::memory::PAGE;
 use crate::cpu::pcr;
 use crate::status::NtStatus;
@@ -18,6 +20,11 @@ use crate::{bugcheck, cost, faults, gate, thread, verifier};
 /// `MAXIMUM_EXPANSION_SIZE`: KERNEL_LARGE_STACK_SIZE - PAGE_SIZE / 2.
 const MAXIMUM_EXPANSION_SIZE: u64 = KERNEL_LARGE_STACK_SIZE as u64 - PAGE as u64 / 2;
 
+/// Looked up once: this is the bench's hottest path.
+static EXPAND: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand"));
+static SWITCH: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand.switch"));
+static SEGMENT: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand.segment"));
+
 const NAME: &str = "KeExpandKernelStackAndCalloutEx";
 
 /// Runs `callout` with `size` bytes of stack, in the frame of `KeExpandKernelStackAndCalloutEx`, which is charged here.
@@ -25,7 +32,7 @@ const NAME: &str = "KeExpandKernelStackAndCalloutEx";
 /// # Errors
 /// The documented statuses; `callout` has not run then.
 pub(crate) fn expand<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, NtStatus> {
-    with_frames(cost::chain("expand"), || reserved(size, wait, callout))
+    with_frames(*EXPAND, || reserved(size, wait, callout))
 }
 
 /// The export.
@@ -112,9 +119,7 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
         NoSegment::Memory => NtStatus::NO_MEMORY,
     })?;
     // Should even these not fit, the machine ends as Windows would: with the segment in hand and no way to reach it.
-    Ok(with_frames(cost::chain("expand.switch"), || {
-        switched(segment, callout)
-    }))
+    Ok(with_frames(*SWITCH, || switched(segment, callout)))
 }
 
 /// Runs `callout` on `segment`.
@@ -127,7 +132,7 @@ fn switched<R>(segment: Segment, callout: impl FnOnce() -> R) -> R {
         state.segments.push(segment);
         state.records.push(Record::Switch);
     });
-    let result = with_frames(cost::chain("expand.segment"), callout);
+    let result = with_frames(*SEGMENT, callout);
     let used = STATE.with_borrow_mut(|state| {
         state.records.pop();
         let used = state.segments.pop();

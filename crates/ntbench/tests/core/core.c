@@ -145,6 +145,15 @@ NOINLINE NTSTATUS run(void) {
 #elif defined(CASE_loop)
 NOINLINE NTSTATUS run(void) { for (;;) result[0]++; return 0; }
 
+#elif defined(CASE_call)
+NOINLINE NTSTATUS run(void) { return ((NTSTATUS (*)(void))TARGET)(); }
+
+#elif defined(CASE_wait)
+IMPORT void KeInitializeEvent(void *event, u32 type, u8 state);
+IMPORT NTSTATUS KeWaitForSingleObject(void *object, u32 reason, u8 mode, u8 alertable, void *timeout);
+static u64 event[8];
+NOINLINE NTSTATUS run(void) { KeInitializeEvent(event, 0, 0); return KeWaitForSingleObject(event, 0, 0, 0, 0); }
+
 #elif defined(CASE_fail)
 NOINLINE NTSTATUS run(void) { return (NTSTATUS)0xC000009A; }
 
@@ -158,6 +167,14 @@ NOINLINE NTSTATUS run(void) {
     u64 low, high;
     for (u64 i = 0; i < COUNT; i++) IoGetStackLimits(&low, &high);
     result[0] = COUNT;
+    return 0;
+}
+
+#elif defined(CASE_many)
+/* Expands many times, one after the other. */
+NOINLINE void nothing(void *parameter) { (void)parameter; }
+NTSTATUS run(void) {
+    for (u64 i = 0; i < COUNT; i++) result[0] = (u32)KeExpandKernelStackAndCalloutEx(nothing, 0, SIZE, 0, 0);
     return 0;
 }
 #else

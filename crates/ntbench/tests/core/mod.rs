@@ -13,6 +13,8 @@ const IMPORTS: &[&str] = &[
     "IoGetStackLimits",
     "KeExpandKernelStackAndCalloutEx",
     "KeBugCheckEx",
+    "KeInitializeEvent",
+    "KeWaitForSingleObject",
     "NoSuchFunction",
     "NorThisOne",
     "__chkstk",
