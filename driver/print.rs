@@ -88,14 +88,15 @@ fn line(record: &Record, create_status: u32) {
     }
 }
 
-/// A setting has the wrong type or a value that is not allowed.
+/// A setting has the wrong type or a value that is not allowed, or cannot be read.
 pub(crate) fn bad_setting(name: &CStr) {
     // SAFETY: the format names one string, and gets one.
     unsafe {
         DbgPrintEx(
             COMPONENT,
             DPFLTR_WARNING_LEVEL,
-            c"headroom: the setting %s has a type or value that is not allowed; its default is used\n".as_ptr(),
+            c"headroom: the setting %s is not allowed or not readable; its default is used\n"
+                .as_ptr(),
             name.as_ptr(),
         );
     }

@@ -5,7 +5,7 @@ use core::ptr;
 use fltmgr::{NtStatus, UnicodeStr};
 use wdk_sys::{
     _KEY_VALUE_INFORMATION_CLASS, ACCESS_MASK, DRIVER_OBJECT, HANDLE, KEY_READ, NTSTATUS,
-    REG_DWORD, REG_SZ,
+    REG_DWORD, REG_SZ, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
     ntddk::{ZwClose, ZwQueryValueKey},
 };
 
@@ -33,7 +33,7 @@ pub(crate) enum Value {
     Dword(u32),
     /// `REG_SZ` of at most [`TEXT_UNITS`] units, without its terminator.
     Text([u16; TEXT_UNITS], usize),
-    /// Another type, or a longer string.
+    /// Another type, a longer value, or one that could not be read.
     Other,
 }
 
@@ -84,12 +84,10 @@ impl Key {
             )
         };
         match status {
-            0 => Some(information.decode()),
-            // STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL: there is a value, and it is no setting of ours.
-            status if matches!(status.cast_unsigned(), 0x8000_0005 | 0xC000_0023) => {
-                Some(Value::Other)
-            }
-            _ => None,
+            STATUS_SUCCESS => Some(information.decode()),
+            STATUS_OBJECT_NAME_NOT_FOUND => None,
+            // A longer value is no setting of ours; any other failure is not to pass for the value's absence.
+            _ => Some(Value::Other),
         }
     }
 }
