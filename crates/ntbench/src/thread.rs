@@ -29,8 +29,6 @@ pub(crate) struct Process {
 
 /// A simulated thread. Other threads may look; only its own changes it.
 pub(crate) struct Thread {
-    /// Its number on the wire.
-    pub(crate) number: u32,
     /// Its id.
     pub(crate) tid: u64,
     /// Its process.
@@ -91,9 +89,8 @@ impl Thread {
 }
 
 /// Makes this host thread a simulated one.
-pub(crate) fn adopt(number: u32, tid: u64, process: Arc<Process>) -> &'static Thread {
+pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
     let thread = Box::leak(Box::new(Thread {
-        number,
         tid,
         process,
         object: opaque_object(),

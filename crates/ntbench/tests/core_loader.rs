@@ -158,13 +158,13 @@ fn a_refused_image_names_its_file() {
     let machine = machine(MachineConfig::default());
     match load(&machine, file) {
         Err(MachineError::Refused(Refusal::Image(text))) => {
-            assert!(text.contains("notes.sys: is not"), "{text}")
+            assert!(text.contains("notes.sys: is not"), "{text}");
         }
         other => panic!("{other:?}"),
     }
     match load(&machine, scratch().join("missing.sys")) {
         Err(MachineError::Refused(Refusal::Image(text))) => {
-            assert!(text.contains("cannot be read"), "{text}")
+            assert!(text.contains("cannot be read"), "{text}");
         }
         other => panic!("{other:?}"),
     }
@@ -182,7 +182,7 @@ fn a_pdb_of_another_build_is_refused_by_name() {
         ..DriverSpec::default()
     }) {
         Err(MachineError::Refused(Refusal::Image(text))) => {
-            assert!(text.contains("other.pdb"), "{text}")
+            assert!(text.contains("other.pdb"), "{text}");
         }
         other => panic!("{other:?}"),
     }

@@ -236,7 +236,6 @@ fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<S
         }
         end_of_previous = end;
         sections.push(Section {
-            name,
             rva,
             size: length,
             characteristics,

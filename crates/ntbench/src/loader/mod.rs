@@ -84,8 +84,6 @@ pub(crate) enum Fact {
 /// A section of a mapped image.
 #[derive(Clone, Debug)]
 pub(crate) struct Section {
-    /// Its name.
-    pub(crate) name: String,
     /// Where it begins, relative to the base.
     pub(crate) rva: u32,
     /// How long it is in memory.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::modules::{self, Module};
 use super::{reply, worker};
 use crate::cpu::memory;
-use crate::loader::{self, Image};
+use crate::loader;
 use crate::symbols::Symbols;
 use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,

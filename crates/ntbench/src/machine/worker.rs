@@ -112,7 +112,7 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
 
 /// Makes this host thread a simulated one.
 fn make(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<ThreadInfo> {
-    let thread = thread::adopt(number, next_id(), process);
+    let thread = thread::adopt(next_id(), process);
     fault::install_thread()?;
     pcr::install(thread.object)?;
     stack::install(kind)?;

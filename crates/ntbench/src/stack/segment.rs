@@ -53,11 +53,6 @@ impl Segment {
         self.high
     }
 
-    /// The lowest address to which it may grow.
-    pub(crate) fn reserve_low(&self) -> usize {
-        self.reserve_low
-    }
-
     /// The lowest address of its guard.
     pub(crate) fn guard(&self) -> usize {
         self.mapping.base()

@@ -1,4 +1,5 @@
 //! Small drivers compiled on the spot, and machines to load them into.
+#![allow(dead_code, reason = "each test crate uses a part of it")]
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,7 +34,7 @@ fn run(command: &mut Command) {
 }
 
 /// A folder of its own for each test, below Cargo's for this target.
-pub fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let folder =
@@ -43,7 +44,7 @@ pub fn scratch() -> PathBuf {
 }
 
 /// Compiles the case `name` of `core.c`, `defines` in the form `SIZE=0x6000`.
-pub fn compile(name: &str, defines: &[&str]) -> PathBuf {
+pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
     let (definition, library) = (folder.join("nt.def"), folder.join("libnt.a"));
     std::fs::write(
@@ -94,13 +95,13 @@ pub fn compile(name: &str, defines: &[&str]) -> PathBuf {
 }
 
 /// A machine from this package's own executable.
-pub fn machine(config: MachineConfig) -> Machine {
+pub(crate) fn machine(config: MachineConfig) -> Machine {
     let host = Some(PathBuf::from(env!("CARGO_BIN_EXE_ntbench")));
     Machine::boot(MachineConfig { host, ..config }).expect("a machine")
 }
 
 /// Loads a driver.
-pub fn load(machine: &Machine, image: PathBuf) -> Result<LoadedDriver, MachineError> {
+pub(crate) fn load(machine: &Machine, image: PathBuf) -> Result<LoadedDriver, MachineError> {
     machine.load_driver(DriverSpec {
         image,
         ..DriverSpec::default()
@@ -108,7 +109,7 @@ pub fn load(machine: &Machine, image: PathBuf) -> Result<LoadedDriver, MachineEr
 }
 
 /// Loads a case that must come back with success; gives its `result` words.
-pub fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
+pub(crate) fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
     let loaded = load(machine, compile(name, defines)).expect("loads");
     assert_eq!(loaded.status, NtStatus::SUCCESS);
     let address = machine.symbol(&format!("{name}!result")).expect("a symbol");
@@ -120,7 +121,7 @@ pub fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
 }
 
 /// Loads a case that must end its machine.
-pub fn bug_check(name: &str, defines: &[&str]) -> BugCheckReport {
+pub(crate) fn bug_check(name: &str, defines: &[&str]) -> BugCheckReport {
     let machine = machine(MachineConfig::default());
     match load(&machine, compile(name, defines)) {
         Err(MachineError::BugCheck(report)) => *report,
