@@ -261,15 +261,31 @@ impl Run {
     /// Gives each record the depth that the machine counted as its create arrived. The driver knows of the creates that
     /// it issued itself; that others issue creates inside creates, as the DFS client does, only the machine sees.
     pub fn count_all_creates(&mut self) {
-        let mut arrivals: Vec<&Arrival> = self.arrivals.iter().collect();
-        for record in &mut self.records {
-            if let Some(index) = arrivals
-                .iter()
-                .position(|arrival| arrival.path == record.path)
-            {
-                record.depth = arrivals.remove(index).depth;
-            }
+        let depths: Vec<Option<u32>> = self
+            .pairs()
+            .iter()
+            .map(|(_, arrival)| Some(arrival.as_ref()?.depth))
+            .collect();
+        for (record, depth) in self.records.iter_mut().zip(depths) {
+            record.depth = depth.unwrap_or(record.depth);
         }
+    }
+
+    /// Each record with the arrival that it tells of: the first of its path that no other record tells of.
+    #[must_use]
+    pub fn pairs(&self) -> Vec<(&RecordView, Option<&Arrival>)> {
+        let mut arrivals: Vec<&Arrival> = self.arrivals.iter().collect();
+        let mut arrival_of = |record: &RecordView| {
+            let path = record.path.trim_start_matches('…');
+            let index = arrivals
+                .iter()
+                .position(|arrival| arrival.path.ends_with(path))?;
+            Some(arrivals.remove(index))
+        };
+        self.records
+            .iter()
+            .map(|record| (record, arrival_of(record)))
+            .collect()
     }
 
     /// Of the listings that were asked for, the one with the most stack in it.

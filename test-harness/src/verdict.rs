@@ -129,6 +129,7 @@ fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: 
         format!("{} written, {lost} lost", losses.written),
     );
 
+    judge_samples(checks, run);
     if plan.scenario == Kind::Nested {
         let mut depths: Vec<u32> = run.records.iter().map(|record| record.depth).collect();
         depths.sort_unstable();
@@ -185,6 +186,48 @@ fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: 
 /// What lies between the free stack that the expansion promised and the inspection's own sample of it: the kernel's
 /// frame of the call (0x90) and the callout's own.
 const INSIDE_FRAMES: u32 = 0x200;
+
+/// What lies between the callback's first instruction, where the machine measures, and the driver's first sample.
+const BEFORE_FRAMES: u64 = 0x200;
+
+/// The first sample against the machine's own measure of the same create.
+fn judge_samples(checks: &mut Checks, run: &Run) {
+    let mut furthest = 0;
+    let mut wrong = None;
+    for (record, arrival) in run.pairs() {
+        let Some((arrival, before)) = arrival.zip(record.before) else {
+            wrong = Some(format!(
+                "record {} tells of no create that arrived",
+                record.sequence
+            ));
+            continue;
+        };
+        let segment = [arrival.segment_low, arrival.segment_high];
+        match arrival.remaining.checked_sub(before.into()) {
+            Some(distance) if distance <= BEFORE_FRAMES && record.caller_segment == segment => {
+                furthest = furthest.max(distance);
+            }
+            _ => {
+                wrong = Some(format!(
+                    "record {} says {before}, the machine {}",
+                    record.sequence, arrival.remaining
+                ))
+            }
+        }
+    }
+    let holds = wrong.is_none();
+    let seen = wrong.unwrap_or_else(|| {
+        format!(
+            "{} records, at most {furthest:#x} bytes apart",
+            run.records.len()
+        )
+    });
+    checks.add(
+        "each first sample agrees with the machine's own measure",
+        holds,
+        seen,
+    );
+}
 
 fn statuses(opens: &[Open]) -> String {
     let wrong = opens.iter().find(|open| open.status != Some(open.expected));

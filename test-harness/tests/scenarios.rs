@@ -192,6 +192,32 @@ fn a_dfs_path_opens_ipc_inside_the_query() {
 }
 
 #[test]
+fn a_reservation_that_is_too_small_is_no_protection_and_ends_with_1() {
+    let sys = sys();
+    let arguments = [
+        "run",
+        "nested",
+        "--policy",
+        "always",
+        "--reservation",
+        "0x200",
+        "--driver",
+        sys.to_str().unwrap(),
+    ];
+    let (output, _folder) = headroom(&arguments);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("FAIL Always: every open comes back (bug check 0x7F (0x8) at depth"),
+        "{text}"
+    );
+    assert!(
+        text.contains("nt!IopParseDevice"),
+        "and the stack is shown: {text}"
+    );
+}
+
+#[test]
 fn what_cannot_be_tried_is_told_and_ends_with_2() {
     let scratch = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {

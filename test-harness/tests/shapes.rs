@@ -257,6 +257,13 @@ fn a_run_that_misses_something_fails() {
         "an inspection that got less than it asked for"
     );
 
+    let mut off = always(64);
+    off.records[5].before = off.records[5].before.map(|before| before + 0x10);
+    assert!(
+        !judge(&[off]),
+        "a sample that says there is more stack than there is"
+    );
+
     let mut failed = always(64);
     failed.records[5].create_status = Some(NtStatus(0xc000_0034));
     assert!(!judge(&[failed]), "a nested create failed");
