@@ -4,7 +4,9 @@
 //! A local file system's frames are in no model yet, so its creates cost the driver's stack nothing
 //! below the Filter Manager: on a local volume the bench is kinder than Windows.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use super::frames::frames;
 
 use crate::abi::file::{FILE_OPEN_BY_FILE_ID, FILE_VALID_OPTIONS, IO_REPARSE};
 use crate::abi::flt::IoParameterBlock;
@@ -89,8 +91,33 @@ fn mup(namespace: &Namespace, name: &[u16], request: &Request) -> Result<Outcome
             // A new connection: the redirector waits for the server.
             stack::with_frames(cost::chain("redirector.connect"), || {});
         }
+        // Then the create itself goes to the server and is waited for.
+        stack::with_frames(&frames(["rdbss!RxCreateFromNetRoot"]), || {});
         namespace.create(DeviceId::Mup, name, request)
     })
+}
+
+/// What an operation other than a create passes below the filters: for the redirector its dispatch, as in a create.
+pub(super) fn dispatch<R>(file: &File, work: impl FnOnce() -> R) -> R {
+    static REDIRECTOR: LazyLock<Vec<stack::Frame>> = LazyLock::new(|| {
+        let functions = [
+            "mrxsmb!MRxSmbFsdDispatch",
+            "rdbss!RxFsdDispatch",
+            "rdbss!RxFsdCommonDispatch",
+        ];
+        let dispatches = |frame: &&stack::Frame| {
+            functions.contains(&frame.symbol.split('+').next().unwrap_or(""))
+        };
+        cost::chain("mup.provider")
+            .iter()
+            .filter(dispatches)
+            .copied()
+            .collect()
+    });
+    match file.volume.device {
+        DeviceId::Mup => stack::with_frames(&REDIRECTOR, work),
+        DeviceId::Volume(_) => work(),
+    }
 }
 
 /// `DfscGetIpcConnection`: the DFS client guards itself with an expansion and opens `IPC$` on the same thread, from the

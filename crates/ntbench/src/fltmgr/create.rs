@@ -1,8 +1,7 @@
 //! `FltCreateFile` and its newer forms, and what a filter does with the file it opened.
 
-use super::ecp;
-use super::frames::create_from_filter;
-use super::objects;
+use super::frames::{create_from_filter, frames};
+use super::{below, ecp, objects};
 use crate::abi::file::{
     AttributeTagInformation, BasicInformation, FILE_ATTRIBUTE_NORMAL,
     FILE_ATTRIBUTE_TAG_INFORMATION_CLASS, FILE_BASIC_INFORMATION_CLASS,
@@ -265,7 +264,8 @@ exports! { "fltmgr.sys";
             return status;
         }
         let file = object::file(file, "FltQueryInformationFile");
-        match information(&file, class) {
+        let frames = frames(["fltmgr!FltQueryInformationFile"]);
+        match stack::with_frames(&frames, || below::dispatch(&file, || information(&file, class))) {
             Ok(answer) if answer.len() > length as usize => NtStatus::INFO_LENGTH_MISMATCH,
             Ok(answer) => {
                 buffer.write_many(&answer);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use super::flight;
 use super::objects;
-use super::operation;
 use crate::abi::base::Guid;
 use crate::abi::io::IRP_MJ_CREATE;
 use crate::ntos::iomgr::guid;
@@ -344,7 +344,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltGetEcpListFromCallbackData", APC_LEVEL);
         let _ = objects::filter(filter, "FltGetEcpListFromCallbackData");
         list.write(0);
-        match operation::at(data) {
+        match flight::at(data) {
             Some(operation) if operation.major == IRP_MJ_CREATE => {
                 list.write(operation.ecps.load(Ordering::Acquire));
                 NtStatus::SUCCESS
@@ -357,7 +357,7 @@ exports! { "fltmgr.sys";
     fn FltSetEcpListIntoCallbackData(filter: usize, data: usize, list: usize) -> NtStatus {
         irql::at_most("FltSetEcpListIntoCallbackData", APC_LEVEL);
         let _ = objects::filter(filter, "FltSetEcpListIntoCallbackData");
-        let Some(operation) = operation::at(data).filter(|operation| operation.major == IRP_MJ_CREATE) else {
+        let Some(operation) = flight::at(data).filter(|operation| operation.major == IRP_MJ_CREATE) else {
             return NtStatus::INVALID_PARAMETER;
         };
         if !is_list(list) {

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicI64;
 use std::sync::atomic::Ordering;
 
+use super::flight;
 use super::objects::{self, Object};
-use super::operation;
 use crate::abi::base::UnicodeString;
 use crate::ntos::memory::{Guest, terminated, wide};
 use crate::ntos::{irql, object, routines};
@@ -62,19 +62,19 @@ exports! { "fltmgr.sys";
     /// The process that asked for an operation.
     fn FltGetRequestorProcess(data: usize) -> usize {
         irql::at_most("FltGetRequestorProcess", DISPATCH_LEVEL);
-        operation::at(data).map_or(0, |operation| operation.process)
+        flight::at(data).map_or(0, |operation| operation.process)
     }
 
     /// Its id.
     fn FltGetRequestorProcessId(data: usize) -> u32 {
         irql::at_most("FltGetRequestorProcessId", APC_LEVEL);
-        operation::at(data).map_or(0, |operation| u32::try_from(operation.pid).unwrap_or(0))
+        flight::at(data).map_or(0, |operation| u32::try_from(operation.pid).unwrap_or(0))
     }
 
     /// Its id, as wide as a handle.
     fn FltGetRequestorProcessIdEx(data: usize) -> u64 {
         irql::at_most("FltGetRequestorProcessIdEx", APC_LEVEL);
-        operation::at(data).map_or(0, |operation| operation.pid)
+        flight::at(data).map_or(0, |operation| operation.pid)
     }
 
     /// A volume's name.

@@ -5,6 +5,7 @@ mod below;
 mod callback;
 mod create;
 mod ecp;
+mod flight;
 mod frames;
 mod info;
 mod name;
@@ -35,7 +36,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         ecp::exports(),
         name::exports(),
         info::exports(),
-        operation::exports(),
+        flight::exports(),
     ]
 }
 

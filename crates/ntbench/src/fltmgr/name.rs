@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use super::flight::{self, Operation};
 use super::frames::frames;
-use super::operation::{self, Operation};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::{
     FileNameInformation, NAME_FORMAT_NORMALIZED, NAME_FORMAT_OPENED, NAME_FORMAT_SHORT,
@@ -40,6 +40,8 @@ const METHOD_MASK: u32 = 0xFF00;
 const METHOD_CACHE_ONLY: u32 = 0x200;
 /// `FLT_FILE_NAME_QUERY_DEFAULT`, `_CACHE_ONLY`, `_FILESYSTEM_ONLY`, `_ALWAYS_ALLOW_CACHE_LOOKUP`.
 const METHODS: [u32; 4] = [0x100, 0x200, 0x300, 0x400];
+/// `FLT_FILE_NAME_ALLOW_QUERY_ON_REPARSE`.
+const ALLOW_QUERY_ON_REPARSE: u32 = 0x0400_0000;
 /// `FLT_FILE_NAME_REQUEST_FROM_CURRENT_PROVIDER`, `_DO_NOT_CACHE`, `_ALLOW_QUERY_ON_REPARSE`.
 const FLAGS: u32 = 0x0700_0000;
 
@@ -63,16 +65,23 @@ fn format_of(options: u32) -> Result<u32, NtStatus> {
     Ok(format)
 }
 
-/// The name of an operation's file.
-fn query(operation: &Operation, options: u32) -> Result<usize, NtStatus> {
+/// The name of an operation's file, where the documentation says that it can be asked for.
+fn query(operation: &Operation, status: NtStatus, options: u32) -> Result<usize, NtStatus> {
     let format = format_of(options)?;
-    let before_create =
-        operation.major == IRP_MJ_CREATE && !operation.after.load(Ordering::Acquire);
-    if operation.major == IRP_MJ_CLOSE || (before_create && format == NAME_FORMAT_SHORT) {
-        // Documented: no names in the close path, and no short name before the create.
-        return Err(NtStatus::FLT_INVALID_NAME_REQUEST);
+    let after = operation.after.load(Ordering::Acquire);
+    let invalid = match operation.major {
+        IRP_MJ_CREATE if after => {
+            status == NtStatus::REPARSE && options & ALLOW_QUERY_ON_REPARSE == 0
+        }
+        IRP_MJ_CREATE => format == NAME_FORMAT_SHORT,
+        IRP_MJ_CLOSE => after,
+        _ => false,
+    };
+    if invalid {
+        Err(NtStatus::FLT_INVALID_NAME_REQUEST)
+    } else {
+        of_file(&operation.file, format, options)
     }
-    of_file(&operation.file, format, options)
 }
 
 fn of_file(file: &File, format: u32, options: u32) -> Result<usize, NtStatus> {
@@ -87,7 +96,7 @@ fn of_file(file: &File, format: u32, options: u32) -> Result<usize, NtStatus> {
             .get()
             .ok_or(NtStatus::DEVICE_NOT_READY)?
             .namespace
-            .canonical(file.volume.device, &full),
+            .canonical(file.volume.device, &full)?,
         // Volumes of this bench have no short names.
         _ => return Err(NtStatus::OBJECT_NAME_NOT_FOUND),
     };
@@ -288,9 +297,10 @@ exports! { "fltmgr.sys";
         if let Some(status) = faults::check("FltGetFileNameInformation") {
             return answer(Err(status), out);
         }
-        let Some(operation) = operation::at(data) else { return NtStatus::INVALID_PARAMETER };
+        let Some(operation) = flight::at(data) else { return NtStatus::INVALID_PARAMETER };
+        let status = flight::status_at(data);
         let frames = frames(["fltmgr!FltGetFileNameInformation"]);
-        answer(stack::with_frames(&frames, || query(&operation, options)), out)
+        answer(stack::with_frames(&frames, || query(&operation, status, options)), out)
     }
 
     /// The name of a file outside of an operation.

@@ -1,163 +1,31 @@
 //! One operation on its way through the instances of a volume: down through the pre-operation callbacks in order of
 //! altitude, to the file system, and back up through the post-operation callbacks of those that asked for it.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::callback::{self, About, argument, related};
+use super::flight::{Flight, Operation, name_of, wait_for_completion};
 use super::frames::frames;
 use super::objects::Instance;
-use super::{below, ecp, objects};
+use super::{below, ecp};
 use crate::abi::base::Ptr;
 use crate::abi::flt::{
-    CallbackData, CreateParameters, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_GENERATED_IO,
-    FLTFL_CALLBACK_DATA_IRP_OPERATION, FLTFL_CALLBACK_DATA_POST_OPERATION, IoParameterBlock,
-    KERNEL_MODE, POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED, PREOP_COMPLETE,
-    PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
+    CreateParameters, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_POST_OPERATION,
+    IoParameterBlock, KERNEL_MODE, POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED,
+    PREOP_COMPLETE, PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK,
+    PREOP_SYNCHRONIZE,
 };
 use crate::abi::io::{
     AccessState, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION,
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoSecurityContext,
-    IoStatusBlock, SL_CASE_SENSITIVE, SL_FORCE_ACCESS_CHECK,
+    IoStatusBlock, SL_FORCE_ACCESS_CHECK,
 };
 use crate::ntos::file::{self, File};
 use crate::ntos::iomgr::{self, Create};
-use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
-use crate::thread::{self, DISPATCH_LEVEL};
-use crate::{bugcheck, stack, verifier};
-
-/// An operation under way.
-pub(crate) struct Operation {
-    /// What kind.
-    pub(crate) major: u8,
-    /// On which file.
-    pub(crate) file: Arc<File>,
-    /// Whether the file system has done its part.
-    pub(crate) after: std::sync::atomic::AtomicBool,
-    /// Its list of extra create parameters; 0: none.
-    pub(crate) ecps: AtomicUsize,
-    /// Whether user mode asked for it.
-    pub(crate) user: bool,
-    /// The process that asked for it.
-    pub(crate) process: usize,
-    /// That process's id.
-    pub(crate) pid: u64,
-    /// The instance whose callback is running or was pended.
-    pub(crate) instance: Mutex<Option<Arc<Instance>>>,
-    pended: Mutex<Option<Verdict>>,
-    resumed: Condvar,
-}
-
-/// How a pended pre-operation was completed.
-#[derive(Clone, Copy)]
-struct Verdict {
-    status: i32,
-    context: usize,
-}
-
-static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
-    LazyLock::new(RwLock::default);
-
-/// The operation of that `PFLT_CALLBACK_DATA`; `None`: there is none (any more).
-pub(crate) fn at(data: usize) -> Option<Arc<Operation>> {
-    OPERATIONS
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&data)
-        .cloned()
-}
-
-/// The name of an operation.
-fn name_of(major: u8) -> &'static str {
-    match major {
-        IRP_MJ_CREATE => "IRP_MJ_CREATE",
-        IRP_MJ_CLEANUP => "IRP_MJ_CLEANUP",
-        IRP_MJ_CLOSE => "IRP_MJ_CLOSE",
-        _ => "IRP_MJ_OTHER",
-    }
-}
-
-/// What lies in memory for the time of an operation.
-struct Flight {
-    operation: Arc<Operation>,
-    data: *mut CallbackData,
-    iopb: *mut IoParameterBlock,
-}
-
-impl Flight {
-    fn new(operation: Operation, iopb: IoParameterBlock, generated: bool) -> Self {
-        let null = std::ptr::null_mut();
-        let iopb = Box::into_raw(Box::new(iopb));
-        let flags = FLTFL_CALLBACK_DATA_IRP_OPERATION
-            | if generated {
-                FLTFL_CALLBACK_DATA_GENERATED_IO
-            } else {
-                0
-            };
-        let data = Box::into_raw(Box::new(CallbackData {
-            flags,
-            thread: Guest::at(thread::current().object).0,
-            iopb,
-            io_status: IoStatusBlock::new(NtStatus::SUCCESS, 0),
-            tag_data: null,
-            queue_links: crate::abi::base::ListEntry {
-                flink: std::ptr::null_mut(),
-                blink: std::ptr::null_mut(),
-            },
-            queue_context: [null; 2],
-            requestor_mode: i8::from(operation.user),
-        }));
-        let operation = Arc::new(operation);
-        OPERATIONS
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(data.expose_provenance(), Arc::clone(&operation));
-        Self {
-            operation,
-            data,
-            iopb,
-        }
-    }
-
-    fn data(&self) -> u64 {
-        self.data.expose_provenance() as u64
-    }
-
-    fn with_data<R>(&self, change: impl FnOnce(&mut CallbackData) -> R) -> R {
-        // SAFETY: made in `new`, freed in `drop`; the driver is not running while the host changes it.
-        change(unsafe { &mut *self.data })
-    }
-
-    fn status(&self) -> IoStatusBlock {
-        self.with_data(|data| data.io_status)
-    }
-
-    fn parameters(&self) -> IoParameterBlock {
-        // SAFETY: as in `with_data`.
-        unsafe { *self.iopb }
-    }
-
-    fn set_parameters(&self, parameters: IoParameterBlock) {
-        // SAFETY: as in `with_data`.
-        unsafe { self.iopb.write(parameters) };
-    }
-}
-
-impl Drop for Flight {
-    fn drop(&mut self) {
-        OPERATIONS
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.data.expose_provenance());
-        // SAFETY: made in `new` by Box::into_raw, and nobody frees it but this.
-        drop(unsafe { Box::from_raw(self.data) });
-        // SAFETY: as above.
-        drop(unsafe { Box::from_raw(self.iopb) });
-    }
-}
+use crate::{bugcheck, stack, thread, verifier};
 
 /// A filter that wants to be called when the operation is done.
 struct Waiting {
@@ -182,12 +50,7 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         irp_flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION,
         major_function: IRP_MJ_CREATE,
         minor_function: 0,
-        operation_flags: if forced { SL_FORCE_ACCESS_CHECK } else { 0 }
-            | if iomgr::case_sensitive(create) {
-                SL_CASE_SENSITIVE
-            } else {
-                0
-            },
+        operation_flags: if forced { SL_FORCE_ACCESS_CHECK } else { 0 },
         reserved: 0,
         target_file_object: Guest::at(file.address()).0,
         target_instance: std::ptr::null_mut(),
@@ -205,7 +68,7 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         },
     };
     let flight = Flight::new(
-        operation(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps),
+        Operation::new(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps),
         parameters,
         create.generated,
     );
@@ -225,7 +88,8 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
 /// `IRP_MJ_CLEANUP`: the last handle is closed.
 pub(crate) fn cleanup(file: &Arc<File>) {
     simple(file, IRP_MJ_CLEANUP, |flight| {
-        IoStatusBlock::new(file::clean_up_below(&flight.operation.file), 0)
+        let file = &flight.operation.file;
+        IoStatusBlock::new(below::dispatch(file, || file::clean_up_below(file)), 0)
     });
 }
 
@@ -242,23 +106,8 @@ fn simple(file: &Arc<File>, major: u8, below: impl FnOnce(&Flight) -> IoStatusBl
     parameters.irp_flags = IRP_SYNCHRONOUS_API;
     parameters.major_function = major;
     parameters.target_file_object = Guest::at(file.address()).0;
-    let flight = Flight::new(operation(file, major, false, 0), parameters, false);
+    let flight = Flight::new(Operation::new(file, major, false, 0), parameters, false);
     run(&flight, None, below);
-}
-
-fn operation(file: &Arc<File>, major: u8, user: bool, ecps: usize) -> Operation {
-    Operation {
-        major,
-        file: Arc::clone(file),
-        after: std::sync::atomic::AtomicBool::new(false),
-        ecps: AtomicUsize::new(ecps),
-        user,
-        process: crate::ntos::ps::current_process(),
-        pid: thread::current().pid(),
-        instance: Mutex::new(None),
-        pended: Mutex::new(None),
-        resumed: Condvar::new(),
-    }
 }
 
 fn access_state(access: u32) -> AccessState {
@@ -545,87 +394,5 @@ fn after(flight: &Flight, post: &Waiting) {
                 name_of(flight.operation.major)
             ),
         ),
-    }
-}
-
-fn pended(operation: &Operation) -> MutexGuard<'_, Option<Verdict>> {
-    operation
-        .pended
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
-fn wait_for_completion(operation: &Operation) -> Verdict {
-    let mut verdict = pended(operation);
-    loop {
-        if let Some(verdict) = verdict.take() {
-            return verdict;
-        }
-        verdict = operation
-            .resumed
-            .wait(verdict)
-            .unwrap_or_else(PoisonError::into_inner);
-    }
-}
-
-fn complete(data: usize, verdict: Verdict, function: &str) {
-    irql::at_most(function, DISPATCH_LEVEL);
-    let Some(operation) = at(data) else {
-        bugcheck::raise(
-            0xF5,
-            [0x6D, data as u64, 0, 0],
-            format!(
-                "{function} on {data:#x}, which is no operation under way: was it completed twice?"
-            ),
-        )
-    };
-    let mut slot = pended(&operation);
-    if slot.is_some() {
-        verifier::finding(
-            "completed-twice",
-            format!("{function} was called twice for one operation"),
-        );
-        return;
-    }
-    *slot = Some(verdict);
-    drop(slot);
-    operation.resumed.notify_all();
-}
-
-exports! { "fltmgr.sys";
-    /// Lets a pended operation go on.
-    fn FltCompletePendedPreOperation(data: usize, status: i32, context: usize) {
-        complete(data, Verdict { status, context }, "FltCompletePendedPreOperation");
-    }
-
-    /// Lets an operation go on whose post-operation callback asked for more processing.
-    fn FltCompletePendedPostOperation(data: usize) {
-        complete(data, Verdict { status: 0, context: 0 }, "FltCompletePendedPostOperation");
-    }
-
-    /// Says that the parameters were changed on purpose.
-    fn FltSetCallbackDataDirty(data: Guest<u32>) {
-        data.write(data.read() | FLTFL_CALLBACK_DATA_DIRTY);
-    }
-
-    /// Takes that back.
-    fn FltClearCallbackDataDirty(data: Guest<u32>) {
-        data.write(data.read() & !FLTFL_CALLBACK_DATA_DIRTY);
-    }
-
-    /// Whether it was said.
-    fn FltIsCallbackDataDirty(data: Guest<u32>) -> u8 {
-        u8::from(data.read() & FLTFL_CALLBACK_DATA_DIRTY != 0)
-    }
-
-    /// Undoes a successful open from a post-create callback.
-    fn FltCancelFileOpen(instance: usize, file: usize) {
-        irql::at_most("FltCancelFileOpen", thread::PASSIVE_LEVEL);
-        let _ = objects::instance(instance, "FltCancelFileOpen");
-        let file = crate::ntos::object::file(file, "FltCancelFileOpen");
-        if file.has_handles() {
-            bugcheck::raise(0xF5, [0x6A, file.address() as u64, 0, 0], "FltCancelFileOpen on a file that has handles");
-        }
-        file.cancel_open();
     }
 }

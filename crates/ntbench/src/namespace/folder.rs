@@ -117,27 +117,36 @@ impl Folder {
 }
 
 impl Folder {
-    /// `components`, those that exist spelled as the directory has them. Links are not followed.
-    pub(crate) fn canonical(&self, components: &[String]) -> Vec<String> {
+    /// `components` as the directories spell them. The last one need not exist; links are not followed, and what comes
+    /// after one stays as it was given.
+    pub(crate) fn canonical(&self, components: &[String]) -> Result<Vec<String>, NtStatus> {
         let mut spelled = Vec::with_capacity(components.len());
-        let mut directory = self.root.try_clone().ok();
-        for component in components {
-            let found = directory
-                .as_ref()
-                .and_then(|at| look_up(at.as_fd(), component, false).ok().flatten());
-            let (name, next) = match found {
-                Some((name, fd, stat))
-                    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory =>
-                {
-                    (name, Some(fd))
-                }
-                Some((name, ..)) => (name, None),
-                None => (component.clone(), None),
+        let mut directory = Some(
+            self.root
+                .try_clone()
+                .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?,
+        );
+        for (index, component) in components.iter().enumerate() {
+            let Some(at) = directory.take() else {
+                spelled.push(component.clone());
+                continue;
             };
-            spelled.push(name);
-            directory = next;
+            let last = index + 1 == components.len();
+            match look_up(at.as_fd(), component, false)? {
+                Some((name, fd, stat)) => {
+                    spelled.push(name);
+                    match FileType::from_raw_mode(stat.st_mode) {
+                        FileType::Directory => directory = Some(fd),
+                        FileType::Symlink => {}
+                        _ if last => {}
+                        _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+                    }
+                }
+                None if last => spelled.push(component.clone()),
+                None => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+            }
         }
-        spelled
+        Ok(spelled)
     }
 }
 

@@ -163,30 +163,29 @@ impl Namespace {
 }
 
 impl Namespace {
-    /// `name` with each component that exists as the volume spells it: what a normalized name is.
-    pub(crate) fn canonical(&self, device: DeviceId, name: &[u16]) -> Vec<u16> {
-        let spelled = match device {
-            DeviceId::Volume(index) => self.volumes.get(index).and_then(|volume| {
-                let path = Path::parse(name).ok()?;
-                Some((
-                    Vec::new(),
-                    volume.tree.canonical(&path),
-                    path.trailing_backslash,
-                ))
-            }),
-            DeviceId::Mup => self.mup.canonical(name),
+    /// What a normalized name is: `name` with each component as the volume spells it, all but the last of which must
+    /// exist.
+    pub(crate) fn canonical(&self, device: DeviceId, name: &[u16]) -> Result<Vec<u16>, NtStatus> {
+        let path = match device {
+            DeviceId::Volume(index) => {
+                let volume = self.volumes.get(index).ok_or(NtStatus::NO_SUCH_DEVICE)?;
+                let path = Path::parse(name)?;
+                Path {
+                    components: volume.tree.canonical(&path)?,
+                    ..path
+                }
+            }
+            DeviceId::Mup => self.mup.canonical(name)?,
         };
-        let Some((prefix, components, trailing)) = spelled else {
-            return name.to_vec();
-        };
-        let parts = prefix.iter().chain(&components);
-        let mut spelled: Vec<u16> = parts
+        let mut spelled: Vec<u16> = path
+            .components
+            .iter()
             .flat_map(|part| std::iter::once(BACKSLASH).chain(part.encode_utf16()))
             .collect();
-        if trailing || (components.is_empty() && prefix.is_empty() && !name.is_empty()) {
+        if path.trailing_backslash || (spelled.is_empty() && !name.is_empty()) {
             spelled.push(BACKSLASH);
         }
-        spelled
+        Ok(spelled)
     }
 }
 

@@ -199,23 +199,28 @@ impl Mup {
         })
     }
 
-    /// The name's parts above the share's root as they were given, those below it as the share spells them, and whether
-    /// a backslash ends it. `None`: it leads to no share. A DFS name stays as it was given.
-    pub(crate) fn canonical(&self, name: &[u16]) -> Option<(Vec<String>, Vec<String>, bool)> {
-        let Ok(Target::Share { tree, share, path }) = self.resolve(name) else {
-            return None;
-        };
-        let given = parse(name).ok()?;
-        let [server, root, ..] = given.components.as_slice() else {
-            return None;
-        };
-        (names::same(server, &share[0]) && names::same(root, &share[1])).then(|| {
-            (
-                vec![server.clone(), root.clone()],
-                tree.canonical(&path),
-                path.trailing_backslash,
-            )
-        })
+    /// The name's components: those that lead to a share as they were given, those below it as the share spells them.
+    pub(crate) fn canonical(&self, name: &[u16]) -> Result<Path, NtStatus> {
+        let mut given = parse(name)?;
+        if let Target::Share { tree, path, .. } = self.resolve(name)? {
+            let spelled = tree.canonical(&path)?;
+            // A DFS link may lead to a folder of the share: that folder is no part of the name that was given.
+            let below = match given.components.as_slice() {
+                [server, root, ..] => match self.dfs.get(&(names::key(server), names::key(root))) {
+                    Some(links) => {
+                        link_of(links, &given.components).map_or(2, |link| 2 + link.path.len())
+                    }
+                    None => 2,
+                },
+                _ => given.components.len(),
+            };
+            let count = given.components.len().saturating_sub(below);
+            given.components.truncate(below);
+            given
+                .components
+                .extend_from_slice(&spelled[spelled.len().saturating_sub(count)..]);
+        }
+        Ok(given)
     }
 
     fn resolve_dfs(&self, links: &[Link], path: &Path) -> Result<Target, NtStatus> {

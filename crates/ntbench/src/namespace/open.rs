@@ -66,8 +66,8 @@ impl Tree {
         }
     }
 
-    /// The components of `path`, those that exist as the volume spells them.
-    pub(crate) fn canonical(&self, path: &Path) -> Vec<String> {
+    /// The components of `path` as the volume spells them; the last one need not exist.
+    pub(crate) fn canonical(&self, path: &Path) -> Result<Vec<String>, NtStatus> {
         self.folder.canonical(&path.components)
     }
 

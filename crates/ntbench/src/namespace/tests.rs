@@ -297,3 +297,42 @@ fn a_share_without_its_folder_is_a_clear_error() {
         "{error}"
     );
 }
+
+#[test]
+fn a_normalized_name_is_spelled_as_the_volume_spells_it() {
+    let scratch = Scratch::new("canonical");
+    let namespace = scratch.namespace();
+    for (name, expected) in [
+        (
+            "\\Device\\Mup\\FS1\\Data\\docs\\readme.TXT",
+            Ok("\\FS1\\Data\\Docs\\Readme.txt"),
+        ),
+        (
+            "\\Device\\Mup\\fs1\\data\\docs\\fresh",
+            Ok("\\fs1\\data\\Docs\\fresh"),
+        ),
+        (
+            "\\Device\\Mup\\fs1\\data\\none\\fresh",
+            Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+        ),
+        (
+            "\\Device\\Mup\\corp\\dfs\\ENG\\docs\\DEEP\\x",
+            Ok("\\corp\\dfs\\ENG\\docs\\Deep\\x"),
+        ),
+        (
+            "\\Device\\Mup\\corp\\dfs\\ENG\\docs",
+            Ok("\\corp\\dfs\\ENG\\docs"),
+        ),
+        ("\\Device\\Mup\\nobody\\x", Err(NtStatus::BAD_NETWORK_PATH)),
+        ("\\Device\\HarddiskVolume1\\docs\\", Ok("\\Docs\\")),
+        ("\\Device\\HarddiskVolume1\\LINK\\deep", Ok("\\link\\deep")),
+    ] {
+        let (device, rest) = namespace.look_up(&wide(name)).unwrap();
+        let spelled = namespace.canonical(device, &rest);
+        assert_eq!(
+            spelled.map(|units| String::from_utf16(&units).unwrap()),
+            expected.map(str::to_owned),
+            "{name}"
+        );
+    }
+}

@@ -199,13 +199,6 @@ fn parse(
     Ok((volume, rest))
 }
 
-/// Whether names are looked up without regard to case. The object manager of every current Windows is set to ignore
-/// case (`ObCaseInsensitive`), unless a caller asks for POSIX semantics.
-pub(crate) fn case_sensitive(create: &Create) -> bool {
-    const FILE_FLAG_POSIX: u32 = 0x0100_0000;
-    create.object_attributes & OBJ_CASE_INSENSITIVE == 0 && create.flags & FILE_FLAG_POSIX != 0
-}
-
 /// Opens a file for kernel code that the bench models itself (the DFS client), from the top of the stack.
 pub(crate) fn open_for_kernel(name: &str) -> Created {
     create(&Create {
