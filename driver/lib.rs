@@ -5,14 +5,14 @@
 //! `KeExpandKernelStackAndCalloutEx`, as the DFS client of Windows does, and records what was left of the stack before,
 //! inside and after. A file per concern:
 //!
-//! * [`create`]: the create path, all that runs on the caller's stack;
-//! * [`inspect`]: the deep work that runs on the reserved stack;
-//! * [`recorder`]: the records, found by a debugger under the name `HEADROOM_RECORDER`;
-//! * [`config`]: the settings, from the service's `Parameters` key;
-//! * [`print`]: a line per record for a debugger's console, when that is asked for;
-//! * [`registry`]: values of that key;
-//! * [`kernel`]: the kernel's clocks and identities;
-//! * [`local`]: the ancestors of a path that is not on the network.
+//! * `create`: the create path, all that runs on the caller's stack;
+//! * `inspect`: the deep work that runs on the reserved stack;
+//! * `recorder`: the records, found by a debugger under the name `HEADROOM_RECORDER`;
+//! * `config`: the settings, from the service's `Parameters` key;
+//! * `print`: a line per record for a debugger's console, when that is asked for;
+//! * `registry`: values of that key;
+//! * `kernel`: the kernel's clocks and identities;
+//! * `local`: the ancestors of a path that is not on the network.
 //!
 //! # Order
 //!

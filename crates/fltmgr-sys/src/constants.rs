@@ -15,7 +15,7 @@ pub type FLT_POSTOP_CALLBACK_STATUS = i32;
 /// The filter has finished with the operation.
 pub const FLT_POSTOP_FINISHED_PROCESSING: FLT_POSTOP_CALLBACK_STATUS = 0;
 
-/// The version of [`FLT_REGISTRATION`](crate::FLT_REGISTRATION) with a section-notification callback: Windows 8 and
+/// The version of `FLT_REGISTRATION` with a section-notification callback: Windows 8 and
 /// later.
 pub const FLT_REGISTRATION_VERSION_0203: u16 = 0x0203;
 /// The major function that ends an array of operation registrations.

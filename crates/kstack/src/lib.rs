@@ -5,11 +5,11 @@
 //! then the machine stops with `UNEXPECTED_KERNEL_MODE_TRAP`, parameter 8, a double fault. The remedy that Windows
 //! offers is `KeExpandKernelStackAndCalloutEx`, and this crate is that function as Rust would have it:
 //!
-//! * [`with_reservation`] runs a closure with so many bytes of stack guaranteed, and returns its result. Nothing is
+//! * `with_reservation` runs a closure with so many bytes of stack guaranteed, and returns its result. Nothing is
 //!   allocated by this crate; where Windows refuses, [`ExpandError`] says for which of the documented reasons, and the
 //!   closure has not run.
-//! * [`maybe_grow`] does that only where less than a *red zone* is left, in the manner of the `stacker` crate.
-//! * [`remaining`] and [`limits`] measure; [`Outcome::classify`] tells from two measurements whether the work ran on the
+//! * `maybe_grow` does that only where less than a *red zone* is left, in the manner of the `stacker` crate.
+//! * `remaining` and `limits` measure; [`Outcome::classify`] tells from two measurements whether the work ran on the
 //!   caller's segment, on the same segment grown downwards, or on another one.
 //!
 //! The rules (sizes, classification, errors, the red-zone decision) know no kernel and are tested on any machine. The

@@ -54,7 +54,7 @@ impl Outcome {
     }
 }
 
-/// The number of bytes below which [`crate::maybe_grow`] asks for more stack.
+/// The number of bytes below which `maybe_grow` asks for more stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RedZone(usize);
 
