@@ -1,7 +1,7 @@
 //! Exercises `headroom.sys` with opens that nest, and shows what they did to the kernel stack.
 //!
 //! A [`scenario`] says what is opened; a [`backend`] is the machine it is opened on; a [`model::Run`] is what was seen;
-//! [`table`], [`listing`] and [`report`] show it, and [`verdict`] says whether it is what had to be seen.
+//! [`table`], [`listing`], [`report`] and [`summary`] show it, and [`verdict`] says whether it is what had to be seen.
 
 #![forbid(unsafe_code)]
 
@@ -11,5 +11,6 @@ pub mod listing;
 pub mod model;
 pub mod report;
 pub mod scenario;
+pub mod summary;
 pub mod table;
 pub mod verdict;

@@ -211,7 +211,7 @@ fn judge_samples(checks: &mut Checks, run: &Run) {
                 wrong = Some(format!(
                     "record {} says {before}, the machine {}",
                     record.sequence, arrival.remaining
-                ))
+                ));
             }
         }
     }

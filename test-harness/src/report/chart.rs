@@ -259,7 +259,13 @@ fn panel(title: &'static str, frame: Frame, series: &[Series], nested: bool) -> 
                 path: jumps,
             });
         }
-        panel.dots(series, class, |point| point.used);
+        // Creates that do not nest take the same stack under either policy: beside each other, or one hides the other.
+        let aside = match series.expand {
+            _ if nested => 0.0,
+            Expand::Never => -4.0,
+            Expand::Always => 4.0,
+        };
+        panel.dots(series, class, aside);
         panel.death(series, class, |point| point.used);
     }
     panel
@@ -372,20 +378,21 @@ impl Panel {
         }
     }
 
-    fn dots(&mut self, series: &Series, class: &'static str, pick: fn(&Point) -> u64) {
+    /// A dot for each create, where there is room for dots.
+    fn dots(&mut self, series: &Series, class: &'static str, aside: f64) {
+        if self.frame.x(2.0) - self.frame.x(1.0) < 5.0 {
+            return;
+        }
         for point in series.points() {
-            let bytes = pick(&point);
+            let bytes = crate::table::grouped(point.used);
             let text = format!(
-                "{}, create {}: {} bytes in use",
+                "{}, create {}: {bytes} bytes in use",
                 series.expand.name(),
-                point.at,
-                crate::table::grouped(bytes)
+                point.at
             );
-            self.dots.push(Dot {
-                class,
-                place: self.frame.place(point.at, bytes),
-                text,
-            });
+            let mut place = self.frame.place(point.at, point.used);
+            place.x += aside;
+            self.dots.push(Dot { class, place, text });
         }
     }
 

@@ -1,0 +1,90 @@
+//! The report as text for a terminal.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use crate::model::{End, Run};
+use crate::report::{Report, Written};
+use crate::scenario::{Kind, Plan};
+use crate::{listing, table};
+
+/// Lines of a dead stack that are printed from its newest end: two creates and more.
+const NEWEST_LINES: usize = 32;
+/// And from its oldest.
+const OLDEST_LINES: usize = 12;
+
+const BOLD: Style = Style::new().bold();
+
+/// Everything, with the paths of what was written.
+#[must_use]
+pub fn summary(report: &Report, written: &Written) -> String {
+    let mut text = String::new();
+    for (run, stack) in report.runs.iter().zip(&written.stacks) {
+        let stack = stack
+            .as_ref()
+            .map(|path| path.display().to_string())
+            .unwrap_or_default();
+        text.push_str(&of_run(&report.plan, run, &stack));
+    }
+    text.push_str(&table::checks(&report.checks));
+    let _ = writeln!(text, "\nPicture: {}", written.picture.display());
+    let _ = writeln!(text, "Page:    {}", written.page.display());
+    let _ = writeln!(text, "Data:    {}", written.data.display());
+    text
+}
+
+fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
+    let mut text = format!(
+        "{BOLD}{}{BOLD:#}\n\n{}\n",
+        headline(plan, run),
+        table::creates(plan, run)
+    );
+    if plan.scenario != Kind::Nested {
+        let _ = writeln!(text, "{}", table::opens(&run.opens));
+    }
+    if let Some(deepest) = run.deepest_listing() {
+        let _ = writeln!(
+            text,
+            "The stack as {} was entered:\n\n{}",
+            deepest.taken_at,
+            listing::full(deepest)
+        );
+    }
+    if let End::BugCheck(bug_check) = &run.end {
+        let code = format!("Bug check {:#04X} {}", bug_check.code, bug_check.name);
+        let parameters = bug_check
+            .parameters
+            .map(|parameter| format!("{parameter:#x}"))
+            .join(", ");
+        let stack = listing::folded(&bug_check.stack, NEWEST_LINES, OLDEST_LINES, stack_file);
+        let _ = writeln!(
+            text,
+            "{BOLD}{code}{BOLD:#}: {}\nParameters: {parameters}\n\n{stack}",
+            bug_check.text
+        );
+        let _ = writeln!(text, "{}", table::modules(&bug_check.stack.by_module));
+    }
+    text
+}
+
+fn headline(plan: &Plan, run: &Run) -> String {
+    let stack = if plan.large_stack { "72 KB" } else { "24 KB" };
+    let policy = run.expand.name();
+    match plan.scenario {
+        Kind::Nested => format!(
+            "Nested UNC opens, {} deep, on a {stack} stack, ExpandPolicy {policy}",
+            plan.depth
+        ),
+        Kind::Dfs => {
+            format!("An attribute query on a DFS path, on a {stack} stack, ExpandPolicy {policy}")
+        }
+        Kind::Relative => format!(
+            "Relative opens, {} deep, on a {stack} stack, ExpandPolicy {policy}",
+            plan.depth
+        ),
+        Kind::Flat => {
+            format!("Opens one after the other, on a {stack} stack, ExpandPolicy {policy}")
+        }
+    }
+}
