@@ -33,6 +33,13 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
             .remedy("mend what clippy found; the workspace's lint wall stands in Cargo.toml")
             .run()
     });
+    steps.run("documentation", || {
+        host::cargo("document", layout)
+            .args(["doc", "--locked", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .remedy("mend the links and markup that rustdoc found")
+            .run()
+    });
     let set_up = || {
         setup::ensure_test_tools(layout)?;
         setup::ensure(layout, options)
