@@ -229,7 +229,15 @@ fn what_cannot_be_tried_is_told_and_ends_with_2() {
     let mut not_x64 = image.clone();
     let pe = u32::from_le_bytes(image[0x3c..0x40].try_into().unwrap()) as usize;
     not_x64[pe + 4..pe + 6].copy_from_slice(&0xaa64_u16.to_le_bytes());
+    let known = b"FltGetFileNameInformation\0";
+    let at = image
+        .windows(known.len())
+        .position(|window| window == known)
+        .expect("the driver queries names");
+    let mut unknown = image.clone();
+    unknown[at + 11] = b'X';
     for (path, said) in [
+        (file("unknown.sys", &unknown), "FltGetFileNXmeInformation"),
         (scratch.path().join("absent.sys"), "cargo xtask build"),
         (
             file("truncated.sys", &image[..image.len() / 2]),
