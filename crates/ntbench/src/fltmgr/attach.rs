@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::callback::{self, About, argument, related};
 use super::objects::{self, Altitude, Filter, Instance, Object, Rundown, Volume};
-use super::register;
+use super::{context, register};
 use crate::abi::flt::FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
 use crate::ntos::driver::status_of;
 use crate::ntos::registry;
@@ -140,6 +140,7 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) {
     tell(registration.instance_teardown_start, "teardown start");
     instance.rundown.wait();
     tell(registration.instance_teardown_complete, "teardown complete");
+    context::instance_gone(instance);
     let references = instance.references.load(Ordering::Acquire);
     if references > 0 {
         verifier::finding(

@@ -170,7 +170,7 @@ exports! { "fltmgr.sys";
             list.write(0);
             return status;
         }
-        let Some(address) = pool::lend(64, TAG) else { return NtStatus::INSUFFICIENT_RESOURCES };
+        let Some(address) = pool::lend(64, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
         let (service, site) = caller();
         lock().lists.insert(address, (service, site, Vec::new()));
         list.write(address);
@@ -200,7 +200,7 @@ exports! { "fltmgr.sys";
             context.write(0);
             return status;
         }
-        let Some(address) = pool::lend(size as usize, TAG) else { return NtStatus::INSUFFICIENT_RESOURCES };
+        let Some(address) = pool::lend(size as usize, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
         let (service, site) = caller();
         let made = Context { kind: kind.read(), size, cleanup, acknowledged: false, service, site, list: None };
         lock().contexts.insert(address, made);

@@ -3,6 +3,7 @@
 mod attach;
 mod below;
 mod callback;
+mod context;
 mod create;
 mod ecp;
 mod flight;
@@ -23,8 +24,10 @@ use crate::abi::io::{
     FILE_REMOTE_DEVICE, IO_TYPE_DEVICE,
 };
 use crate::export::Export;
+use crate::namespace::sharing::FileId;
 use crate::namespace::{DeviceId, Namespace};
 use crate::ntos::driver::Driver;
+use crate::ntos::file::File;
 use crate::ntos::object;
 use crate::status::NtStatus;
 
@@ -37,6 +40,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         name::exports(),
         info::exports(),
         flight::exports(),
+        context::exports(),
     ]
 }
 
@@ -74,6 +78,11 @@ pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
         .find(|volume| volume.device == device)
 }
 
+/// A file object that had a file open goes; `last`: and with it the last open of that file.
+pub(crate) fn file_gone(file: &File, last: Option<FileId>) {
+    context::file_gone(file, last);
+}
+
 /// Unloads the filter of a driver; `None`: it has none.
 pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
     register::unload(driver)
@@ -82,6 +91,7 @@ pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
 pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     let mut left = register::leftovers(driver);
+    left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));
     left.extend(ecp::leftovers(&driver.service));
     left

@@ -108,8 +108,8 @@ fn of_file(file: &File, format: u32, options: u32) -> Result<usize, NtStatus> {
 
 fn lend(name: &[u16], volume: usize, format: u32, remote: bool) -> Result<usize, NtStatus> {
     let header = size_of::<FileNameInformation>();
-    let block =
-        pool::lend(header + name.len() * 2 + 2, TAG).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    let block = pool::lend(header + name.len() * 2 + 2, TAG, true)
+        .ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
     let buffer = Guest::<u16>::at(block + header);
     buffer.write_many(name);
     let info = Guest::<FileNameInformation>::at(block);

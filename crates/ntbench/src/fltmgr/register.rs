@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::attach;
 use super::callback::{self, About};
 use super::objects::{self, Altitude, Filter, FilterState, Object};
+use super::{attach, context};
 use crate::abi::flt::{
     ContextRegistration, FLT_CONTEXT_END, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD,
     IRP_MJ_OPERATION_END, OperationRegistration, Registration,
@@ -158,6 +158,7 @@ fn unregister(filter: &Arc<Filter>) {
             attach::tear_down(instance, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
         }
     }
+    context::filter_gone(filter);
     let references = filter.references.load(Ordering::Acquire);
     if references > 0 {
         verifier::finding(

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Stat};
 use super::{
     folder::{self, Folder, Found, Walk},
     names::Path,
-    sharing::{ShareHold, ShareTable},
+    sharing::{FileId, ShareHold, ShareTable},
 };
 use crate::abi::{
     file::{
@@ -44,6 +44,7 @@ pub(crate) struct Tree {
 pub(crate) struct OpenFile {
     fd: Option<OwnedFd>,
     reparse_tag: u32,
+    id: Option<FileId>,
     attributes: u32,
     delete: Option<(Arc<OwnedFd>, String)>,
     hold: Option<ShareHold>,
@@ -196,6 +197,7 @@ impl Tree {
                 fd: Some(fd),
                 attributes,
                 reparse_tag,
+                id: Some(id),
                 delete,
                 hold,
             },
@@ -227,6 +229,7 @@ impl OpenFile {
             fd: None,
             attributes: FILE_ATTRIBUTE_DIRECTORY,
             reparse_tag: 0,
+            id: None,
             delete: None,
             hold: None,
         }
@@ -240,6 +243,11 @@ impl OpenFile {
     /// Its reparse tag; 0 if it is no reparse point.
     pub(crate) fn reparse_tag(&self) -> u32 {
         self.reparse_tag
+    }
+
+    /// What tells it from other files; `None` for a directory that is not the host's.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.id
     }
 
     /// Whether it is a directory.

@@ -1,16 +1,17 @@
 //! File objects: the driver sees a `FILE_OBJECT`, the host keeps beside it what the kernel would.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::{Guest, OwnedString};
 use super::object::{self, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::bugcheck;
-use crate::fltmgr::{Volume, operation};
+use crate::fltmgr::{self, Volume, operation};
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;
+use crate::namespace::sharing::FileId;
 use crate::status::NtStatus;
 
 /// A file object.
@@ -40,6 +41,27 @@ struct State {
 /// pointer that a driver kept too long leads to nothing for a while.
 static DELETED: Mutex<VecDeque<usize>> = Mutex::new(VecDeque::new());
 const DELETED_KEPT: usize = 4096;
+
+/// How often each file is open: the life of what a file system keeps for it, and of a filter's stream contexts.
+static OPENS: LazyLock<Mutex<HashMap<FileId, usize>>> = LazyLock::new(Mutex::default);
+
+fn opens() -> MutexGuard<'static, HashMap<FileId, usize>> {
+    OPENS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes a close; whether it was the last one of that file.
+fn closed(id: FileId) -> bool {
+    let mut opens = opens();
+    let Some(count) = opens.get_mut(&id) else {
+        return false;
+    };
+    *count -= 1;
+    let last = *count == 0;
+    if last {
+        opens.remove(&id);
+    }
+    last
+}
 
 fn body() -> usize {
     let mut deleted = DELETED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,6 +173,9 @@ impl File {
 
     /// Puts what it has open.
     pub(crate) fn set_open(&self, open: OpenFile) {
+        if let Some(id) = open.id() {
+            *opens().entry(id).or_default() += 1;
+        }
         self.lock().open = Some(open);
     }
 
@@ -193,7 +218,9 @@ impl File {
         self.clean_up();
         operation::close(self);
         let open = self.lock().open.take();
-        drop(open);
+        if let Some(open) = open {
+            fltmgr::file_gone(self, open.id().filter(|id| closed(*id)));
+        }
     }
 
     /// Notes that a handle to it was made; the handle holds a reference.
@@ -221,8 +248,9 @@ impl File {
 
     /// The last reference is gone: `IRP_MJ_CLOSE` for a file that was opened, and the body goes.
     fn delete(self: &Arc<Self>) {
-        if self.with_open(|_| ()).is_some() {
+        if let Some(id) = self.with_open(OpenFile::id) {
             operation::close(self);
+            fltmgr::file_gone(self, id.filter(|id| closed(*id)));
         }
         let mut state = self.lock();
         let open = state.open.take();

@@ -62,10 +62,10 @@ pub(crate) fn allocate(size: usize, tag: u32, kind: Kind, zero: bool) -> Option<
     take(size, tag, kind, zero, site, owner)
 }
 
-/// Takes a zeroed block that the kernel itself owns and only lends to drivers: who has not given it back is another
-/// table's affair.
-pub(crate) fn lend(size: usize, tag: u32) -> Option<usize> {
-    take(size, tag, Kind::NonPaged, true, 0, None)
+/// Takes a block that the kernel itself owns and only lends to drivers: who has not given it back is another table's
+/// affair.
+pub(crate) fn lend(size: usize, tag: u32, zero: bool) -> Option<usize> {
+    take(size, tag, Kind::NonPaged, zero, 0, None)
 }
 
 fn take(
