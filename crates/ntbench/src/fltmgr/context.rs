@@ -1,0 +1,521 @@
+//! Contexts: memory of a filter's that the Filter Manager keeps with a volume, an instance, a file, a stream or an open.
+//!
+//! A context is counted: its allocation holds one reference, what it is linked to another, and each successful get or
+//! set that hands it out one more. When the last goes its clean-up callback is called and the memory is freed.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::objects::{self, Filter, Instance};
+use crate::abi::flt::{ContextRegistration, FLT_CONTEXT_END};
+use crate::namespace::sharing::FileId;
+use crate::ntos::file::File;
+use crate::ntos::memory::Guest;
+use crate::ntos::{irql, object, pool};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::{bugcheck, faults, gate, symbols};
+
+const VOLUME: u16 = 0x1;
+const INSTANCE: u16 = 0x2;
+const FILE: u16 = 0x4;
+const STREAM: u16 = 0x8;
+const STREAM_HANDLE: u16 = 0x10;
+/// `FLT_VARIABLE_SIZED_CONTEXTS`.
+const VARIABLE_SIZE: usize = usize::MAX;
+/// `FLTFL_CONTEXT_REGISTRATION_NO_EXACT_SIZE_MATCH`.
+const NO_EXACT_SIZE: u16 = 0x1;
+/// `FLT_SET_CONTEXT_REPLACE_IF_EXISTS` is 0.
+const KEEP_IF_EXISTS: u32 = 1;
+/// `STATUS_FLT_CONTEXT_ALREADY_LINKED`.
+const ALREADY_LINKED: NtStatus = NtStatus(0xC01C_001C_u32.cast_signed());
+const MOST_REGISTRATIONS: usize = 64;
+
+/// What a context is linked to. A filter has at most one context of a kind there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum Place {
+    Volume {
+        filter: usize,
+        volume: usize,
+    },
+    Instance {
+        instance: usize,
+    },
+    /// A file or a stream: the volumes here have one stream a file.
+    Stream {
+        kind: u16,
+        instance: usize,
+        id: FileId,
+    },
+    Handle {
+        instance: usize,
+        file: usize,
+    },
+}
+
+struct Context {
+    kind: u16,
+    references: i64,
+    filter: usize,
+    service: String,
+    cleanup: usize,
+    site: usize,
+    place: Option<Place>,
+}
+
+#[derive(Default)]
+struct State {
+    contexts: HashMap<usize, Context>,
+    places: HashMap<Place, usize>,
+}
+
+static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn name_of(kind: u16) -> &'static str {
+    match kind {
+        VOLUME => "volume",
+        INSTANCE => "instance",
+        FILE => "file",
+        STREAM => "stream",
+        STREAM_HANDLE => "stream handle",
+        _ => "other",
+    }
+}
+
+/// The registration that an allocation matches.
+fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegistration> {
+    let start = Guest::<ContextRegistration>::at(filter.registration.context_registration);
+    if start.is_null() {
+        return None;
+    }
+    let list = (0..MOST_REGISTRATIONS).map(|index| start.add(index).read());
+    list.take_while(|entry| entry.context_type != FLT_CONTEXT_END)
+        .find(|entry| {
+            entry.context_type == kind
+                && (entry.size == VARIABLE_SIZE
+                    || entry.size == size
+                    || (entry.flags & NO_EXACT_SIZE != 0 && size <= entry.size))
+        })
+}
+
+fn allocate(filter: &Filter, kind: u16, size: usize, pool_type: u32) -> Result<usize, NtStatus> {
+    if kind == VOLUME && pool_type & 1 != 0 {
+        // Documented: a volume context is allocated from non-paged pool.
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let found =
+        registration(filter, kind, size).ok_or(NtStatus::FLT_CONTEXT_ALLOCATION_NOT_FOUND)?;
+    let address =
+        pool::lend(size, found.pool_tag, false).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    let context = Context {
+        kind,
+        references: 1,
+        filter: filter.address,
+        service: filter.service.clone(),
+        cleanup: found.cleanup,
+        site: gate::call_site().map_or(0, |site| site.return_address),
+        place: None,
+    };
+    lock().contexts.insert(address, context);
+    Ok(address)
+}
+
+/// What a driver passes for a context must be one: the parameters are those documented for FLTMGR_FILE_SYSTEM.
+fn gone(address: usize, function: &str) -> ! {
+    bugcheck::raise(
+        0xF5,
+        [0x6E, address as u64, 0, 0],
+        format!("{function} was given {address:#x}, which is no context (any more)"),
+    )
+}
+
+fn reference(address: usize, function: &str) {
+    let mut state = lock();
+    let Some(context) = state.contexts.get_mut(&address) else {
+        drop(state);
+        gone(address, function)
+    };
+    context.references += 1;
+}
+
+/// Gives a reference back; with the last one the context goes.
+fn release(address: usize, function: &str) {
+    let mut state = lock();
+    let Some(context) = state.contexts.get_mut(&address) else {
+        drop(state);
+        gone(address, function)
+    };
+    context.references -= 1;
+    let left = context.references;
+    if left < i64::from(context.place.is_some()) {
+        drop(state);
+        bugcheck::raise(
+            0xF5,
+            [0x6D, address as u64, 0, 0],
+            format!(
+                "{function}: more references to the context at {address:#x} are given back than were taken"
+            ),
+        );
+    }
+    let last = if left == 0 {
+        state.contexts.remove(&address)
+    } else {
+        None
+    };
+    drop(state);
+    if let Some(context) = last {
+        if context.cleanup != 0 {
+            // SAFETY: the routine is the one registered for this kind; it takes the context and its type.
+            unsafe { gate::call(context.cleanup, &[address as u64, u64::from(context.kind)]) };
+        }
+        pool::free(address, None);
+    }
+}
+
+/// Links a context to a place.
+fn set(
+    place: Place,
+    kind: u16,
+    operation: u32,
+    new: usize,
+    old: Guest<usize>,
+    function: &str,
+) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    old.write_opt(0);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let mut state = lock();
+    let Some(context) = state.contexts.get(&new) else {
+        drop(state);
+        gone(new, function)
+    };
+    if context.kind != kind {
+        return NtStatus::INVALID_PARAMETER;
+    }
+    if context.place.is_some() {
+        return ALREADY_LINKED;
+    }
+    let existing = state.places.get(&place).copied();
+    if let Some(existing) = existing
+        && operation == KEEP_IF_EXISTS
+    {
+        drop(state);
+        if !old.is_null() {
+            reference(existing, function);
+            old.write(existing);
+        }
+        return NtStatus::FLT_CONTEXT_ALREADY_DEFINED;
+    }
+    state.places.insert(place, new);
+    if let Some(context) = state.contexts.get_mut(&new) {
+        context.place = Some(place);
+        context.references += 1;
+    }
+    if let Some(context) = existing.and_then(|existing| state.contexts.get_mut(&existing)) {
+        context.place = None;
+    }
+    drop(state);
+    match existing {
+        // The link's reference becomes the caller's.
+        Some(existing) if !old.is_null() => old.write(existing),
+        Some(existing) => release(existing, function),
+        None => {}
+    }
+    NtStatus::SUCCESS
+}
+
+fn get(place: Place, out: Guest<usize>, function: &str) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    out.write(0);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let Some(found) = lock().places.get(&place).copied() else {
+        return NtStatus::NOT_FOUND;
+    };
+    reference(found, function);
+    out.write(found);
+    NtStatus::SUCCESS
+}
+
+fn unlink(place: Place, old: Guest<usize>, function: &str) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    old.write_opt(0);
+    let Some(found) = take(place) else {
+        return NtStatus::NOT_FOUND;
+    };
+    if old.is_null() {
+        release(found, function);
+    } else {
+        old.write(found);
+    }
+    NtStatus::SUCCESS
+}
+
+/// Takes a context from its place; the link's reference is the caller's to give back.
+fn take(place: Place) -> Option<usize> {
+    let mut state = lock();
+    let found = state.places.remove(&place)?;
+    if let Some(context) = state.contexts.get_mut(&found) {
+        context.place = None;
+    }
+    Some(found)
+}
+
+fn drop_where(wanted: impl Fn(&Place) -> bool) {
+    let places: Vec<Place> = lock()
+        .places
+        .keys()
+        .filter(|place| wanted(place))
+        .copied()
+        .collect();
+    for context in places.into_iter().filter_map(take) {
+        release(context, "the end of what a context was linked to");
+    }
+}
+
+/// An instance goes, and with it every context that its filter has through it.
+pub(super) fn instance_gone(gone: &Instance) {
+    drop_where(|place| match place {
+        Place::Instance { instance }
+        | Place::Stream { instance, .. }
+        | Place::Handle { instance, .. } => *instance == gone.address,
+        Place::Volume { .. } => false,
+    });
+}
+
+/// A filter goes, and with it its volume contexts.
+pub(super) fn filter_gone(gone: &Filter) {
+    drop_where(|place| matches!(place, Place::Volume { filter, .. } if *filter == gone.address));
+}
+
+/// An open is closed; `last`: and with it the last open of its stream.
+pub(super) fn file_gone(gone: &File, last: Option<FileId>) {
+    drop_where(|place| match place {
+        Place::Handle { file, .. } => *file == gone.address(),
+        Place::Stream { id, .. } => Some(*id) == last,
+        _ => false,
+    });
+}
+
+/// What contexts a driver that goes away has left; they are taken away without calling it.
+pub(super) fn leftovers(service: &str) -> Vec<String> {
+    let mut state = lock();
+    let left: Vec<usize> = state
+        .contexts
+        .iter()
+        .filter(|(_, context)| context.service == service)
+        .map(|(address, _)| *address)
+        .collect();
+    let mut texts = Vec::new();
+    for address in &left {
+        let Some(context) = state.contexts.remove(address) else {
+            continue;
+        };
+        if let Some(place) = context.place {
+            state.places.remove(&place);
+        }
+        texts.push(format!(
+            "a {} context from {} has {} reference(s) left; each allocation, get and set that hands one out needs its \
+             FltReleaseContext",
+            name_of(context.kind),
+            symbols::describe(context.site),
+            context.references
+        ));
+    }
+    drop(state);
+    for address in left {
+        pool::free(address, None);
+    }
+    texts
+}
+
+/// The place of a file or stream; `Err`: the file is not open, or has no identity.
+fn stream(instance: usize, file: usize, kind: u16, function: &str) -> Result<Place, NtStatus> {
+    let instance = objects::instance(instance, function).address;
+    let file = object::file(file, function);
+    let id = file
+        .with_open(crate::namespace::open::OpenFile::id)
+        .flatten()
+        .ok_or(NtStatus::NOT_SUPPORTED)?;
+    Ok(Place::Stream { kind, instance, id })
+}
+
+fn handle(instance: usize, file: usize, function: &str) -> Result<Place, NtStatus> {
+    let instance = objects::instance(instance, function).address;
+    let file = object::file(file, function);
+    // Before the create there is no open to link to.
+    file.with_open(|_| ()).ok_or(NtStatus::NOT_SUPPORTED)?;
+    Ok(Place::Handle {
+        instance,
+        file: file.address(),
+    })
+}
+
+fn volume(filter: usize, volume: usize, function: &str) -> Place {
+    Place::Volume {
+        filter: objects::filter(filter, function).address,
+        volume: objects::volume(volume, function).address,
+    }
+}
+
+fn of_instance(instance: usize, function: &str) -> Place {
+    Place::Instance {
+        instance: objects::instance(instance, function).address,
+    }
+}
+
+/// The filter that a context belongs to, for the functions that are not told.
+fn owner(context: usize, function: &str) -> usize {
+    let owner = lock().contexts.get(&context).map(|context| context.filter);
+    owner.unwrap_or_else(|| gone(context, function))
+}
+
+exports! { "fltmgr.sys";
+    /// Makes a context of a registered kind and size.
+    fn FltAllocateContext(filter: usize, kind: u16, size: usize, pool_type: u32, out: Guest<usize>) -> NtStatus {
+        irql::at_most("FltAllocateContext", APC_LEVEL);
+        let filter = objects::filter(filter, "FltAllocateContext");
+        out.write(0);
+        if let Some(status) = faults::check("FltAllocateContext") {
+            return status;
+        }
+        match allocate(&filter, kind, size, pool_type) {
+            Ok(address) => {
+                out.write(address);
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Takes a reference.
+    fn FltReferenceContext(context: usize) {
+        irql::at_most("FltReferenceContext", DISPATCH_LEVEL);
+        reference(context, "FltReferenceContext");
+    }
+
+    /// Gives one back.
+    fn FltReleaseContext(context: usize) {
+        irql::at_most("FltReleaseContext", DISPATCH_LEVEL);
+        release(context, "FltReleaseContext");
+    }
+
+    /// Takes a context from whatever it is linked to.
+    fn FltDeleteContext(context: usize) {
+        irql::at_most("FltDeleteContext", APC_LEVEL);
+        let Some(place) = lock().contexts.get(&context).map(|context| context.place) else {
+            gone(context, "FltDeleteContext")
+        };
+        if let Some(found) = place.and_then(take) {
+            release(found, "FltDeleteContext");
+        }
+    }
+
+    /// Links a context to a volume.
+    fn FltSetVolumeContext(address: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        let place = volume(owner(new, "FltSetVolumeContext"), address, "FltSetVolumeContext");
+        set(place, VOLUME, operation, new, old, "FltSetVolumeContext")
+    }
+
+    /// A volume's context.
+    fn FltGetVolumeContext(filter: usize, address: usize, out: Guest<usize>) -> NtStatus {
+        get(volume(filter, address, "FltGetVolumeContext"), out, "FltGetVolumeContext")
+    }
+
+    /// Takes it away.
+    fn FltDeleteVolumeContext(filter: usize, address: usize, old: Guest<usize>) -> NtStatus {
+        unlink(volume(filter, address, "FltDeleteVolumeContext"), old, "FltDeleteVolumeContext")
+    }
+
+    /// Links a context to an instance.
+    fn FltSetInstanceContext(instance: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        let place = of_instance(instance, "FltSetInstanceContext");
+        set(place, INSTANCE, operation, new, old, "FltSetInstanceContext")
+    }
+
+    /// An instance's context.
+    fn FltGetInstanceContext(instance: usize, out: Guest<usize>) -> NtStatus {
+        get(of_instance(instance, "FltGetInstanceContext"), out, "FltGetInstanceContext")
+    }
+
+    /// Takes it away.
+    fn FltDeleteInstanceContext(instance: usize, old: Guest<usize>) -> NtStatus {
+        unlink(of_instance(instance, "FltDeleteInstanceContext"), old, "FltDeleteInstanceContext")
+    }
+
+    /// Links a context to a file.
+    fn FltSetFileContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        match stream(instance, file, FILE, "FltSetFileContext") {
+            Ok(place) => set(place, FILE, operation, new, old, "FltSetFileContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// A file's context.
+    fn FltGetFileContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match stream(instance, file, FILE, "FltGetFileContext") {
+            Ok(place) => get(place, out, "FltGetFileContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Links a context to a stream.
+    fn FltSetStreamContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        match stream(instance, file, STREAM, "FltSetStreamContext") {
+            Ok(place) => set(place, STREAM, operation, new, old, "FltSetStreamContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// A stream's context.
+    fn FltGetStreamContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match stream(instance, file, STREAM, "FltGetStreamContext") {
+            Ok(place) => get(place, out, "FltGetStreamContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Links a context to an open.
+    fn FltSetStreamHandleContext(
+        instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>,
+    ) -> NtStatus {
+        match handle(instance, file, "FltSetStreamHandleContext") {
+            Ok(place) => set(place, STREAM_HANDLE, operation, new, old, "FltSetStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// An open's context.
+    fn FltGetStreamHandleContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match handle(instance, file, "FltGetStreamHandleContext") {
+            Ok(place) => get(place, out, "FltGetStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Takes it away.
+    fn FltDeleteStreamHandleContext(instance: usize, file: usize, old: Guest<usize>) -> NtStatus {
+        match handle(instance, file, "FltDeleteStreamHandleContext") {
+            Ok(place) => unlink(place, old, "FltDeleteStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Whether contexts can be linked to opens of a file.
+    fn FltSupportsStreamHandleContexts(file: usize) -> u8 {
+        u8::from(object::file(file, "FltSupportsStreamHandleContexts").with_open(|_| ()).is_some())
+    }
+
+    /// Whether contexts can be linked to a file's stream.
+    fn FltSupportsStreamContexts(file: usize) -> u8 {
+        let file = object::file(file, "FltSupportsStreamContexts");
+        u8::from(file.with_open(crate::namespace::open::OpenFile::id).flatten().is_some())
+    }
+}
