@@ -168,6 +168,37 @@ fn a_callout_must_not_change_the_irql() {
 }
 
 #[test]
+fn no_exception_may_leave_a_callout() {
+    let report = bug_check("escape", &[]);
+    let expected = [
+        value(NtStatus::ACCESS_VIOLATION),
+        report.parameters[1],
+        1,
+        0x20,
+    ];
+    assert_eq!(
+        (report.code, report.parameters),
+        (0x1E, expected),
+        "{}",
+        report.text
+    );
+    assert_eq!(report.stack.segments.len(), 2);
+    let symbols: Vec<&str> = report
+        .stack
+        .frames
+        .iter()
+        .map(|frame| frame.symbol.as_str())
+        .collect();
+    assert!(symbols[0].starts_with("escape!fail+"), "{symbols:#?}");
+    assert!(
+        symbols
+            .iter()
+            .any(|symbol| symbol.starts_with("escape!run+")),
+        "across segments: {symbols:#?}"
+    );
+}
+
+#[test]
 fn the_processor_region_is_where_debuggers_show_it() {
     let machine = machine(MachineConfig::default());
     assert_eq!(results(&machine, "gs", &[])[0..2], [0x180, 1]);

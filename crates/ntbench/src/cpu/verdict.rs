@@ -7,8 +7,9 @@
 //! * 0x50: a page fault on a system address that is not there; 0xD1: the same at DISPATCH_LEVEL or above.
 //! * 0xBE, 0xFC: a write to read-only memory, an instruction fetch from memory that is not code.
 //! * 0x3B / 0x7E: an exception that nobody handled, in a system call / in a system thread. An access violation at a
-//!   user address (a null pointer's neighbourhood) is such an exception. 0x1E with 0x80000003: a breakpoint without a
-//!   debugger.
+//!   user address (a null pointer's neighbourhood) is such an exception.
+//! * 0x1E: an exception that left a callout of `KeExpandKernelStackAndCalloutEx`; with 0x80000003, a breakpoint without
+//!   a debugger.
 //! * 0xCE: a driver that was unloaded while somebody still had its address.
 //! * 0x139: `int 29h`, `__fastfail`, whose code is the first parameter.
 
@@ -18,7 +19,7 @@ use super::emulate::decode;
 use super::fault::Fault;
 use super::pcr::{self, Block};
 use crate::bugcheck::{self, code};
-use crate::stack::Context;
+use crate::stack::{self, Context};
 use crate::status::NtStatus;
 use crate::{gate, machine, symbols, thread};
 
@@ -221,15 +222,38 @@ fn stack_fault(fault: &Fault, block: &Block, verb: &str) -> ! {
 
 /// An exception that no handler took.
 fn exception(fault: &Fault, status: NtStatus, what: &str) -> ! {
-    let rip = fault.registers.rip as u64;
+    let context = Context::Fault(fault.registers);
+    unhandled(
+        status,
+        fault.registers.rip,
+        fault,
+        format!("{}: {what}", at(fault)),
+        context,
+    )
+}
+
+fn unhandled(status: NtStatus, place: usize, fault: &Fault, text: String, context: Context) -> ! {
+    let status_code = u64::from(status.0.cast_unsigned());
+    let place = place as u64;
+    if stack::in_callout() {
+        // Of an access violation: what was tried, and where.
+        let parameters = match status {
+            NtStatus::ACCESS_VIOLATION => {
+                [u64::from(fault.error & WRITE != 0), fault.address as u64]
+            }
+            _ => [0, 0],
+        };
+        let text =
+            format!("{text}; an exception left the callout of KeExpandKernelStackAndCalloutEx");
+        let parameters = [status_code, place, parameters[0], parameters[1]];
+        bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
+    }
     let code = if thread::current().is_system() {
         code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED
     } else {
         code::SYSTEM_SERVICE_EXCEPTION
     };
-    let text = format!("{}: {what}", at(fault));
-    let parameters = [u64::from(status.0.cast_unsigned()), rip, 0, 0];
-    bugcheck::end(code, parameters, text, Context::Fault(fault.registers))
+    bugcheck::end(code, [status_code, place, 0, 0], text, context)
 }
 
 fn general_protection(fault: &Fault) -> ! {
@@ -310,13 +334,13 @@ fn in_host(fault: &Fault) -> ! {
         );
     }
     if fault.address < NULL_REGION {
-        let code = if thread::current().is_system() {
-            code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED
-        } else {
-            code::SYSTEM_SERVICE_EXCEPTION
-        };
-        let status = u64::from(NtStatus::ACCESS_VIOLATION.0.cast_unsigned());
-        bugcheck::end(code, [status, rip, 0, 0], text, context);
+        unhandled(
+            NtStatus::ACCESS_VIOLATION,
+            site.return_address,
+            fault,
+            text,
+            context,
+        );
     }
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
     bugcheck::end(

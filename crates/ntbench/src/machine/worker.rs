@@ -15,7 +15,7 @@ use crate::{stack, wire};
 
 /// A host's stack must hold the bench's frames for every nested create, several hundred deep. Untouched pages cost
 /// nothing.
-const HOST_STACK: usize = 256 << 20;
+const HOST_STACK: usize = 64 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 

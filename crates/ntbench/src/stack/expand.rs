@@ -8,6 +8,7 @@
 //! a newer Windows (`models/kernel-frames.csv`) than that of `KeExpandKernelStackAndCalloutEx` itself, whose frame was
 //! larger when it did all of it alone; the sum errs on the strict side by some 0x50 bytes.
 
+use std::cell::Cell;
 use std::sync::LazyLock;
 
 use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
@@ -24,6 +25,15 @@ const MAXIMUM_EXPANSION_SIZE: u64 = KERNEL_LARGE_STACK_SIZE as u64 - PAGE as u64
 static EXPAND: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand"));
 static SWITCH: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand.switch"));
 static SEGMENT: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("expand.segment"));
+
+thread_local! {
+    static CALLOUTS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether a driver's callout is running on this thread: no exception may leave it, and its thread may not end.
+pub(crate) fn in_callout() -> bool {
+    CALLOUTS.get() != 0
+}
 
 const NAME: &str = "KeExpandKernelStackAndCalloutEx";
 
@@ -65,8 +75,10 @@ pub(super) fn export(
     }
     let run = || {
         let before = thread::irql();
+        CALLOUTS.set(CALLOUTS.get() + 1);
         // SAFETY: the driver says that this is its callout; a wrong address faults as it does in Windows.
         unsafe { gate::call(callout, &[parameter]) };
+        CALLOUTS.set(CALLOUTS.get() - 1);
         let after = thread::irql();
         if after != before {
             let text = format!("a callout was entered at IRQL {before} and returned at {after}");

@@ -17,7 +17,7 @@ use crate::cpu::pcr::{self, Block};
 use crate::wire::{MachineConfig, StackKind, TraceEvent};
 use crate::{bugcheck, cost, gate, trace};
 
-pub(crate) use expand::expand;
+pub(crate) use expand::{expand, in_callout};
 pub(crate) use listing::{Context, listing};
 use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
 

@@ -120,6 +120,10 @@ NOINLINE NTSTATUS run(void) {
 NOINLINE void raise(void *parameter) { u64 irql = 2; __asm__ volatile("mov %0, %%cr8" : : "r"(irql)); (void)parameter; }
 NOINLINE NTSTATUS run(void) { return KeExpandKernelStackAndCalloutEx(raise, 0, 0x1000, 0, 0); }
 
+#elif defined(CASE_escape)
+NOINLINE void fail(void *parameter) { *(volatile u32 *)parameter = 1; }
+NOINLINE NTSTATUS run(void) { return KeExpandKernelStackAndCalloutEx(fail, (void *)0x20, 0x6000, 0, 0); }
+
 #elif defined(CASE_gs)
 NOINLINE NTSTATUS run(void) {
     u64 self, prcb, thread;
