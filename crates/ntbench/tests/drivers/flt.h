@@ -105,6 +105,12 @@ IMPORT NTSTATUS FltObjectReference(PVOID);
 IMPORT void FltObjectDereference(PVOID);
 IMPORT ULONG FltGetRequestorProcessId(FLT_CALLBACK_DATA *);
 IMPORT PVOID FltGetRoutineAddress(const char *);
+IMPORT NTSTATUS FltAllocateContext(PVOID, uint16_t, size_t, ULONG, PVOID *);
+IMPORT void FltReleaseContext(PVOID);
+IMPORT NTSTATUS FltSetInstanceContext(PVOID, ULONG, PVOID, PVOID *);
+IMPORT NTSTATUS FltSetStreamContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
+IMPORT NTSTATUS FltSetStreamHandleContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
+IMPORT NTSTATUS FltGetStreamHandleContext(PVOID, PVOID, PVOID *);
 
 /* Without the CRT: the one filter object, and registration with the callbacks of this image. */
 static PVOID Filter;

@@ -1,0 +1,133 @@
+/*
+ * In the manner of a context tracker: a context with each instance, one with each open, one with each stream, found
+ * again at cleanup. LEAK: 1 forgets to release the open's context, 2 releases it twice, 3 links one context twice.
+ */
+#include "flt.h"
+#ifndef LEAK
+#define LEAK 0
+#endif
+
+#define INSTANCE_CONTEXT 2
+#define STREAM_CONTEXT 8
+#define HANDLE_CONTEXT 0x10
+#define CONTEXT_END 0xFFFF
+#define KEEP 1
+typedef struct { uint16_t Type, Flags; PVOID Cleanup; size_t Size; ULONG Tag; PVOID Allocate, Free, Reserved; } CONTEXTS;
+typedef struct { ULONG Number; } NUMBER;
+
+static ULONG Next = 1;
+
+static void Cleanup(NUMBER *context, uint16_t type)
+{
+    DbgPrint("cleanup type=%x number=%u\n", type, context->Number);
+}
+
+static NUMBER *New(uint16_t type)
+{
+    NUMBER *context;
+    NTSTATUS status = FltAllocateContext(Filter, type, sizeof(*context), 0x200, (PVOID *)&context);
+    if (!NT_SUCCESS(status)) {
+        DbgPrint("allocate %x: %08x\n", type, status);
+        return 0;
+    }
+    context->Number = Next++;
+    return context;
+}
+
+static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG device, ULONG file_system)
+{
+    NUMBER *context = New(INSTANCE_CONTEXT);
+    (void)flags, (void)device, (void)file_system;
+    if (context == 0)
+        return STATUS_FLT_DO_NOT_ATTACH;
+    DbgPrint("set instance %08x\n", FltSetInstanceContext(objects->Instance, KEEP, context, 0));
+    FltReleaseContext(context);
+    DbgPrint("unregistered %08x\n", FltAllocateContext(Filter, 1, 8, 0x200, (PVOID *)&context));
+    return STATUS_SUCCESS;
+}
+
+static int PreCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *completion)
+{
+    PVOID context;
+    (void)data, (void)completion;
+    DbgPrint("before the create %08x\n", FltGetStreamHandleContext(objects->Instance, objects->FileObject, &context));
+    return PREOP_WITH_CALLBACK;
+}
+
+static int PostCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID completion, ULONG flags)
+{
+    NUMBER *context, *old;
+    NTSTATUS status;
+    (void)completion, (void)flags;
+    if (!NT_SUCCESS(data->IoStatus.Status) || data->IoStatus.Status == 0x104)
+        return POSTOP_FINISHED;
+    context = New(HANDLE_CONTEXT);
+    if (context == 0)
+        return POSTOP_FINISHED;
+    status = FltSetStreamHandleContext(objects->Instance, objects->FileObject, KEEP, context, 0);
+    DbgPrint("set handle %08x number=%u\n", status, context->Number);
+    if (LEAK == 3)
+        DbgPrint("twice %08x\n", FltSetStreamHandleContext(objects->Instance, objects->FileObject, KEEP, context, 0));
+    if (LEAK != 1)
+        FltReleaseContext(context);
+    if (LEAK == 2) {
+        FltReleaseContext(context);
+        FltReleaseContext(context);
+    }
+    context = New(STREAM_CONTEXT);
+    if (context == 0)
+        return POSTOP_FINISHED;
+    status = FltSetStreamContext(objects->Instance, objects->FileObject, KEEP, context, (PVOID *)&old);
+    DbgPrint("set stream %08x old=%u\n", status, old ? old->Number : 0);
+    if (old)
+        FltReleaseContext(old);
+    FltReleaseContext(context);
+    return POSTOP_FINISHED;
+}
+
+static int PreCleanup(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *completion)
+{
+    NUMBER *context;
+    (void)data, (void)completion;
+    if (NT_SUCCESS(FltGetStreamHandleContext(objects->Instance, objects->FileObject, (PVOID *)&context))) {
+        DbgPrint("closing number=%u\n", context->Number);
+        FltReleaseContext(context);
+    }
+    return PREOP_NO_CALLBACK;
+}
+
+static NTSTATUS Unload(ULONG flags)
+{
+    (void)flags;
+    FltUnregisterFilter(Filter);
+    return STATUS_SUCCESS;
+}
+
+static const CONTEXTS Contexts[] = {
+    { INSTANCE_CONTEXT, 0, Cleanup, sizeof(NUMBER), TAG, 0, 0, 0 },
+    { STREAM_CONTEXT, 0, Cleanup, sizeof(NUMBER), TAG, 0, 0, 0 },
+    { HANDLE_CONTEXT, 0, Cleanup, (size_t)-1, TAG, 0, 0, 0 },
+    { CONTEXT_END, 0, 0, 0, 0, 0, 0, 0 },
+};
+static const FLT_OPERATION_REGISTRATION Operations[] = {
+    { IRP_MJ_CREATE, 0, PreCreate, PostCreate, 0 },
+    { IRP_MJ_CLEANUP, 0, PreCleanup, 0, 0 },
+    { IRP_MJ_OPERATION_END, 0, 0, 0, 0 },
+};
+static const FLT_REGISTRATION Registration = {
+    sizeof(FLT_REGISTRATION), 0x0203, 0, Contexts, Operations, Unload, Setup, 0, 0, 0, 0, 0, 0, 0, 0, 0
+};
+
+int DriverEntry(PVOID driver, UNICODE_STRING *path)
+{
+    NTSTATUS status;
+    (void)path;
+
+    status = FltRegisterFilter(driver, &Registration, &Filter);
+    if (!NT_SUCCESS(status))
+        return status;
+    status = FltStartFiltering(Filter);
+    if (!NT_SUCCESS(status))
+        FltUnregisterFilter(Filter);
+    return status;
+}
