@@ -41,9 +41,9 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
             wanted()
         );
     }
-    if lists_are_old() || needs.iter().any(|need| candidate(need).is_none()) {
-        say("refreshing the package lists");
-        apt("refresh the package lists", &["update", "-qq"])?;
+    let stale = lists_are_old() || needs.iter().any(|need| candidate(need).is_none());
+    if stale {
+        update();
     }
     let mut packages = Vec::new();
     for need in needs {
@@ -66,13 +66,28 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
         "--no-remove",
     ];
     args.extend(packages);
-    apt("install packages", &args)
+    apt("install packages", &args).or_else(|error| {
+        // Lists of today may name files that the mirror has replaced since.
+        if stale {
+            return Err(error);
+        }
+        update();
+        apt("install packages", &args)
+    })
+}
+
+/// Refreshes the lists. One repository of many that cannot be reached fails this as a whole; whether what is wanted can be had, the
+/// installation shows.
+fn update() {
+    say("refreshing the package lists");
+    if let Err(error) = apt("refresh the package lists", &["update", "-qq"]) {
+        say(&format!("going on with what there is: {error:#}"));
+    }
 }
 
 fn lists_are_old() -> bool {
     let fetched = [
         "/var/lib/apt/periodic/update-success-stamp",
-        "/var/cache/apt/pkgcache.bin",
         "/var/lib/apt/lists",
     ]
     .iter()
