@@ -5,6 +5,12 @@
 //! the machine with a report. One simulated machine is one child process ([`Machine::boot`]), so that a bug check
 //! costs nothing but the machine.
 //!
+//! Outside, in the process that asks: `client`, and `wire` for what crosses. Inside, in the machine's process: `machine`
+//! (main loop, threads, images), `loader` (PE), `gate` (calls between host and driver, each on its own stack), `stack`
+//! (segments, modelled frames, expansion, listings), `cpu` (GS, CR8, faults), `bugcheck`, `symbols`, `trace`, `verifier`
+//! and `faults`; on these stand the models: `abi` (structures), `ntos` (the executive), `fltmgr` and `namespace`.
+//! `export` is how a model offers a function to drivers.
+//!
 //! An executable that boots machines from itself calls [`host_main`] first thing in its `main`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 

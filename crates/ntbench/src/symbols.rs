@@ -101,15 +101,12 @@ impl PdbTable {
 
     fn place(&self, rva: u32) -> Option<Place> {
         let frames = self.context.find_frames(rva).ok()??;
-        // The outermost frame is the function that has the stack frame; the innermost has the line.
-        let function = frames.frames.last()?.function.clone()?;
-        let source = frames.frames.first().and_then(|frame| {
-            let file = frame.file.as_deref()?;
-            Some(
-                frame
-                    .line
-                    .map_or_else(|| file.to_owned(), |line| format!("{file}:{line}")),
-            )
+        // The outermost frame is the function that has the stack frame: what was inlined into it has none.
+        let frame = frames.frames.last()?;
+        let function = frame.function.clone()?;
+        let source = frame.file.as_deref().map(|file| match frame.line {
+            Some(line) => format!("{file}:{line}"),
+            None => file.to_owned(),
         });
         Some(Place {
             function,

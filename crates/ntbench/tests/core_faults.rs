@@ -135,6 +135,18 @@ fn a_bad_argument_is_blamed_on_the_call_that_passed_it() {
 }
 
 #[test]
+fn an_address_that_is_not_canonical_is_an_access_violation() {
+    let report = bug_check("noncanonical", &[]);
+    assert_eq!(
+        (report.code, report.parameters[0]),
+        (0x7E, value(NtStatus::ACCESS_VIOLATION)),
+        "{}",
+        report.text
+    );
+    assert!(report.text.contains("not canonical"), "{}", report.text);
+}
+
+#[test]
 fn what_the_bench_cannot_run_is_not_the_drivers_fault() {
     let machine = machine(MachineConfig::default());
     match load(&machine, compile("privileged", &[])) {

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 use ntbench::NtStatus;
-use ntbench::wire::{FaultRule, InstanceSpec, RegistryValue, Server, Share, Volume, When};
+use ntbench::wire::{
+    DfsLink, DfsNamespace, FaultRule, InstanceSpec, RegistryValue, Server, Share, Volume, When,
+};
 
 /// Runs Windows minifilters in a Linux process, strictly.
 #[derive(Parser)]
@@ -18,7 +20,7 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Load a driver, start it, open files, unload it, report
-    Run(Run),
+    Run(Box<Run>),
     /// List what a driver imports, and which of it the bench has
     Imports {
         /// The .sys file
@@ -46,12 +48,21 @@ pub(super) struct Run {
     /// A share backed by a folder of this host
     #[arg(long, value_name = "SERVER/SHARE=FOLDER")]
     pub(super) share: Vec<ShareArgument>,
+    /// A link of a DFS namespace, and the share it leads to
+    #[arg(long, value_name = "SERVER/ROOT/LINK=SERVER/SHARE")]
+    pub(super) dfs: Vec<DfsArgument>,
     /// A local volume backed by a folder of this host
     #[arg(long, value_name = "C=FOLDER")]
     pub(super) volume: Vec<VolumeArgument>,
     /// An object to open, for example \??\UNC\server\share\file
     #[arg(long, value_name = "NAME")]
     pub(super) create: Vec<String>,
+    /// An object to ask for its attributes, after those to open
+    #[arg(long, value_name = "NAME")]
+    pub(super) query: Vec<String>,
+    /// List the stack whenever this kernel function is entered, for example nt!KiSwapContext
+    #[arg(long, value_name = "MODULE!FUNCTION")]
+    pub(super) snapshot_at: Vec<String>,
     /// A kernel call to make fail: always, the n-th time, or from the n-th on
     #[arg(long, value_name = "CALL=STATUS[@N|@N+]")]
     pub(super) fault: Vec<Fault>,
@@ -80,6 +91,64 @@ impl Run {
             }
         }
         servers
+    }
+}
+
+impl Run {
+    /// The DFS namespaces, by server and root.
+    pub(super) fn namespaces(&self) -> Vec<DfsNamespace> {
+        let mut namespaces: Vec<DfsNamespace> = Vec::new();
+        for DfsArgument { server, root, link } in &self.dfs {
+            let same = |known: &&mut DfsNamespace| {
+                known.server.eq_ignore_ascii_case(server) && known.root.eq_ignore_ascii_case(root)
+            };
+            match namespaces.iter_mut().find(same) {
+                Some(known) => known.links.push(link.clone()),
+                None => namespaces.push(DfsNamespace {
+                    server: server.clone(),
+                    root: root.clone(),
+                    links: vec![link.clone()],
+                }),
+            }
+        }
+        namespaces
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct DfsArgument {
+    server: String,
+    root: String,
+    link: DfsLink,
+}
+
+impl FromStr for DfsArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let grammar = || "write SERVER/ROOT/LINK=SERVER/SHARE".to_owned();
+        let (from, to) = text.split_once('=').ok_or_else(grammar)?;
+        let from = from.replace('\\', "/");
+        let mut from = from.splitn(3, '/');
+        let (Some(server), Some(root), Some(path)) = (from.next(), from.next(), from.next()) else {
+            return Err(grammar());
+        };
+        let to = to.replace('\\', "/");
+        let mut to = to.splitn(3, '/');
+        let (Some(target), Some(share)) = (to.next(), to.next()) else {
+            return Err(grammar());
+        };
+        let link = DfsLink {
+            path: path.replace('/', "\\"),
+            server: target.to_owned(),
+            share: share.to_owned(),
+            folder: to.next().unwrap_or("").replace('/', "\\"),
+        };
+        Ok(Self {
+            server: server.to_owned(),
+            root: root.to_owned(),
+            link,
+        })
     }
 }
 

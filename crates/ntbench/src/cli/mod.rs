@@ -9,7 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ntbench::wire::{DriverSpec, MachineConfig, NamespaceConfig, Refusal, ThreadSpec};
+use ntbench::wire::{
+    CreateFile, DriverSpec, MachineConfig, NamespaceConfig, Refusal, StackKind, ThreadSpec,
+};
 use ntbench::{Machine, MachineError, NtStatus};
 
 use args::{Arguments, Command, Run};
@@ -74,10 +76,11 @@ fn try_run(run: &Run) -> Result<bool, MachineError> {
     let machine = Machine::boot(MachineConfig {
         namespace: NamespaceConfig {
             servers: run.servers(),
-            dfs: Vec::new(),
+            dfs: run.namespaces(),
             volumes: run.volume.iter().map(|volume| volume.0.clone()).collect(),
         },
         faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
+        snapshot_at: run.snapshot_at.clone(),
         ..MachineConfig::default()
     })?;
     let spec = DriverSpec {
@@ -102,28 +105,8 @@ fn try_run(run: &Run) -> Result<bool, MachineError> {
         loaded.status
     );
     let mut good = loaded.status.is_success();
-    if good && !run.create.is_empty() {
-        let stack = if run.large_stack {
-            ntbench::wire::StackKind::Large
-        } else {
-            ntbench::wire::StackKind::Ordinary
-        };
-        let thread = machine.thread(ThreadSpec {
-            process_image: "ntbench.exe".to_owned(),
-            process: 0,
-            stack,
-        })?;
-        for name in &run.create {
-            let create = ntbench::wire::CreateFile {
-                name: name.clone(),
-                ..ntbench::wire::CreateFile::default()
-            };
-            let completion = thread.create_file(&create)?;
-            println!("{name:<40} {}", completion.status);
-            if completion.handle != 0 {
-                thread.close(completion.handle)?;
-            }
-        }
+    if good {
+        calls(&machine, run)?;
     }
     if good && !run.keep_loaded {
         let status = machine.unload_driver(&loaded.module.name)?;
@@ -134,4 +117,33 @@ fn try_run(run: &Run) -> Result<bool, MachineError> {
     show::trace(&report.trace);
     show::findings(&report.findings);
     Ok(good && report.findings.is_empty())
+}
+
+/// Makes the system calls asked for, all on one thread, and says how each ended.
+fn calls(machine: &Machine, run: &Run) -> Result<(), MachineError> {
+    let stack = if run.large_stack {
+        StackKind::Large
+    } else {
+        StackKind::Ordinary
+    };
+    let thread = machine.thread(ThreadSpec {
+        process_image: "ntbench.exe".to_owned(),
+        process: 0,
+        stack,
+    })?;
+    for name in &run.create {
+        let completion = thread.create_file(&CreateFile {
+            name: name.clone(),
+            ..CreateFile::default()
+        })?;
+        println!("{:<40} {}", format!("open {name}"), completion.status);
+        if completion.handle != 0 {
+            thread.close(completion.handle)?;
+        }
+    }
+    for name in &run.query {
+        let completion = thread.query_attributes(name)?;
+        println!("{:<40} {}", format!("query {name}"), completion.status);
+    }
+    thread.end()
 }

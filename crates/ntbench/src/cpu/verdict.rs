@@ -308,6 +308,20 @@ fn in_host(fault: &Fault) -> ! {
             fault.trap, site.import
         ));
     }
+    if fault.trap == GENERAL_PROTECTION {
+        let place = symbols::describe(site.return_address);
+        let text = format!(
+            "{}, called from {place}, was given an address that is not canonical",
+            site.import
+        );
+        unhandled(
+            NtStatus::ACCESS_VIOLATION,
+            site.return_address,
+            fault,
+            text,
+            Context::Host,
+        );
+    }
     let address = fault.address as u64;
     let verb = if fault.error & WRITE != 0 {
         "wrote"

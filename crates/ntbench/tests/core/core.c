@@ -99,6 +99,9 @@ NOINLINE NTSTATUS run(void) { __asm__ volatile("cli"); return 0; }
 #elif defined(CASE_badargument)
 NOINLINE NTSTATUS run(void) { u64 high; IoGetStackLimits((u64 *)0x18, &high); return 0; }
 
+#elif defined(CASE_noncanonical)
+NOINLINE NTSTATUS run(void) { u64 high; IoGetStackLimits((u64 *)0xDADADADADADADADAull, &high); return 0; }
+
 #elif defined(CASE_bugcheck)
 NOINLINE void deep(u64 n) { volatile u8 frame[0x100]; frame[0] = 1; if (n) deep(n - 1); else KeBugCheckEx(0xE2, 1, 2, 3, 4); frame[1] = 2; }
 NOINLINE NTSTATUS run(void) { deep(3); return 0; }
