@@ -152,6 +152,35 @@ fn pended_and_denied_creates() {
 }
 
 #[test]
+fn creates_pended_to_a_worker_go_on_when_it_completes_them() {
+    let bench = Bench::new();
+    assert_eq!(bench.load(compile("opener", &["PEND=2"])), NtStatus::SUCCESS);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            let thread = model::start(&bench.machine);
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    assert_eq!(open(&thread, "\\??\\UNC\\fs\\data\\Docs\\Deep"), NtStatus::SUCCESS);
+                }
+            });
+        }
+    });
+    let trace = bench.trace();
+    assert_eq!(lines(&trace).iter().filter(|line| **line == "later mode=1").count(), 200);
+    let pid = bench.thread.info().pid;
+    assert!(callbacks(&trace).iter().any(|event| event.phase == "work item" && event.tid < pid));
+    assert_eq!(bench.machine.unload_driver("opener").unwrap(), NtStatus::SUCCESS);
+    let report = bench.end();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+
+    let bench = Bench::new();
+    bench.load(compile("opener", &["PEND=3"]));
+    assert_eq!(bench.open("\\Docs\\Deep"), NtStatus::SUCCESS);
+    assert_eq!(bench.machine.unload_driver("opener").unwrap(), NtStatus::SUCCESS);
+    assert_eq!(rules(&bench.end()), ["fltmgr-leak"]);
+}
+
+#[test]
 fn what_a_filter_forgets_is_found() {
     for (leak, expected) in [
         (1, "handle-leak"),

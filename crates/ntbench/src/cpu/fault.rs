@@ -185,6 +185,8 @@ unsafe extern "C" fn handler(
 /// pointer may be in use.
 fn landing_stack(in_driver: bool, block: &Block, registers: &Registers) -> usize {
     if in_driver {
+        // What the gate wrote down is the last import, which has returned: the driver itself was running.
+        block.import_sp.set(0);
         block.host_rsp.get()
     } else {
         registers.rsp - 256

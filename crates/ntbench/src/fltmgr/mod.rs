@@ -13,6 +13,7 @@ mod name;
 mod objects;
 pub(crate) mod operation;
 mod register;
+mod work;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         info::exports(),
         flight::exports(),
         context::exports(),
+        work::exports(),
     ]
 }
 
@@ -91,6 +93,7 @@ pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
 pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     let mut left = register::leftovers(driver);
+    left.extend(work::leftovers(&driver.service));
     left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));
     left.extend(ecp::leftovers(&driver.service));

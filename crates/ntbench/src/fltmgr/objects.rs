@@ -25,6 +25,8 @@ pub(crate) struct Filter {
     pub(crate) registration: Registration,
     /// Its callbacks by operation.
     pub(crate) operations: Vec<OperationRegistration>,
+    /// Work items of it that are queued or running.
+    pub(crate) rundown: Rundown,
     /// Whether `FltStartFiltering` was called, whether it was unregistered.
     pub(crate) state: Mutex<FilterState>,
     /// References that drivers took.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::{self, About};
-use super::objects::{self, Altitude, Filter, FilterState, Object};
+use super::objects::{self, Altitude, Filter, FilterState, Object, Rundown};
 use super::{attach, context};
 use crate::abi::flt::{
     ContextRegistration, FLT_CONTEXT_END, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD,
@@ -117,6 +117,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
         driver_object,
         registration,
         operations,
+        rundown: Rundown::default(),
         state: Mutex::new(FilterState::Registered),
         references: AtomicI64::new(0),
     });
@@ -158,6 +159,8 @@ fn unregister(filter: &Arc<Filter>) {
             attach::tear_down(instance, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
         }
     }
+    filter.rundown.close();
+    filter.rundown.wait();
     context::filter_gone(filter);
     let references = filter.references.load(Ordering::Acquire);
     if references > 0 {

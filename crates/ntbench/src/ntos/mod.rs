@@ -7,6 +7,7 @@ use crate::export::Export;
 use crate::loader::Image;
 use crate::namespace::Namespace;
 use crate::status::NtStatus;
+use crate::thread::Process;
 use crate::wire::{DriverSpec, MachineConfig, Refusal};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
@@ -26,11 +27,14 @@ pub(crate) mod rtl;
 pub(crate) mod sync;
 pub(crate) mod syscall;
 pub(crate) mod time;
+pub(crate) mod worker;
 
 /// What the machine has, once it is up.
 pub(crate) struct Machine {
     /// What can be opened.
     pub(crate) namespace: Namespace,
+    /// The system process.
+    pub(crate) system: Arc<Process>,
 }
 
 /// The machine of this process.
@@ -60,7 +64,10 @@ pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
     fltmgr::boot(&namespace);
     time::interrupt_time();
     MACHINE
-        .set(Machine { namespace })
+        .set(Machine {
+            namespace,
+            system: Arc::clone(&thread::current().process),
+        })
         .map_err(|_| Refusal::Config("the machine is up already".to_owned()))
 }
 

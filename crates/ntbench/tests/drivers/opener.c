@@ -1,6 +1,7 @@
 /*
  * Opens the parent of what is created, below its own instance or from the top of the stack (TOP), and tells nested
- * creates apart by an extra create parameter. DENY names what it fails itself; PEND pends each create.
+ * creates apart by an extra create parameter. DENY fails each create; PEND pends it: 1 and completes it at once, 2 from a
+ * work item, which 3 forgets to free.
  */
 #include "flt.h"
 #ifndef TOP
@@ -78,6 +79,15 @@ static void OpenParent(const FLT_RELATED_OBJECTS *objects, UNICODE_STRING *paren
     }
 }
 
+static void Later(PVOID item, FLT_CALLBACK_DATA *data, PVOID context)
+{
+    (void)context;
+    DbgPrint("later mode=%d\n", data->RequestorMode);
+    if (PEND != 3)
+        FltFreeDeferredIoWorkItem(item);
+    FltCompletePendedPreOperation(data, PREOP_NO_CALLBACK, 0);
+}
+
 static int PreCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
 {
     FLT_FILE_NAME_INFORMATION *name;
@@ -100,6 +110,16 @@ static int PreCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects
         data->IoStatus.Status = STATUS_ACCESS_DENIED;
         data->IoStatus.Information = 0;
         return PREOP_COMPLETE;
+    }
+    if (PEND >= 2) {
+        PVOID item = FltAllocateDeferredIoWorkItem();
+        if (item == 0)
+            return PREOP_NO_CALLBACK;
+        if (!NT_SUCCESS(FltQueueDeferredIoWorkItem(item, data, Later, 1, 0))) {
+            FltFreeDeferredIoWorkItem(item);
+            return PREOP_NO_CALLBACK;
+        }
+        return PREOP_PENDING;
     }
     if (PEND) {
         FltCompletePendedPreOperation(data, PREOP_NO_CALLBACK, 0);

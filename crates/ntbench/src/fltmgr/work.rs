@@ -1,0 +1,240 @@
+//! Work items: what a filter has done later, on a system worker thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::callback::{self, About};
+use super::flight;
+use super::objects::{self, Filter, Instance, Object};
+use crate::ntos::memory::Guest;
+use crate::ntos::{driver, irql, pool, worker};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::{bugcheck, faults, gate, symbols, verifier};
+
+struct Item {
+    service: String,
+    site: usize,
+    queued: bool,
+}
+
+static ITEMS: LazyLock<Mutex<HashMap<usize, Item>>> = LazyLock::new(Mutex::default);
+const TAG: u32 = u32::from_le_bytes(*b"FMwi");
+const BYTES: usize = 64;
+/// `CriticalWorkQueue`, `DelayedWorkQueue` and the hyper-critical one.
+const MOST_QUEUE_TYPE: u32 = 2;
+
+fn lock() -> MutexGuard<'static, HashMap<usize, Item>> {
+    ITEMS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What keeps the filter from going while an item of it is queued.
+enum Hold {
+    Filter(Arc<Filter>),
+    Instance(Arc<Instance>),
+}
+
+impl Hold {
+    fn take(object: usize) -> Result<Self, NtStatus> {
+        let (hold, entered) = match objects::at(object) {
+            Some(Object::Filter(filter)) => {
+                let entered = filter.rundown.enter();
+                (Self::Filter(filter), entered)
+            }
+            Some(Object::Instance(instance)) => {
+                let entered = instance.rundown.enter();
+                (Self::Instance(instance), entered)
+            }
+            _ => return Err(NtStatus::INVALID_PARAMETER),
+        };
+        if entered {
+            Ok(hold)
+        } else {
+            Err(NtStatus::FLT_DELETING_OBJECT)
+        }
+    }
+
+    fn filter(&self) -> &str {
+        match self {
+            Self::Filter(filter) => &filter.service,
+            Self::Instance(instance) => &instance.filter.service,
+        }
+    }
+
+    fn release(self) {
+        match self {
+            Self::Filter(filter) => filter.rundown.leave(),
+            Self::Instance(instance) => instance.rundown.leave(),
+        }
+    }
+}
+
+fn allocate(function: &str) -> usize {
+    irql::at_most(function, DISPATCH_LEVEL);
+    if faults::check(function).is_some() {
+        return 0;
+    }
+    let Some(address) = pool::lend(BYTES, TAG, true) else {
+        return 0;
+    };
+    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    let site = gate::call_site().map_or(0, |site| site.return_address);
+    lock().insert(
+        address,
+        Item {
+            service,
+            site,
+            queued: false,
+        },
+    );
+    address
+}
+
+fn wrong(item: usize, function: &str) -> ! {
+    bugcheck::raise(
+        0x3B,
+        [0xC000_0005, 0, item as u64, 0],
+        format!("{function} was given {item:#x}, which is no work item (any more)"),
+    )
+}
+
+fn free(item: usize, function: &str) {
+    let Some(known) = lock().remove(&item) else {
+        wrong(item, function)
+    };
+    if known.queued {
+        verifier::finding(
+            "work-item-freed-queued",
+            format!("{function} on a work item that is still queued"),
+        );
+    }
+    pool::free(item, None);
+}
+
+/// Has a worker call `routine(item, object, context)`.
+fn queue(
+    function: &'static str,
+    item: usize,
+    hold: Hold,
+    routine: usize,
+    object: usize,
+    context: usize,
+) -> NtStatus {
+    let mut items = lock();
+    let Some(known) = items.get_mut(&item) else {
+        drop(items);
+        wrong(item, function)
+    };
+    if known.queued {
+        drop(items);
+        hold.release();
+        // WORKER_INVALID: a work item is queued that is queued already.
+        bugcheck::raise(
+            0xE4,
+            [1, item as u64, 0, 0],
+            format!("{function} on a work item that is queued already"),
+        );
+    }
+    known.queued = true;
+    drop(items);
+    worker::queue(move || {
+        // From here on the item is the routine's, to queue again or to free.
+        if let Some(known) = lock().get_mut(&item) {
+            known.queued = false;
+        }
+        let about = About {
+            filter: hold.filter(),
+            phase: "work item",
+            operation: "",
+            path: String::new(),
+        };
+        callback::call(
+            about,
+            routine,
+            &[item as u64, object as u64, context as u64],
+        );
+        hold.release();
+    });
+    NtStatus::SUCCESS
+}
+
+/// What work items a driver that goes away has left; they are taken away.
+pub(super) fn leftovers(service: &str) -> Vec<String> {
+    let mut items = lock();
+    let left: Vec<usize> = items
+        .iter()
+        .filter(|(_, item)| item.service == service)
+        .map(|(address, _)| *address)
+        .collect();
+    let texts = left
+        .iter()
+        .filter_map(|address| items.remove(address))
+        .map(|item| {
+            format!(
+                "a work item allocated at {} was not freed",
+                symbols::describe(item.site)
+            )
+        });
+    let texts = texts.collect();
+    drop(items);
+    for address in left {
+        pool::free(address, None);
+    }
+    texts
+}
+
+exports! { "fltmgr.sys";
+    /// Makes a work item.
+    fn FltAllocateGenericWorkItem() -> usize {
+        allocate("FltAllocateGenericWorkItem")
+    }
+
+    /// Frees it.
+    fn FltFreeGenericWorkItem(item: usize) {
+        irql::at_most("FltFreeGenericWorkItem", DISPATCH_LEVEL);
+        free(item, "FltFreeGenericWorkItem");
+    }
+
+    /// Queues it; the filter or instance stays until the routine has returned.
+    fn FltQueueGenericWorkItem(item: usize, object: usize, routine: usize, kind: u32, context: usize) -> NtStatus {
+        irql::at_most("FltQueueGenericWorkItem", DISPATCH_LEVEL);
+        if let Some(status) = faults::check("FltQueueGenericWorkItem") {
+            return status;
+        }
+        if kind > MOST_QUEUE_TYPE {
+            return NtStatus::INVALID_PARAMETER;
+        }
+        match Hold::take(object) {
+            Ok(hold) => queue("FltQueueGenericWorkItem", item, hold, routine, object, context),
+            Err(status) => status,
+        }
+    }
+
+    /// Makes a work item for an operation.
+    fn FltAllocateDeferredIoWorkItem() -> usize {
+        allocate("FltAllocateDeferredIoWorkItem")
+    }
+
+    /// Frees it.
+    fn FltFreeDeferredIoWorkItem(item: usize) {
+        irql::at_most("FltFreeDeferredIoWorkItem", DISPATCH_LEVEL);
+        free(item, "FltFreeDeferredIoWorkItem");
+    }
+
+    /// Queues it for an operation that the calling filter pends.
+    fn FltQueueDeferredIoWorkItem(item: usize, data: Guest<u8>, routine: usize, kind: u32, context: usize) -> NtStatus {
+        irql::at_most("FltQueueDeferredIoWorkItem", APC_LEVEL);
+        if let Some(status) = faults::check("FltQueueDeferredIoWorkItem") {
+            return status;
+        }
+        let data = data.address();
+        let Some(operation) = flight::at(data).filter(|_| kind <= MOST_QUEUE_TYPE) else {
+            return NtStatus::INVALID_PARAMETER;
+        };
+        let instance = operation.instance.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(instance) = instance.filter(|instance| instance.rundown.enter()) else {
+            return NtStatus::FLT_DELETING_OBJECT;
+        };
+        queue("FltQueueDeferredIoWorkItem", item, Hold::Instance(instance), routine, data, context)
+    }
+}

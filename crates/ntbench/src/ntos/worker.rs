@@ -1,0 +1,84 @@
+//! System worker threads: what work items run on.
+//!
+//! They are threads of the system process with ordinary stacks, started when the first item is queued. There are a
+//! few, so that an item that waits for another one does not wait for ever.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+
+use super::MACHINE;
+use crate::cpu::{fault, pcr};
+use crate::thread::{self, Process};
+use crate::wire::StackKind;
+use crate::{stack, verifier};
+
+/// How many there are; Windows starts more as they are needed.
+const WORKERS: u64 = 4;
+/// The first worker's thread id: below those that the machine gives out.
+const FIRST_TID: u64 = 0x40;
+const HOST_STACK: usize = 16 << 20;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+static QUEUE: Mutex<VecDeque<Job>> = Mutex::new(VecDeque::new());
+static MORE: Condvar = Condvar::new();
+
+/// Has a worker do something.
+pub(crate) fn queue(job: impl FnOnce() + Send + 'static) {
+    start();
+    QUEUE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push_back(Box::new(job));
+    MORE.notify_one();
+}
+
+fn start() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let Some(machine) = MACHINE.get() else { return };
+        for index in 0..WORKERS {
+            let process = Arc::clone(&machine.system);
+            let started = std::thread::Builder::new()
+                .name(format!("sim-worker-{index}"))
+                .stack_size(HOST_STACK)
+                .spawn(move || run(FIRST_TID + index * 4, process));
+            if let Err(error) = started {
+                verifier::finding(
+                    "bench",
+                    format!("a system worker thread could not be started: {error}"),
+                );
+            }
+        }
+    });
+}
+
+fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
+    let thread = thread::adopt(tid, process);
+    fault::install_thread()?;
+    pcr::install(thread.object)?;
+    stack::install(StackKind::Ordinary)
+}
+
+fn run(tid: u64, process: Arc<Process>) {
+    if let Err(error) = become_one(tid, process) {
+        verifier::finding(
+            "bench",
+            format!("a system worker thread could not be set up: {error}"),
+        );
+        return;
+    }
+    loop {
+        let job = {
+            let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut queue = MORE
+                .wait_while(queue, |queue| queue.is_empty())
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.pop_front()
+        };
+        if let Some(job) = job {
+            stack::system_thread(job);
+        }
+    }
+}
