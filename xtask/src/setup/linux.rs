@@ -53,12 +53,18 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
         None => None,
     };
     let (sysroot, sysroot_key) = sysroot.unzip();
-    let (wdk_root, wdk_key) = match &wdk {
-        Wdk::Real(root) => (root.clone(), root.to_string_lossy().into_owned()),
+    let made = match &wdk {
+        Wdk::Real(root) => {
+            let name = root.to_string_lossy().into_owned();
+            wdk::Made {
+                root: root.clone(),
+                headers: name.clone(),
+                libraries: name,
+            }
+        }
         Wdk::Synthetic => {
             let headers = mingw_headers()?;
-            let made = wdk::ensure(&toolchain, &compiler.lld, &headers)?;
-            (made.root, made.key)
+            wdk::ensure(&toolchain, &compiler.lld, &headers)?
         }
     };
     let helpers = install_helpers(&toolchain)?;
@@ -66,14 +72,14 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
     let remap = remap(layout, &compiler);
     let args_file = write_rustc_args(&toolchain, sysroot.as_deref(), &remap)?;
     let env = environment(
-        layout, &compiler, &libclang, &wdk_root, &helpers, &args_file,
+        layout, &compiler, &libclang, &made.root, &helpers, &args_file,
     )?;
     let description = compiler.description.clone();
     if options.verbose {
         say(&format!("compiler        {description}"));
         say(&format!("linker          {}", compiler.lld.display()));
         say(&format!("libclang        {}", libclang.display()));
-        say(&format!("WDK             {}", wdk_root.display()));
+        say(&format!("WDK             {}", made.root.display()));
         if let Some(sysroot) = &sysroot {
             say(&format!("private sysroot {}", sysroot.display()));
         }
@@ -88,13 +94,13 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
             .with("args", fs::read(&args_file)?)
             .with("sysroot", sysroot_key.unwrap_or_default())
             .with("libclang", libclang.to_string_lossy().as_bytes())
-            .with("wdk", &wdk_key)
+            .with("wdk", &made.headers)
             .hex(),
         link_key: Key::new("link", 1)
             .with("linker", cross::link::REVISION.to_string())
             .with("compiler", &compiler.version)
             .with("lld", compiler.lld.to_string_lossy().as_bytes())
-            .with("wdk", &wdk_key)
+            .with("wdk", &made.libraries)
             .hex(),
         remap,
     })

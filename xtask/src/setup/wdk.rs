@@ -44,45 +44,67 @@ const EMPTY: [(&str, &str); 2] = [
     ("BufferOverflowFastFailK", "BufferOverflowFastFailK.sys"),
 ];
 
-/// What was made.
+/// What was made: headers and libraries are two things, so that another import list costs a link and not a compilation.
 pub(super) struct Made {
     /// The `WDKContentRoot`.
     pub(super) root: PathBuf,
-    /// Digest of everything in it.
-    pub(super) key: String,
+    /// Digest of what the headers were made from.
+    pub(super) headers: String,
+    /// Digest of what the libraries were made from.
+    pub(super) libraries: String,
 }
 
 pub(super) fn ensure(toolchain: &Path, lld: &Path, mingw: &Path) -> Result<Made> {
     let root = toolchain.join("wdk");
-    let mut key = Key::new("wdk", REVISION)
-        .with("version", VERSION)
-        .with("lld", lld.to_string_lossy().as_bytes());
+    let mut key = Key::new("headers", REVISION).with("version", VERSION);
     for (name, text) in HEADERS {
         key = key.with(name, text);
-    }
-    for list in allowed::LISTS {
-        key = key.with(list.dll, list.text);
     }
     // What the package manager replaces on an upgrade.
     for name in ["_mingw.h", "ddk/wdm.h", "ddk/ntddk.h", "ddk/ntifs.h"] {
         key = key.with_file(&mingw.join(name))?;
     }
-    let key = key.hex();
-    if !stamp::is_current(&root, &key) {
-        say(&format!(
-            "making a synthetic WDK from {} and the import lists",
-            mingw.display()
-        ));
+    let headers = key.hex();
+    part(
+        &root.join("Include"),
+        &headers,
+        &format!("the headers of a synthetic WDK from {}", mingw.display()),
+        |dir| include(&dir.join(VERSION), mingw),
+    )?;
+
+    let mut key = Key::new("libraries", REVISION)
+        .with("version", VERSION)
+        .with("lld", lld.to_string_lossy().as_bytes());
+    for list in allowed::LISTS {
+        key = key.with(list.dll, list.text);
     }
-    stamp::produce(&root, &key, |dir| {
-        headers(&dir.join("Include").join(VERSION), mingw)?;
-        libraries(&dir.join("Lib").join(VERSION).join("km/x64"), lld)
-    })?;
-    Ok(Made { root, key })
+    let libraries = key.hex();
+    part(
+        &root.join("Lib"),
+        &libraries,
+        "import libraries from the lists of names",
+        |dir| import_libraries(&dir.join(VERSION).join("km/x64"), lld),
+    )?;
+    Ok(Made {
+        root,
+        headers,
+        libraries,
+    })
+}
+
+/// Makes one part, and says so.
+fn part(dest: &Path, key: &str, what: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if !stamp::is_current(dest, key) {
+        say(&format!("making {what}"));
+    }
+    if let Some(dir) = dest.parent() {
+        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    }
+    stamp::produce(dest, key, make)
 }
 
 /// Links onto mingw-w64's headers, with ours in the place of those of the same name.
-fn headers(include: &Path, mingw: &Path) -> Result<()> {
+fn include(include: &Path, mingw: &Path) -> Result<()> {
     let km = include.join("km");
     fs::create_dir_all(km.join("crt"))?;
     let ddk = mingw.join("ddk");
@@ -109,7 +131,7 @@ fn headers(include: &Path, mingw: &Path) -> Result<()> {
 }
 
 /// Import libraries from the lists of what may be imported.
-fn libraries(dir: &Path, lld: &Path) -> Result<()> {
+fn import_libraries(dir: &Path, lld: &Path) -> Result<()> {
     fs::create_dir_all(dir)?;
     for (name, dll) in EMPTY {
         library(dir, lld, name, dll, "")?;
