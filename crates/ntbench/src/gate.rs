@@ -200,12 +200,14 @@ unsafe extern "sysv64" fn enter(
         "cld",
         "lea r11, [rip + {point}]",
         "push r11", // a call whose return address has a name
+        "mov qword ptr gs:[{in_driver}], 1",
         "jmp rax",
         host_rsp = const offset::HOST_RSP,
         kernel_sp = const offset::KERNEL_SP,
         import_sp = const offset::IMPORT_SP,
         import = const offset::IMPORT,
         import_rbp = const offset::IMPORT_RBP,
+        in_driver = const offset::IN_DRIVER,
         point = sym return_point,
     )
 }
@@ -214,6 +216,7 @@ unsafe extern "sysv64" fn enter(
 #[unsafe(naked)]
 unsafe extern "sysv64" fn return_point() {
     naked_asm!(
+        "mov qword ptr gs:[{in_driver}], 0",
         "mov rsp, gs:[{host_rsp}]",
         "pop qword ptr gs:[{import_rbp}]",
         "pop qword ptr gs:[{import}]",
@@ -227,6 +230,7 @@ unsafe extern "sysv64" fn return_point() {
         "pop rbx",
         "pop rbp",
         "ret",
+        in_driver = const offset::IN_DRIVER,
         host_rsp = const offset::HOST_RSP,
         kernel_sp = const offset::KERNEL_SP,
         import_sp = const offset::IMPORT_SP,
@@ -242,6 +246,7 @@ unsafe extern "sysv64" fn return_point() {
 #[unsafe(naked)]
 unsafe extern "win64" fn import_gate() {
     naked_asm!(
+        "mov qword ptr gs:[{in_driver}], 0",
         "mov gs:[{import_sp}], rsp",
         "mov gs:[{import}], r11",
         "mov gs:[{import_rbp}], rbp",
@@ -264,7 +269,9 @@ unsafe extern "win64" fn import_gate() {
         "3: sub rsp, 0x20",
         "call [r11]",
         "mov rsp, gs:[{import_sp}]",
+        "mov qword ptr gs:[{in_driver}], 1",
         "ret",
+        in_driver = const offset::IN_DRIVER,
         host_rsp = const offset::HOST_RSP,
         kernel_sp = const offset::KERNEL_SP,
         import_sp = const offset::IMPORT_SP,

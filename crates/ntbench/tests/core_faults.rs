@@ -63,6 +63,18 @@ fn a_write_to_constants_is_seen() {
 }
 
 #[test]
+fn a_lost_stack_pointer_is_a_double_fault() {
+    let report = bug_check("lost", &[]);
+    assert_eq!(
+        (report.code, report.parameters[..2].to_vec()),
+        (0x7F, vec![8, 0x1234_5678]),
+        "{}",
+        report.text
+    );
+    assert!(report.text.contains("lost!run"), "{}", report.text);
+}
+
+#[test]
 fn data_does_not_run() {
     let report = bug_check("execute", &[]);
     assert_eq!(report.code, 0xFC, "{}", report.text);
@@ -150,7 +162,9 @@ fn an_address_that_is_not_canonical_is_an_access_violation() {
 fn what_the_bench_cannot_run_is_not_the_drivers_fault() {
     let machine = machine(MachineConfig::default());
     match load(&machine, compile("privileged", &[])) {
-        Err(MachineError::HostFault(text)) => assert!(text.contains("cli"), "{text}"),
+        Err(MachineError::HostFault(text)) => {
+            assert!(text.contains("cli") && !text.contains("nt!"), "{text}")
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -56,12 +56,13 @@ thread_local! {
     static LANDED: Cell<bool> = const { Cell::new(false) };
 }
 
-const SIGNALS: [libc::c_int; 5] = [
+const SIGNALS: [libc::c_int; 6] = [
     libc::SIGSEGV,
     libc::SIGBUS,
     libc::SIGILL,
     libc::SIGFPE,
     libc::SIGTRAP,
+    libc::SIGABRT,
 ];
 /// Sent by the main loop to a thread that has not come back in time.
 pub(crate) const SIGNAL_STUCK: libc::c_int = libc::SIGUSR2;
@@ -144,8 +145,12 @@ unsafe extern "C" fn handler(
     let Some(block) = pcr::try_block() else {
         host_fault(signal, registers.rip)
     };
-    let on_kernel_stack = (block.guard.get()..=block.high.get() + PAGE).contains(&registers.rsp);
-    let in_driver = on_kernel_stack || machine::in_image(registers.rip);
+    if signal == libc::SIGABRT {
+        machine::host_fault(
+            "the host's C library gave up, most likely on a heap that the driver had written over",
+        );
+    }
+    let in_driver = block.in_driver.get() != 0;
     #[allow(clippy::cast_possible_truncation, reason = "trap numbers are below 32")]
     let trap = register(context, libc::REG_TRAPNO) as u8;
     let fault = Fault {
@@ -187,6 +192,7 @@ fn landing_stack(in_driver: bool, block: &Block, registers: &Registers) -> usize
     if in_driver {
         // What the gate wrote down is the last import, which has returned: the driver itself was running.
         block.import_sp.set(0);
+        block.in_driver.set(0);
         block.host_rsp.get()
     } else {
         registers.rsp - 256

@@ -29,6 +29,8 @@ pub(crate) struct Block {
     pub(crate) import_rbp: Cell<usize>,
     /// That import's descriptor.
     pub(crate) import: Cell<usize>,
+    /// Not 0 while the driver's code runs, on a stack of its choosing.
+    pub(crate) in_driver: Cell<usize>,
     /// The lowest stack pointer seen at an import.
     pub(crate) lowest: Cell<usize>,
     /// The current segment's lowest usable address.
@@ -49,6 +51,7 @@ pub(crate) mod offset {
     pub(crate) const IMPORT_SP: usize = BLOCK + offset_of!(Block, import_sp);
     pub(crate) const IMPORT: usize = BLOCK + offset_of!(Block, import);
     pub(crate) const IMPORT_RBP: usize = BLOCK + offset_of!(Block, import_rbp);
+    pub(crate) const IN_DRIVER: usize = BLOCK + offset_of!(Block, in_driver);
     pub(crate) const LOWEST: usize = BLOCK + offset_of!(Block, lowest);
 }
 

@@ -26,6 +26,7 @@ use crate::{gate, machine, symbols, thread};
 const DIVIDE_ERROR: u8 = 0;
 const BREAKPOINT: u8 = 3;
 const INVALID_OPCODE: u8 = 6;
+const STACK_SEGMENT: u8 = 12;
 const GENERAL_PROTECTION: u8 = 13;
 const PAGE_FAULT: u8 = 14;
 
@@ -45,6 +46,7 @@ pub(super) fn give(fault: &Fault) -> ! {
     if fault.in_host {
         in_host(fault)
     }
+    double_fault(fault, pcr::block());
     let context = Context::Fault(fault.registers);
     let rip = fault.registers.rip as u64;
     match fault.trap {
@@ -69,7 +71,7 @@ pub(super) fn give(fault: &Fault) -> ! {
             NtStatus::ILLEGAL_INSTRUCTION,
             "no instruction of this processor",
         ),
-        GENERAL_PROTECTION => general_protection(fault),
+        GENERAL_PROTECTION | STACK_SEGMENT => general_protection(fault),
         other => machine::host_fault(&format!(
             "{}: processor exception {other} is not modelled",
             at(fault)
@@ -99,8 +101,8 @@ fn page_fault(fault: &Fault) -> ! {
         error if error & WRITE != 0 => ("wrote", 1),
         _ => ("read", 0),
     };
-    if in_guard(block, fault.address) || in_guard(block, fault.registers.rsp) {
-        stack_fault(fault, block, verb);
+    if (block.guard.get()..block.low.get()).contains(&fault.address) {
+        guard_touched(fault, verb);
     }
     if let Some(driver) = machine::unloaded_at(fault.address) {
         unloaded(fault, &driver.name, verb, context);
@@ -184,39 +186,45 @@ fn unloaded(fault: &Fault, driver: &str, verb: &str, context: Context) -> ! {
     )
 }
 
-fn in_guard(block: &Block, address: usize) -> bool {
-    (block.guard.get()..block.low.get()).contains(&address)
-}
-
-/// The guard page was touched. Whether that is the stack's end or a stray pointer depends on whether the processor
-/// still has room to say so.
-fn stack_fault(fault: &Fault, block: &Block, verb: &str) -> ! {
-    let context = Context::Fault(fault.registers);
-    let (low, rsp) = (block.low.get(), fault.registers.rsp);
-    let address = fault.address as u64;
-    if rsp < low + TRAP_FRAME {
-        let text = format!(
+/// Whatever happened: without room on its stack for what it pushes, the processor cannot even say so.
+fn double_fault(fault: &Fault, block: &Block) {
+    let (low, high, rsp) = (block.low.get(), block.high.get(), fault.registers.rsp);
+    let text = if (block.guard.get()..low + TRAP_FRAME).contains(&rsp) {
+        format!(
             "kernel stack overflow: {} at RSP {rsp:#x}, the segment's limit is {low:#x}: no room for a trap frame",
             at(fault),
-        );
-        bugcheck::end(
-            code::UNEXPECTED_KERNEL_MODE_TRAP,
-            [8, rsp as u64, low as u64, 0],
-            text,
-            context,
-        );
-    }
+        )
+    } else if !(low..=high).contains(&rsp) {
+        format!(
+            "{}: RSP is {rsp:#x}, and the thread's kernel stack {low:#x} to {high:#x}",
+            at(fault)
+        )
+    } else {
+        return;
+    };
+    let parameters = [8, rsp as u64, low as u64, 0];
+    bugcheck::end(
+        code::UNEXPECTED_KERNEL_MODE_TRAP,
+        parameters,
+        text,
+        Context::Fault(fault.registers),
+    )
+}
+
+/// The guard page was touched with a good stack pointer: a stray pointer, or a stack probe.
+fn guard_touched(fault: &Fault, verb: &str) -> ! {
+    let (address, rsp) = (fault.address as u64, fault.registers.rsp);
     let text = format!(
         "{}: {verb} the kernel stack's guard page at {address:#x}, RSP {rsp:#x}",
         at(fault)
     );
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
-    let rip = fault.registers.rip as u64;
+    let parameters = [address, operation, fault.registers.rip as u64, 2];
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,
-        [address, operation, rip, 2],
+        parameters,
         text,
-        context,
+        Context::Fault(fault.registers),
     )
 }
 
@@ -302,13 +310,13 @@ fn in_host(fault: &Fault) -> ! {
     let Some(site) = gate::call_site() else {
         machine::host_fault("a fault in the bench's own code")
     };
-    if fault.trap != PAGE_FAULT && fault.trap != GENERAL_PROTECTION {
+    if ![PAGE_FAULT, GENERAL_PROTECTION, STACK_SEGMENT].contains(&fault.trap) {
         machine::host_fault(&format!(
             "processor exception {} inside {}",
             fault.trap, site.import
         ));
     }
-    if fault.trap == GENERAL_PROTECTION {
+    if fault.trap != PAGE_FAULT {
         let place = symbols::describe(site.return_address);
         let text = format!(
             "{}, called from {place}, was given an address that is not canonical",

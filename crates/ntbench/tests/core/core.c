@@ -69,6 +69,10 @@ NOINLINE NTSTATUS run(void) { touch((u32 *)0x10); return 0; }
 #elif defined(CASE_wild)
 NOINLINE NTSTATUS run(void) { return *(volatile NTSTATUS *)0xFFFFF80012345678ull; }
 
+#elif defined(CASE_lost)
+/* Loses its stack pointer, then touches anything. */
+NOINLINE NTSTATUS run(void) { __asm__ volatile("mov $0x12345678, %%rsp\n\tpush %%rax" : : : "memory"); return 0; }
+
 #elif defined(CASE_readonly)
 const u64 constant = 7;
 NOINLINE NTSTATUS run(void) { *(volatile u64 *)&constant = 8; return 0; }
@@ -94,7 +98,7 @@ NOINLINE NTSTATUS run(void) { __asm__ volatile("int $0x29" : : "c"(3)); return 0
 NOINLINE NTSTATUS run(void) { __asm__ volatile("ud2"); return 0; }
 
 #elif defined(CASE_privileged)
-NOINLINE NTSTATUS run(void) { __asm__ volatile("cli"); return 0; }
+NOINLINE NTSTATUS run(void) { limits(result); __asm__ volatile("cli"); return 0; }
 
 #elif defined(CASE_badargument)
 NOINLINE NTSTATUS run(void) { u64 high; IoGetStackLimits((u64 *)0x18, &high); return 0; }
