@@ -189,7 +189,7 @@ fn defects_that_windows_does_not_survive_are_bug_checks() {
     for (defect, code, parameter) in [
         (3, 0xC2, 7),
         (4, 0x19, 0x20),
-        (5, 0xC8, 2),
+        (5, 0xC8, 0x2_0002),
         (7, 0xF5, 0x68),
         (11, 0xF5, 0x66),
         (13, 0xC2, 0xA),

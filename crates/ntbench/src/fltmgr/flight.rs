@@ -29,6 +29,8 @@ pub(crate) struct Operation {
     pub(crate) after: AtomicBool,
     /// Its list of extra create parameters; 0: none.
     pub(crate) ecps: AtomicUsize,
+    /// Whether it is a create whose name is a file ID.
+    pub(crate) by_file_id: bool,
     /// Whether user mode asked for it.
     pub(crate) user: bool,
     /// The process that asked for it.
@@ -152,6 +154,7 @@ impl Operation {
             major,
             file: Arc::clone(file),
             after: AtomicBool::new(false),
+            by_file_id: false,
             ecps: AtomicUsize::new(ecps),
             user,
             process: ps::current_process(),
@@ -181,6 +184,11 @@ fn pended(operation: &Operation) -> MutexGuard<'_, Option<Verdict>> {
         .pended
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether an operation was completed that nobody pended; it is forgotten then.
+pub(super) fn take_stray_completion(operation: &Operation) -> bool {
+    pended(operation).take().is_some()
 }
 
 /// Waits until a pended operation is completed.

@@ -11,7 +11,7 @@ use crate::abi::flt::{
     FileNameInformation, NAME_FORMAT_NORMALIZED, NAME_FORMAT_OPENED, NAME_FORMAT_SHORT,
     NAME_PARSED_EXTENSION, NAME_PARSED_FINAL_COMPONENT, NAME_PARSED_PARENT_DIR, NAME_PARSED_STREAM,
 };
-use crate::abi::io::{IRP_MJ_CLOSE, IRP_MJ_CREATE};
+use crate::abi::io::{FO_CLEANUP_COMPLETE, IRP_MJ_CREATE};
 use crate::namespace::DeviceId;
 use crate::namespace::names::BACKSLASH;
 use crate::ntos::file::File;
@@ -73,8 +73,7 @@ fn query(operation: &Operation, status: NtStatus, options: u32) -> Result<usize,
         IRP_MJ_CREATE if after => {
             status == NtStatus::REPARSE && options & ALLOW_QUERY_ON_REPARSE == 0
         }
-        IRP_MJ_CREATE => format == NAME_FORMAT_SHORT,
-        IRP_MJ_CLOSE => after,
+        IRP_MJ_CREATE => format == NAME_FORMAT_SHORT || operation.by_file_id,
         _ => false,
     };
     if invalid {
@@ -85,6 +84,10 @@ fn query(operation: &Operation, status: NtStatus, options: u32) -> Result<usize,
 }
 
 fn of_file(file: &File, format: u32, options: u32) -> Result<usize, NtStatus> {
+    // Documented: not while all APC delivery is disabled, and not once a file has been cleaned up.
+    if irql::all_apcs_disabled() || file.object(|object| object.flags & FO_CLEANUP_COMPLETE != 0) {
+        return Err(NtStatus::FLT_INVALID_NAME_REQUEST);
+    }
     if options & METHOD_MASK == METHOD_CACHE_ONLY {
         // The bench keeps no names: each request is a miss, which is always allowed.
         return Err(NtStatus::FLT_NAME_CACHE_MISS);

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::callback::{self, About, argument, related};
-use super::flight::{Flight, Operation, name_of, wait_for_completion};
+use super::flight::{Flight, Operation, name_of, take_stray_completion, wait_for_completion};
 use super::frames::frames;
 use super::objects::Instance;
 use super::{below, ecp};
 use crate::abi::base::Ptr;
+use crate::abi::file::FILE_OPEN_BY_FILE_ID;
 use crate::abi::flt::{
     CreateParameters, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_POST_OPERATION,
     IoParameterBlock, KERNEL_MODE, POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED,
@@ -67,11 +68,10 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
             allocation_size: create.allocation,
         },
     };
-    let flight = Flight::new(
-        Operation::new(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps),
-        parameters,
-        create.generated,
-    );
+    let mut operation =
+        Operation::new(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps);
+    operation.by_file_id = create.options & FILE_OPEN_BY_FILE_ID != 0;
+    let flight = Flight::new(operation, parameters, create.generated);
     let done = run(&flight, create.below.as_ref(), |flight| {
         below::create(&flight.operation.file, &flight.parameters(), create.flags)
     });
@@ -239,6 +239,15 @@ fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
         if verdict.context != 0 {
             context = verdict.context;
         }
+    } else if take_stray_completion(&flight.operation) {
+        verifier::finding(
+            "completed-not-pended",
+            format!(
+                "{} completed an operation with FltCompletePendedPreOperation and returned {status} for it; return \
+                 FLT_PREOP_PENDING for what is pended",
+                instance.filter.service
+            ),
+        );
     }
     set_current(flight, None);
     let parameters = if changed {

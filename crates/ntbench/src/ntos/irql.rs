@@ -36,6 +36,13 @@ pub(crate) fn apcs_enabled(function: &str) {
     }
 }
 
+/// Whether no kernel APC can be delivered to the current thread.
+pub(crate) fn all_apcs_disabled() -> bool {
+    use std::sync::atomic::Ordering;
+    let thread = thread::current();
+    thread.special_apc_disable.load(Ordering::Relaxed) != 0 || thread.irql() >= thread::APC_LEVEL
+}
+
 exports! { "ntoskrnl.exe";
     /// The current IRQL. Compilers usually read CR8 instead.
     fn KeGetCurrentIrql() -> u8 {
@@ -101,9 +108,7 @@ exports! { "ntoskrnl.exe";
 
     /// Whether all kernel APCs are disabled.
     fn KeAreAllApcsDisabled() -> u8 {
-        use std::sync::atomic::Ordering;
-        let thread = thread::current();
-        u8::from(thread.special_apc_disable.load(Ordering::Relaxed) != 0 || thread.irql() >= thread::APC_LEVEL)
+        u8::from(all_apcs_disabled())
     }
 }
 

@@ -111,10 +111,15 @@ impl Entered {
     pub(crate) fn check(&self, routine: &str, filter: &str) {
         let now = Self::now();
         if now.irql != self.irql {
-            // What a checked return of a dispatch routine ends with.
+            // The documented first parameter: current, expected, and a value above 1 for "no APC".
             bugcheck::raise(
                 0xC8,
-                [u64::from(now.irql), u64::from(self.irql), 0, 0],
+                [
+                    u64::from(now.irql) << 16 | u64::from(self.irql) << 8 | 2,
+                    0,
+                    0,
+                    0,
+                ],
                 format!(
                     "{routine} of {filter} was entered at IRQL {} and returned at {}",
                     self.irql, now.irql

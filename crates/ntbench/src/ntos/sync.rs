@@ -133,6 +133,14 @@ fn wait(event: usize, deadline: Option<Instant>) -> bool {
 }
 
 fn acquire_spin(lock: usize) {
+    if HELD.with_borrow(|held| held.iter().any(|(_, at)| *at == lock)) {
+        // Driver Verifier's self-deadlock; without it the processor spins for ever.
+        bugcheck::raise(
+            0xC4,
+            [0x1000, lock as u64, 0, 0],
+            "a spin lock is acquired by the thread that holds it: a deadlock",
+        );
+    }
     let state = quad(lock);
     while state
         .compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed)
