@@ -163,7 +163,7 @@ fn what_the_bench_cannot_run_is_not_the_drivers_fault() {
     let machine = machine(MachineConfig::default());
     match load(&machine, compile("privileged", &[])) {
         Err(MachineError::HostFault(text)) => {
-            assert!(text.contains("cli") && !text.contains("nt!"), "{text}")
+            assert!(text.contains("cli") && !text.contains("nt!"), "{text}");
         }
         other => panic!("{other:?}"),
     }

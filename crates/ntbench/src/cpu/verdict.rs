@@ -24,6 +24,7 @@ use crate::status::NtStatus;
 use crate::{gate, machine, symbols, thread};
 
 const DIVIDE_ERROR: u8 = 0;
+const DEBUG: u8 = 1;
 const BREAKPOINT: u8 = 3;
 const INVALID_OPCODE: u8 = 6;
 const STACK_SEGMENT: u8 = 12;
@@ -55,6 +56,11 @@ pub(super) fn give(fault: &Fault) -> ! {
             fault,
             NtStatus::INTEGER_DIVIDE_BY_ZERO,
             "divided by zero, or the quotient overflowed",
+        ),
+        DEBUG => exception(
+            fault,
+            NtStatus::SINGLE_STEP,
+            "a debug exception, and no debugger is there",
         ),
         BREAKPOINT => {
             let status = u64::from(NtStatus::BREAKPOINT.0.cast_unsigned());
