@@ -119,7 +119,7 @@ pub(crate) fn clippy(toolchain: &Toolchain, layout: &Layout) -> Result<()> {
 
 /// Removes from `target_dir` what was built from other inputs that Cargo does not know of: everything, where those of the compilation
 /// changed, and only the linked images, where those of the link did.
-fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<()> {
+pub(crate) fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<()> {
     if toolchain.compile_key.is_empty() {
         return Ok(());
     }

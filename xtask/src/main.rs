@@ -25,7 +25,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::{layout::Layout, run::Tool};
+use crate::layout::Layout;
 
 /// Set up, build, show and test Headroom.
 #[derive(Parser)]
@@ -110,28 +110,19 @@ fn run(command: Command) -> Result<()> {
             driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)
         }
         Command::Clippy => driver::clippy(&setup::ensure(&layout, quiet)?, &layout),
-        Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &command),
+        Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &layout, &command),
     }
 }
 
 /// Prints the environment, or runs a command in it.
-fn env(toolchain: &setup::Toolchain, command: &[String]) -> Result<()> {
-    match command.split_first() {
-        None => {
-            for (key, value) in &toolchain.env {
-                println!("export {key}={}", run::quote(value));
-            }
-            Ok(())
-        }
-        Some((program, args)) => {
-            let tool = Tool::new("run in the environment of driver builds", program)
-                .without_outer_cargo()
-                .args(args);
-            toolchain
-                .env
-                .iter()
-                .fold(tool, |tool, (key, value)| tool.env(key, value))
-                .run()
-        }
+fn env(toolchain: &setup::Toolchain, layout: &Layout, command: &[String]) -> Result<()> {
+    driver::forget_stale(toolchain, &layout.driver_target())?;
+    if let Some((program, args)) = command.split_first() {
+        let step = "run in the environment of driver builds";
+        return toolchain.tool(step, program).args(args).run();
     }
+    for (key, value) in &toolchain.env {
+        println!("export {key}={}", run::quote(value));
+    }
+    Ok(())
 }

@@ -4,10 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{
     LittleEndian as LE,
     pe::{self, ImageDosHeader, ImageNtHeaders64},
-    read::pe::{
-        ExportTarget, ImageNtHeaders as _, ImageOptionalHeader as _, ImageThunkData as _, Import,
-        PeFile64,
-    },
+    read::pe::{ExportTarget, ImageNtHeaders as _, ImageOptionalHeader as _, Import, PeFile64},
 };
 
 use super::{Image, Imports, Section};
@@ -101,7 +98,7 @@ fn imports(file: &PeFile64<'_>) -> Result<Vec<Imports>> {
                 Import::Name(_, name) => String::from_utf8_lossy(name).into_owned(),
             });
             count += 1;
-            if count > MOST_IMPORTS || thunk.raw() == 0 {
+            if count > MOST_IMPORTS {
                 bail!("more than {MOST_IMPORTS} imports");
             }
         }

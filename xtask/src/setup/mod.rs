@@ -119,7 +119,12 @@ impl Toolchain {
 
     /// A Cargo command for driver packages.
     pub(crate) fn cargo(&self, step: &str) -> Tool {
-        let tool = Tool::new(step, &self.cargo).without_outer_cargo();
+        self.tool(step, &self.cargo)
+    }
+
+    /// Any command in the environment of driver builds.
+    pub(crate) fn tool(&self, step: &str, program: impl AsRef<OsStr>) -> Tool {
+        let tool = Tool::new(step, program).without_outer_cargo();
         self.env
             .iter()
             .fold(tool, |tool, (key, value)| tool.env(key, value))
