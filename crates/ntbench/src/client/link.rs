@@ -1,0 +1,226 @@
+//! The line to a machine's process: requests out, replies to whoever waits for them, and what is left when it ends.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::error::MachineError;
+use crate::wire::{Envelope, Message, Reply, Request, StackListing, SystemCall};
+
+const DEATH_GRACE: Duration = Duration::from_secs(2);
+const STEP: Duration = Duration::from_millis(5);
+
+/// A machine, as everybody who holds a part of it shares it.
+pub(super) struct Link {
+    pub(super) sender: Mutex<UnixStream>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) next_id: AtomicU64,
+    pub(super) limit: Duration,
+}
+
+/// What the thread that reads replies shares with those who wait for them.
+#[derive(Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) child: Option<Child>,
+    waiting: HashMap<u64, SyncSender<Result<Reply, MachineError>>>,
+    dead: Option<MachineError>,
+    /// Somebody has lost patience: the end of the stream is no news.
+    stopping: bool,
+    closed: bool,
+    stuck: Vec<StackListing>,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records the first cause of death and tells everybody who waits.
+    pub(super) fn die(&self, cause: MachineError) -> MachineError {
+        let mut state = self.lock();
+        let cause = state.dead.get_or_insert(cause).clone();
+        for (_, waiter) in state.waiting.drain() {
+            let _ = waiter.try_send(Err(cause.clone()));
+        }
+        cause
+    }
+
+    pub(super) fn reap(&self) -> Option<ExitStatus> {
+        let mut child = self.lock().child.take()?;
+        let _ = child.kill();
+        child.wait().ok()
+    }
+}
+
+impl Link {
+    pub(super) fn done(&self, request: Request) -> Result<(), MachineError> {
+        let what = label(&request);
+        match self.ask(request)? {
+            Reply::Done => Ok(()),
+            other => Err(protocol(&what, &other)),
+        }
+    }
+
+    pub(super) fn ask(&self, request: Request) -> Result<Reply, MachineError> {
+        let what = label(&request);
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::sync_channel(1);
+        {
+            let mut state = self.shared.lock();
+            if let Some(cause) = &state.dead {
+                return Err(cause.clone());
+            }
+            state.waiting.insert(id, sender);
+        }
+        let mut line = serde_json::to_vec(&Envelope { id, request }).map_err(|error| {
+            MachineError::Protocol {
+                request: what.clone(),
+                reply: error.to_string(),
+            }
+        })?;
+        line.push(b'\n');
+        // A failed write means that the machine is gone: the reader thread learns why and answers below.
+        let _ = self
+            .sender
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(&line);
+        match receiver.recv_timeout(self.limit) {
+            Ok(Ok(Reply::Refused(refusal))) => Err(MachineError::Refused(refusal)),
+            Ok(reply) => reply,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.stop(what)),
+        }
+    }
+
+    /// Stops a machine that does not answer; asks it first where its threads are.
+    fn stop(&self, request: String) -> MachineError {
+        self.shared.lock().stopping = true;
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        if let Ok(mut line) = serde_json::to_vec(&Envelope {
+            id,
+            request: Request::Interrogate,
+        }) {
+            line.push(b'\n');
+            let _ = self
+                .sender
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .write_all(&line);
+        }
+        let mut waited = Duration::ZERO;
+        while waited < DEATH_GRACE && !self.shared.lock().closed {
+            std::thread::sleep(STEP);
+            waited += STEP;
+        }
+        let stacks = std::mem::take(&mut self.shared.lock().stuck);
+        let cause = self.shared.die(MachineError::TimeLimit {
+            request,
+            limit: self.limit,
+            stacks,
+        });
+        self.shared.reap();
+        cause
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared
+            .die(MachineError::Died("it was dropped".to_owned()));
+        self.shared.reap();
+    }
+}
+
+/// Hands replies to whoever waits for them, until the machine is gone.
+pub(super) fn receive(shared: &Shared, stream: UnixStream) {
+    for line in BufReader::new(stream).lines() {
+        let Ok(line) = line else { break };
+        match serde_json::from_str(&line) {
+            Ok(Message::Reply { id, reply }) => {
+                if let Some(waiter) = shared.lock().waiting.remove(&id) {
+                    let _ = waiter.try_send(Ok(reply));
+                }
+            }
+            Ok(Message::BugCheck(report)) => {
+                shared.die(MachineError::BugCheck(report));
+            }
+            Ok(Message::Stuck(listing)) => shared.lock().stuck.push(*listing),
+            Ok(Message::HostFault(text)) => {
+                shared.die(MachineError::HostFault(text));
+            }
+            Err(error) => {
+                let reply = format!("{error}: {line}");
+                shared.die(MachineError::Protocol {
+                    request: "a line".to_owned(),
+                    reply,
+                });
+            }
+        }
+    }
+    let mut child = {
+        let mut state = shared.lock();
+        state.closed = true;
+        if state.stopping {
+            return;
+        }
+        state.child.take()
+    };
+    let how = child
+        .as_mut()
+        .map_or_else(|| "it was stopped".to_owned(), ended);
+    shared.die(MachineError::Died(how));
+}
+
+/// Waits a moment for a process that has closed its end, so that its exit status can be told.
+fn ended(child: &mut Child) -> String {
+    let mut waited = Duration::ZERO;
+    while waited < DEATH_GRACE {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.to_string(),
+            Ok(None) => std::thread::sleep(STEP),
+            Err(error) => return error.to_string(),
+        }
+        waited += STEP;
+    }
+    let _ = child.kill();
+    child
+        .wait()
+        .map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+fn label(request: &Request) -> String {
+    match request {
+        Request::Boot(_) => "Boot".to_owned(),
+        Request::LoadDriver(spec) => format!("LoadDriver({})", spec.image.display()),
+        Request::UnloadDriver { service } => format!("UnloadDriver({service})"),
+        Request::SystemCall {
+            call: SystemCall::CreateFile(create),
+            ..
+        } => format!("NtCreateFile({})", create.name),
+        Request::SystemCall {
+            call: SystemCall::QueryAttributes { name, .. },
+            ..
+        } => {
+            format!("NtQueryAttributesFile({name})")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// A reply that the request does not have.
+pub(super) fn protocol(request: &str, reply: &Reply) -> MachineError {
+    MachineError::Protocol {
+        request: request.to_owned(),
+        reply: format!("{reply:?}"),
+    }
+}

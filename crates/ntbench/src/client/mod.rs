@@ -1,0 +1,253 @@
+//! The asking side: starts a machine, talks to it, survives its death.
+
+mod error;
+mod link;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::MACHINE_MARKER;
+use crate::wire::{
+    Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
+    ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace,
+};
+pub use error::MachineError;
+use link::{Link, Shared, protocol, receive};
+
+const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// A simulated machine: one child process.
+#[derive(Clone)]
+pub struct Machine {
+    link: Arc<Link>,
+}
+
+/// A thread of the simulated machine.
+#[derive(Clone)]
+pub struct Thread {
+    link: Arc<Link>,
+    info: ThreadInfo,
+}
+
+impl Machine {
+    /// Starts a machine.
+    ///
+    /// # Errors
+    /// When the process cannot be started or refuses the configuration.
+    pub fn boot(config: MachineConfig) -> Result<Self, MachineError> {
+        let host = match &config.host {
+            Some(path) => path.clone(),
+            None => std::path::PathBuf::from("/proc/self/exe"),
+        };
+        if std::env::var_os(MACHINE_MARKER).is_some() {
+            return Err(MachineError::Start {
+                path: host.display().to_string(),
+                error: "this process was itself started to be a machine: its main must begin with ntbench::host_main()"
+                    .to_owned(),
+            });
+        }
+        let start = |error: std::io::Error| MachineError::Start {
+            path: host.display().to_string(),
+            error: error.to_string(),
+        };
+        let (ours, theirs) = UnixStream::pair().map_err(start)?;
+        let child = Command::new(&host)
+            .env(MACHINE_MARKER, "1")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(start)?;
+        let shared = Arc::new(Shared::default());
+        shared.lock().child = Some(child);
+        let reader = ours.try_clone().map_err(start)?;
+        let limit = config
+            .time_limit_ms
+            .map_or(DEFAULT_TIME_LIMIT, Duration::from_millis);
+        let link = Link {
+            sender: Mutex::new(ours),
+            shared: Arc::clone(&shared),
+            next_id: AtomicU64::new(1),
+            limit,
+        };
+        std::thread::Builder::new()
+            .name("ntbench-replies".to_owned())
+            .spawn(move || receive(&shared, reader))
+            .map_err(start)?;
+        let machine = Self {
+            link: Arc::new(link),
+        };
+        machine.link.done(Request::Boot(Box::new(config)))?;
+        Ok(machine)
+    }
+
+    /// Maps a driver and runs its `DriverEntry`.
+    ///
+    /// # Errors
+    /// [`Refusal::Image`] names what is wrong with an image; a `DriverEntry` that fails is no error here but a status.
+    pub fn load_driver(&self, spec: DriverSpec) -> Result<LoadedDriver, MachineError> {
+        match self.link.ask(Request::LoadDriver(spec))? {
+            Reply::Loaded(loaded) => Ok(loaded),
+            other => Err(protocol("LoadDriver", &other)),
+        }
+    }
+
+    /// Unloads a driver by its service name.
+    ///
+    /// # Errors
+    /// When there is no such driver. A refused unload is no error but a status.
+    pub fn unload_driver(&self, service: &str) -> Result<NtStatus, MachineError> {
+        match self.link.ask(Request::UnloadDriver {
+            service: service.to_owned(),
+        })? {
+            Reply::Unloaded(status) => Ok(status),
+            other => Err(protocol("UnloadDriver", &other)),
+        }
+    }
+
+    /// Starts a thread. Threads run at the same time: call each from a thread of your own.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn thread(&self, spec: ThreadSpec) -> Result<Thread, MachineError> {
+        match self.link.ask(Request::StartThread(spec))? {
+            Reply::Thread(info) => Ok(Thread {
+                link: Arc::clone(&self.link),
+                info,
+            }),
+            other => Err(protocol("StartThread", &other)),
+        }
+    }
+
+    /// The address of `module!name`.
+    ///
+    /// # Errors
+    /// When the symbol is not known.
+    pub fn symbol(&self, name: &str) -> Result<u64, MachineError> {
+        match self.link.ask(Request::Symbol {
+            name: name.to_owned(),
+        })? {
+            Reply::Address(address) => Ok(address),
+            other => Err(protocol("Symbol", &other)),
+        }
+    }
+
+    /// Reads memory as a debugger would.
+    ///
+    /// # Errors
+    /// When some of it is not mapped.
+    pub fn read(&self, address: u64, length: usize) -> Result<Vec<u8>, MachineError> {
+        match self.link.ask(Request::Read { address, length })? {
+            Reply::Memory(bytes) => Ok(bytes),
+            other => Err(protocol("Read", &other)),
+        }
+    }
+
+    /// Takes the trace gathered so far.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn trace(&self) -> Result<Trace, MachineError> {
+        match self.link.ask(Request::Trace)? {
+            Reply::Trace(trace) => Ok(trace),
+            other => Err(protocol("Trace", &other)),
+        }
+    }
+
+    /// The images now mapped.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn modules(&self) -> Result<Vec<ModuleInfo>, MachineError> {
+        match self.link.ask(Request::Modules)? {
+            Reply::Modules(modules) => Ok(modules),
+            other => Err(protocol("Modules", &other)),
+        }
+    }
+
+    /// Replaces the fault rules; their counts start afresh.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn set_faults(&self, rules: Vec<FaultRule>) -> Result<(), MachineError> {
+        self.link.done(Request::SetFaults(rules))
+    }
+
+    /// Ends the machine and takes its report. Drivers still loaded are not unloaded.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn shutdown(self) -> Result<FinalReport, MachineError> {
+        let reply = self.link.ask(Request::Shutdown)?;
+        self.link
+            .shared
+            .die(MachineError::Died("it was shut down".to_owned()));
+        self.link.shared.reap();
+        match reply {
+            Reply::Final(report) => Ok(report),
+            other => Err(protocol("Shutdown", &other)),
+        }
+    }
+}
+
+impl Thread {
+    /// What the thread is.
+    #[must_use]
+    pub fn info(&self) -> &ThreadInfo {
+        &self.info
+    }
+
+    /// `NtCreateFile`.
+    ///
+    /// # Errors
+    /// When the machine dies of it. A failed create is no error but a status.
+    pub fn create_file(&self, create: &CreateFile) -> Result<Completion, MachineError> {
+        self.call(SystemCall::CreateFile(create.clone()))
+    }
+
+    /// `NtQueryAttributesFile`.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn query_attributes(&self, name: &str) -> Result<Completion, MachineError> {
+        self.call(SystemCall::QueryAttributes {
+            name: name.to_owned(),
+            root: 0,
+        })
+    }
+
+    /// `NtClose`.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn close(&self, handle: u64) -> Result<Completion, MachineError> {
+        self.call(SystemCall::Close { handle })
+    }
+
+    /// Any system call.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn call(&self, call: SystemCall) -> Result<Completion, MachineError> {
+        match self.link.ask(Request::SystemCall {
+            thread: self.info.thread,
+            call,
+        })? {
+            Reply::Completion(completion) => Ok(completion),
+            other => Err(protocol("SystemCall", &other)),
+        }
+    }
+
+    /// Ends the thread.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn end(self) -> Result<(), MachineError> {
+        self.link.done(Request::EndThread {
+            thread: self.info.thread,
+        })
+    }
+}

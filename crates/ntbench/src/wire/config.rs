@@ -1,0 +1,240 @@
+//! What a machine, a driver, a thread and a create are made from.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::status::NtStatus;
+
+/// How a simulated machine is made.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MachineConfig {
+    /// The executable that becomes the machine. `None`: the running one, whose `main` must begin with
+    /// [`host_main`](crate::host_main).
+    #[serde(skip)]
+    pub host: Option<PathBuf>,
+    /// After so many milliseconds without a reply the machine is stopped. `None`: 30 seconds.
+    pub time_limit_ms: Option<u64>,
+    /// Stack segments and their limit.
+    pub stack: StackConfig,
+    /// What can be opened.
+    pub namespace: NamespaceConfig,
+    /// What is made to fail.
+    pub faults: Vec<FaultRule>,
+    /// Names of modelled frames (`nt!KiSwapContext`) at whose entry a [`StackListing`] is put into the trace.
+    pub snapshot_at: Vec<String>,
+    /// The newest so many trace events are kept. `None`: 65,536.
+    pub trace_capacity: Option<usize>,
+}
+
+/// Kernel stack segments.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StackConfig {
+    /// How many extra segments the whole machine may have in use before `KeExpandKernelStackAndCalloutEx` answers
+    /// `STATUS_STACK_OVERFLOW`. Windows has such a limit and documents no number.
+    pub segment_limit: u32,
+    /// How many free segments are kept for the next use.
+    pub pooled_segments: u32,
+}
+
+impl Default for StackConfig {
+    fn default() -> Self {
+        Self {
+            segment_limit: 1024,
+            pooled_segments: 32,
+        }
+    }
+}
+
+/// What can be opened on the machine.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NamespaceConfig {
+    /// SMB servers behind `\Device\Mup`.
+    pub servers: Vec<Server>,
+    /// DFS namespaces.
+    pub dfs: Vec<DfsNamespace>,
+    /// Local volumes.
+    pub volumes: Vec<Volume>,
+}
+
+/// A file server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Server {
+    /// Its name, without backslashes.
+    pub name: String,
+    /// Its shares. `IPC$` exists without being named here.
+    pub shares: Vec<Share>,
+}
+
+/// A share backed by a folder of the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Share {
+    /// Its name.
+    pub name: String,
+    /// The host's folder behind it.
+    pub folder: PathBuf,
+}
+
+/// A DFS namespace `\\server\root` whose links lead to shares.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DfsNamespace {
+    /// The namespace server (or domain) name.
+    pub server: String,
+    /// The root's name.
+    pub root: String,
+    /// Its links.
+    pub links: Vec<DfsLink>,
+}
+
+/// One link of a DFS namespace.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DfsLink {
+    /// The link's path below the root, e.g. `projects` or `a\b`.
+    pub path: String,
+    /// The target's server.
+    pub server: String,
+    /// The target's share.
+    pub share: String,
+    /// The folder in the target share, empty for its root.
+    #[serde(default)]
+    pub folder: String,
+}
+
+/// A local volume backed by a folder of the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Volume {
+    /// The device's name, e.g. `\Device\HarddiskVolume1`.
+    pub device: String,
+    /// The DOS drive letter that leads to it.
+    pub letter: Option<char>,
+    /// The host's folder behind it.
+    pub folder: PathBuf,
+}
+
+/// Makes one kernel function fail.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultRule {
+    /// The function's exported name, e.g. `KeExpandKernelStackAndCalloutEx`, `ExAllocatePool2`.
+    pub call: String,
+    /// The status it answers; where it answers with a pointer, any value means NULL.
+    pub status: NtStatus,
+    /// Which calls.
+    pub when: When,
+}
+
+/// Which calls a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum When {
+    /// Each one.
+    Always,
+    /// Only the n-th, counted from 1.
+    Nth(u64),
+    /// The n-th and all later.
+    From(u64),
+}
+
+/// A driver to load.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriverSpec {
+    /// The .sys file.
+    pub image: PathBuf,
+    /// The .pdb; `None`: beside the image, under its name, if it is there.
+    pub pdb: Option<PathBuf>,
+    /// The service key's name; empty: the image's file stem.
+    pub service: String,
+    /// Values below `Parameters`.
+    pub parameters: Vec<(String, RegistryValue)>,
+    /// The instances that an INF would have written below `Instances`; the first is the default one. Empty: none.
+    pub instances: Vec<InstanceSpec>,
+}
+
+/// An instance in the service key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceSpec {
+    /// The instance's name.
+    pub name: String,
+    /// The altitude, a decimal string.
+    pub altitude: String,
+    /// The `Flags` value; 0: attaches automatically and on request.
+    pub flags: u32,
+}
+
+/// A registry value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryValue {
+    /// `REG_DWORD`.
+    Dword(u32),
+    /// `REG_QWORD`.
+    Qword(u64),
+    /// `REG_SZ`.
+    Sz(String),
+    /// `REG_MULTI_SZ`.
+    MultiSz(Vec<String>),
+    /// `REG_BINARY`.
+    Binary(Vec<u8>),
+}
+
+/// A simulated thread to start.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ThreadSpec {
+    /// The process's image name, e.g. `explorer.exe`. Threads of one name and one `process` share a process.
+    pub process_image: String,
+    /// Tells processes of one image name apart.
+    #[serde(default)]
+    pub process: u32,
+    /// Its kernel stack.
+    #[serde(default)]
+    pub stack: StackKind,
+}
+
+/// A thread's kernel stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StackKind {
+    /// 24 KB.
+    #[default]
+    Ordinary,
+    /// 72 KB reserved, 24 KB committed: what a GUI thread has.
+    Large,
+}
+
+/// `NtCreateFile`'s parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CreateFile {
+    /// The object name, e.g. `\??\UNC\server\share\a`.
+    pub name: String,
+    /// `RootDirectory`; 0: none.
+    pub root: u64,
+    /// `DesiredAccess`.
+    pub access: u32,
+    /// `ShareAccess`.
+    pub share: u32,
+    /// `CreateDisposition`.
+    pub disposition: u32,
+    /// `CreateOptions`.
+    pub options: u32,
+    /// `FileAttributes`.
+    pub attributes: u32,
+    /// `OBJECT_ATTRIBUTES.Attributes`.
+    pub object_attributes: u32,
+}
+
+impl Default for CreateFile {
+    /// Opens an existing file or folder for its attributes, shared with all, case-insensitively.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            root: 0,
+            access: 0x0010_0080,
+            share: 7,
+            disposition: 1,
+            options: 0x20,
+            attributes: 0x80,
+            object_attributes: 0x40,
+        }
+    }
+}

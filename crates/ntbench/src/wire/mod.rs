@@ -1,0 +1,203 @@
+//! What crosses between the process that asks and the process that is the machine.
+//!
+//! One request and one reply are one line of JSON each, paired by a number, so that several simulated threads can be
+//! in flight at once. A bug check arrives as a message of its own: the machine sends it and dies.
+
+mod config;
+mod hex;
+mod report;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::status::NtStatus;
+pub use config::*;
+pub use report::*;
+
+/// How a system call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completion {
+    /// The status returned.
+    pub status: NtStatus,
+    /// `IO_STATUS_BLOCK.Information`.
+    pub information: u64,
+    /// The handle, if one was opened; else 0.
+    pub handle: u64,
+    /// The file attributes that an attribute query returned; else 0.
+    pub attributes: u32,
+}
+
+/// A request to the machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Request {
+    /// The first one.
+    Boot(Box<MachineConfig>),
+    /// Maps a driver and calls its `DriverEntry`.
+    LoadDriver(DriverSpec),
+    /// Unloads a driver by its service name, as `fltmc unload` or `sc stop` does.
+    UnloadDriver {
+        /// The service's name.
+        service: String,
+    },
+    /// Starts a thread.
+    StartThread(ThreadSpec),
+    /// Ends a thread.
+    EndThread {
+        /// Which.
+        thread: u32,
+    },
+    /// Runs a system call on a thread.
+    SystemCall {
+        /// On which thread.
+        thread: u32,
+        /// Which call.
+        call: SystemCall,
+    },
+    /// The address of `module!name`.
+    Symbol {
+        /// `module!name`.
+        name: String,
+    },
+    /// Reads memory as a debugger would.
+    Read {
+        /// From where.
+        address: u64,
+        /// How many bytes.
+        length: usize,
+    },
+    /// Takes the trace gathered so far.
+    Trace,
+    /// What is known of a driver's image.
+    Modules,
+    /// Replaces the fault rules and starts their counts afresh.
+    SetFaults(Vec<FaultRule>),
+    /// Asks every busy thread where it is; the machine ends after it.
+    Interrogate,
+    /// Unloads nothing, reports, ends.
+    Shutdown,
+}
+
+/// A system call that a thread makes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum SystemCall {
+    /// `NtCreateFile`.
+    CreateFile(CreateFile),
+    /// `NtQueryAttributesFile`.
+    QueryAttributes {
+        /// The object name.
+        name: String,
+        /// `RootDirectory`; 0: none.
+        root: u64,
+    },
+    /// `NtClose`.
+    Close {
+        /// The handle.
+        handle: u64,
+    },
+}
+
+/// A reply.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Done, nothing to say.
+    Done,
+    /// A driver was loaded; `DriverEntry`'s status is in it.
+    Loaded(LoadedDriver),
+    /// The unload's status.
+    Unloaded(NtStatus),
+    /// A thread was started.
+    Thread(ThreadInfo),
+    /// A system call ended.
+    Completion(Completion),
+    /// A symbol's address.
+    Address(u64),
+    /// Memory.
+    Memory(#[serde(with = "hex")] Vec<u8>),
+    /// The trace.
+    Trace(Trace),
+    /// Modules.
+    Modules(Vec<ModuleInfo>),
+    /// The end.
+    Final(FinalReport),
+    /// It could not be done; why.
+    Refused(Refusal),
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// The image was not loaded.
+    #[error("{0}")]
+    Image(String),
+    /// No such driver, thread or symbol; memory that is not there.
+    #[error("{0}")]
+    NotThere(String),
+    /// The configuration makes no sense.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// From machine to client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// An answer to the request of that number.
+    Reply {
+        /// The request's number.
+        id: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The machine is dead.
+    BugCheck(Box<BugCheckReport>),
+    /// Where a busy thread was when the machine was asked to end.
+    Stuck(Box<StackListing>),
+    /// The bench itself failed.
+    HostFault(String),
+}
+
+/// From client to machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The request's number.
+    pub id: u64,
+    /// The request.
+    pub request: Request,
+}
+
+/// A driver as loaded.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LoadedDriver {
+    /// What `DriverEntry` returned. Not a success: the image is no longer there.
+    pub status: NtStatus,
+    /// The image.
+    pub module: ModuleInfo,
+}
+
+/// A mapped image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleInfo {
+    /// Its name, without extension.
+    pub name: String,
+    /// Where it lies.
+    pub base: u64,
+    /// How long it is.
+    pub size: u64,
+    /// The .pdb found.
+    pub pdb: Option<PathBuf>,
+}
+
+/// A thread as started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadInfo {
+    /// The number that requests name it by.
+    pub thread: u32,
+    /// Its process id.
+    pub pid: u64,
+    /// Its thread id.
+    pub tid: u64,
+    /// Its kernel stack's low end.
+    pub stack_low: u64,
+    /// Its kernel stack's high end.
+    pub stack_high: u64,
+}

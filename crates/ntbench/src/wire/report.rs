@@ -1,0 +1,175 @@
+//! What a machine tells: its trace, its findings, its stack, its end.
+
+use serde::{Deserialize, Serialize};
+
+/// What happened, oldest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Trace {
+    /// The events.
+    pub events: Vec<TraceEvent>,
+    /// How many older ones were dropped for want of room.
+    pub dropped: u64,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum TraceEvent {
+    /// A filter's callback was entered (and, if it has returned, with what).
+    Callback(CallbackEvent),
+    /// A line of debug output.
+    DbgPrint {
+        /// The thread's id.
+        tid: u64,
+        /// The line, without its line end.
+        text: String,
+    },
+    /// A stack listing asked for by `snapshot_at`.
+    Snapshot(Box<StackListing>),
+    /// The verifier found something.
+    Finding(Finding),
+}
+
+/// One callback into a filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallbackEvent {
+    /// The number of this callback on the machine.
+    pub id: u64,
+    /// The filter's name.
+    pub filter: String,
+    /// `pre`, `post`, `setup`, ….
+    pub phase: String,
+    /// `IRP_MJ_CREATE`, ….
+    pub operation: String,
+    /// The path, as far as it is known.
+    pub path: String,
+    /// The thread's id.
+    pub tid: u64,
+    /// How many creates are under way on this thread, this one included.
+    pub nest: u32,
+    /// Kernel stack left at entry.
+    pub remaining: u64,
+    /// The current segment's low limit.
+    pub segment_low: u64,
+    /// The current segment's high limit.
+    pub segment_high: u64,
+    /// The lowest stack pointer that the bench saw in the callback, on the segment it was entered on.
+    pub lowest_sp: Option<u64>,
+    /// What it returned, once it has.
+    pub returned: Option<u64>,
+}
+
+/// Something that a driver must not do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule's name.
+    pub rule: String,
+    /// What was seen, and how to mend it.
+    pub text: String,
+    /// Where in the driver, `module!function+0x12 (file:line)`.
+    pub site: Option<String>,
+    /// The thread's id; 0: none.
+    pub tid: u64,
+}
+
+/// What a machine says at its end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FinalReport {
+    /// Contract violations, in order.
+    pub findings: Vec<Finding>,
+    /// What is left of the trace.
+    pub trace: Trace,
+    /// How often each fault rule's function was called, and how often it was made to fail.
+    pub faults: Vec<FaultCount>,
+}
+
+/// A fault rule's use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultCount {
+    /// The function.
+    pub call: String,
+    /// Its calls.
+    pub calls: u64,
+    /// Those made to fail.
+    pub failed: u64,
+}
+
+/// A dead machine's report.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BugCheckReport {
+    /// The code.
+    pub code: u32,
+    /// Its name, e.g. `UNEXPECTED_KERNEL_MODE_TRAP`.
+    pub name: String,
+    /// The four parameters.
+    pub parameters: [u64; 4],
+    /// What each parameter means.
+    pub meaning: [String; 4],
+    /// What happened, in a sentence.
+    pub text: String,
+    /// The thread's id.
+    pub tid: u64,
+    /// Its process's id.
+    pub pid: u64,
+    /// Its process's image.
+    pub process_image: String,
+    /// Its IRQL.
+    pub irql: u8,
+    /// The stack.
+    pub stack: StackListing,
+    /// The trace until then.
+    pub trace: Trace,
+    /// What the verifier found until then.
+    pub findings: Vec<Finding>,
+}
+
+/// A thread's kernel stack, as a debugger's `k` lists it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackListing {
+    /// Why it was taken: a frame's name, or a bug check.
+    pub taken_at: String,
+    /// The thread's id.
+    pub tid: u64,
+    /// The segments, newest first.
+    pub segments: Vec<SegmentInfo>,
+    /// The frames, newest first.
+    pub frames: Vec<FrameInfo>,
+    /// Bytes of stack by module, most first.
+    pub by_module: Vec<(String, u64)>,
+}
+
+/// A stack segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentInfo {
+    /// The lowest address that may be used now.
+    pub low: u64,
+    /// One past the highest.
+    pub high: u64,
+    /// The lowest address it may grow to.
+    pub reserve_low: u64,
+}
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameInfo {
+    /// RSP in the function's body, as WinDbg's Child-SP column has it.
+    pub child_sp: u64,
+    /// The distance to the next older frame's Child-SP; `None`: the oldest of its segment.
+    pub bytes_to_older: Option<u64>,
+    /// `module!function+0x12`, or a modelled frame's name.
+    pub symbol: String,
+    /// `file:line`, where the .pdb has it.
+    pub source: Option<String>,
+    /// Real driver code, or a modelled frame.
+    pub kind: FrameKind,
+    /// Index into [`StackListing::segments`].
+    pub segment: usize,
+}
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FrameKind {
+    /// The driver's own code, unwound from the stack.
+    Driver,
+    /// A frame charged from the cost model.
+    Modelled,
+}
