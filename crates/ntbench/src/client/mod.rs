@@ -87,7 +87,7 @@ impl Machine {
     /// Maps a driver and runs its `DriverEntry`.
     ///
     /// # Errors
-    /// [`Refusal::Image`] names what is wrong with an image; a `DriverEntry` that fails is no error here but a status.
+    /// [`Refusal::Image`](crate::wire::Refusal::Image) names what is wrong with an image; a `DriverEntry` that fails is no error here but a status.
     pub fn load_driver(&self, spec: DriverSpec) -> Result<LoadedDriver, MachineError> {
         match self.link.ask(Request::LoadDriver(spec))? {
             Reply::Loaded(loaded) => Ok(loaded),

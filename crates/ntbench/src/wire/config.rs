@@ -22,7 +22,7 @@ pub struct MachineConfig {
     pub namespace: NamespaceConfig,
     /// What is made to fail.
     pub faults: Vec<FaultRule>,
-    /// Names of modelled frames (`nt!KiSwapContext`) at whose entry a [`StackListing`] is put into the trace.
+    /// Names of modelled frames (`nt!KiSwapContext`) at whose entry a [`StackListing`](super::StackListing) is put into the trace.
     pub snapshot_at: Vec<String>,
     /// The newest so many trace events are kept. `None`: 65,536.
     pub trace_capacity: Option<usize>,
