@@ -1,50 +1,14 @@
-//! Numbers with names. None of them has an invalid value.
+//! What a record says in numbers with names.
 
 use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Declares a one-byte number of which some values have names.
-macro_rules! named {
-    ($(#[$doc:meta])* $type:ident { $($(#[$value_doc:meta])* $name:ident = $value:literal, $text:literal;)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-        #[repr(transparent)]
-        pub struct $type(pub u8);
-
-        impl $type {
-            $($(#[$value_doc])* pub const $name: Self = Self($value);)*
-
-            /// The value's name, where this version knows it.
-            #[must_use]
-            pub const fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $($value => Some($text),)*
-                    _ => None,
-                }
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                match self.name() {
-                    Some(name) => f.pad(name),
-                    None => write!(f, "{:#04x}", self.0),
-                }
-            }
-        }
-
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
-            }
-        }
-    };
-}
+use crate::named::named;
 
 named! {
     /// Where the inspection ran.
-    Outcome {
+    Outcome: u8 {
         /// It was not tried.
         NOT_TRIED = 0, "not tried";
         /// On the caller's segment, which was as it is.
@@ -57,12 +21,14 @@ named! {
         NOT_EXPANDED = 4, "not expanded";
         /// Nowhere: the expansion was asked for and failed.
         FAILED = 5, "failed";
+        /// On a worker's stack, the create pended meanwhile: the expansion was asked for and failed.
+        WORKER = 6, "worker";
     }
 }
 
 named! {
     /// What decides whether a create's inspection asks for stack.
-    Policy {
+    Policy: u8 {
         /// Always, as the DFS client does it.
         ALWAYS = 1, "Always";
         /// Where less than the red zone is left.
@@ -73,8 +39,20 @@ named! {
 }
 
 named! {
+    /// What becomes of a create whose inspection was to get stack, and got none.
+    OnExpandFailure: u8 {
+        /// It passes on uninspected.
+        PASS_THROUGH = 1, "PassThrough";
+        /// It waits while a worker inspects it.
+        WORKER = 2, "Worker";
+        /// It fails with STATUS_INSUFFICIENT_RESOURCES.
+        DENY = 3, "Deny";
+    }
+}
+
+named! {
     /// Where the opens of ancestors are sent.
-    AncestorScope {
+    AncestorScope: u8 {
         /// To the instance below: no filter above sees them.
         BELOW = 1, "Below";
         /// To the top of the stack: every filter sees them, this one included.
@@ -100,6 +78,10 @@ impl Flags {
     pub const NESTED: Self = Self(1 << 4);
     /// The path is a UNC path.
     pub const UNC: Self = Self(1 << 5);
+    /// No stack could be had: the create was pended, and a worker was asked to inspect it.
+    pub const DEFERRED: Self = Self(1 << 6);
+    /// No stack could be had: the create was failed with STATUS_INSUFFICIENT_RESOURCES.
+    pub const DENIED: Self = Self(1 << 7);
     /// Not inspected: the bound on nesting was reached.
     pub const SKIPPED_NEST_BOUND: Self = Self(1 << 8);
     /// Not inspected: the path has no ancestor to open.
@@ -108,24 +90,29 @@ impl Flags {
     pub const SKIPPED_BY_ID: Self = Self(1 << 10);
     /// Not inspected: no UNC path, and the configuration asks for those only.
     pub const SKIPPED_NOT_UNC: Self = Self(1 << 11);
-    /// Not inspected: too little stack even to begin.
+    /// Not inspected: less stack was left than `MinimumStackBytes`.
     pub const SKIPPED_LOW_STACK: Self = Self(1 << 12);
     /// Not inspected: a named pipe, a mailslot or the IPC$ share, which has no directories.
     pub const SKIPPED_NOT_DISK: Self = Self(1 << 13);
+    /// Not inspected: cancelled, or its instance torn down, while it waited for a worker.
+    pub const SKIPPED_CANCELLED: Self = Self(1 << 14);
 
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 15] = [
         (Self::BEFORE_SAMPLED, "before"),
         (Self::INSIDE_SAMPLED, "inside"),
         (Self::AFTER_SAMPLED, "after"),
         (Self::CREATE_STATUS_KNOWN, "status"),
         (Self::NESTED, "nested"),
         (Self::UNC, "unc"),
+        (Self::DEFERRED, "deferred to a worker"),
+        (Self::DENIED, "denied"),
         (Self::SKIPPED_NEST_BOUND, "skipped: nest bound"),
         (Self::SKIPPED_ROOT, "skipped: no ancestor"),
         (Self::SKIPPED_BY_ID, "skipped: opened by id"),
         (Self::SKIPPED_NOT_UNC, "skipped: not UNC"),
         (Self::SKIPPED_LOW_STACK, "skipped: low stack"),
         (Self::SKIPPED_NOT_DISK, "skipped: not a disk share"),
+        (Self::SKIPPED_CANCELLED, "skipped: cancelled"),
     ];
 
     /// Whether every flag of `other` is set here.

@@ -20,14 +20,20 @@
 
 mod anchor;
 mod codes;
+mod config;
 mod decode;
 mod hash;
+mod named;
+pub mod port;
 mod record;
 mod slot;
 mod status;
 
 pub use anchor::{ANCHOR_SYMBOL, Anchor, LAYOUT_VERSION, SIGNATURE};
-pub use codes::{AncestorScope, Flags, Outcome, Policy};
+pub use codes::{AncestorScope, Flags, OnExpandFailure, Outcome, Policy};
+pub use config::{
+    CONFIG_VERSION, Config, MAXIMUM_LOG_CAPACITY, MAXIMUM_NEST_DEPTH, Reason, Rejection, Setting,
+};
 pub use decode::{DecodeError, find_anchors};
 pub use hash::fnv1a64;
 pub use record::{IMAGE_NAME_BYTES, PATH_TAIL_UNITS, Record};

@@ -12,6 +12,20 @@ pub struct NtStatus(pub u32);
 impl NtStatus {
     /// STATUS_SUCCESS.
     pub const SUCCESS: Self = Self(0);
+    /// STATUS_BUFFER_OVERFLOW, a warning: there is more than fitted.
+    pub const BUFFER_OVERFLOW: Self = Self(0x8000_0005);
+    /// STATUS_INFO_LENGTH_MISMATCH: a message's length is not what its kind has.
+    pub const INFO_LENGTH_MISMATCH: Self = Self(0xc000_0004);
+    /// STATUS_INVALID_PARAMETER.
+    pub const INVALID_PARAMETER: Self = Self(0xc000_000d);
+    /// STATUS_INVALID_DEVICE_REQUEST: no such request.
+    pub const INVALID_DEVICE_REQUEST: Self = Self(0xc000_0010);
+    /// STATUS_BUFFER_TOO_SMALL: the reply has no room.
+    pub const BUFFER_TOO_SMALL: Self = Self(0xc000_0023);
+    /// STATUS_REVISION_MISMATCH: client and driver speak different versions.
+    pub const REVISION_MISMATCH: Self = Self(0xc000_0059);
+    /// STATUS_DATATYPE_MISALIGNMENT, as an error: a message does not start where its kind can be read.
+    pub const DATATYPE_MISALIGNMENT: Self = Self(0x8000_0002);
 
     /// NT_SUCCESS: success and informational values.
     #[must_use]
@@ -26,11 +40,14 @@ impl NtStatus {
             0x0000_0000 => "STATUS_SUCCESS",
             0x0000_0103 => "STATUS_PENDING",
             0x0000_0104 => "STATUS_REPARSE",
+            0x8000_0002 => "STATUS_DATATYPE_MISALIGNMENT",
             0x8000_0005 => "STATUS_BUFFER_OVERFLOW",
             0x8000_002d => "STATUS_STOPPED_ON_SYMLINK",
             0xc000_0001 => "STATUS_UNSUCCESSFUL",
             0xc000_0002 => "STATUS_NOT_IMPLEMENTED",
             0xc000_0003 => "STATUS_INVALID_INFO_CLASS",
+            0xc000_0004 => "STATUS_INFO_LENGTH_MISMATCH",
+            0xc000_0005 => "STATUS_ACCESS_VIOLATION",
             0xc000_0008 => "STATUS_INVALID_HANDLE",
             0xc000_000d => "STATUS_INVALID_PARAMETER",
             0xc000_000f => "STATUS_NO_SUCH_FILE",
@@ -45,6 +62,7 @@ impl NtStatus {
             0xc000_003a => "STATUS_OBJECT_PATH_NOT_FOUND",
             0xc000_003b => "STATUS_OBJECT_PATH_SYNTAX_BAD",
             0xc000_0043 => "STATUS_SHARING_VIOLATION",
+            0xc000_0059 => "STATUS_REVISION_MISMATCH",
             0xc000_009a => "STATUS_INSUFFICIENT_RESOURCES",
             0xc000_00ba => "STATUS_FILE_IS_A_DIRECTORY",
             0xc000_00bb => "STATUS_NOT_SUPPORTED",
