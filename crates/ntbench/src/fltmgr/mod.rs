@@ -1,4 +1,21 @@
-//! The Filter Manager: filters registered by their drivers, attached to volumes by altitude, called around each operation.
+//! The Filter Manager: filters registered by their drivers, attached to volumes by altitude, called around each
+//! operation.
+//!
+//! It follows the reference pages of `fltkernel.h` and takes their stricter reading where they leave a choice.
+//! Where Windows is known, or must be suspected, to differ:
+//!
+//! * Operations are creates, cleanups and closes. A filter may register others; nothing sends them.
+//! * A pended create goes on in the thread that it came in on. In Windows what lies below the filter runs in the
+//!   thread that completed it, with the stack that is left there: the bench leaves it less.
+//! * An instance is torn down when the operations in it have ended. Windows calls their post-operation callbacks
+//!   early, with `FLTFL_POST_OPERATION_DRAINING`.
+//! * No names are cached: each query asks the name space, and a query of the cache alone misses. The Filter Manager's
+//!   own opens for a normalized name on a remote volume are not sent through the filters below.
+//! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
+//!   instances are attached.
+//! * Unloading is what `fltmc unload` does: the filter may refuse. Nothing unloads with
+//!   `FLTFL_FILTER_UNLOAD_MANDATORY` yet, attaches or detaches on request, mounts or dismounts.
+//! * A local volume's file system charges no frames ([`below`]).
 
 mod attach;
 mod below;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use crate::abi::flt::{OperationRegistration, Registration};
+use crate::bugcheck;
 use crate::namespace::DeviceId;
 use crate::ntos::object;
-use crate::{bugcheck, thread};
 
 /// How long the opaque objects are; nothing in them is for drivers.
 const OPAQUE: usize = 0x200;
@@ -284,10 +284,6 @@ impl Rundown {
 
     /// Waits until nobody is inside.
     pub(crate) fn wait(&self) {
-        debug_assert!(
-            thread::irql() == thread::PASSIVE_LEVEL,
-            "a teardown at raised IRQL"
-        );
         while self.0.load(Ordering::Acquire) != CLOSED {
             std::thread::sleep(std::time::Duration::from_micros(50));
         }

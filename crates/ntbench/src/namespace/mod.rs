@@ -3,6 +3,9 @@
 //!
 //! This half knows files and statuses, and nothing of drivers: it is the file system *below* the filters. Which kernel
 //! frames lie on the stack meanwhile is the I/O manager's affair.
+//!
+//! Where Windows differs: files have one stream and no short name; a symbolic link with an absolute target, or one that
+//! climbs out of its share, leads nowhere; nothing is read or written; a referral and a connection last for ever.
 
 pub(crate) mod folder;
 pub(crate) mod mup;

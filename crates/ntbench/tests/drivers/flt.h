@@ -80,6 +80,47 @@ IMPORT NTSTATUS ZwClose(HANDLE);
 IMPORT void RtlInitUnicodeString(UNICODE_STRING *, const WCHAR *);
 IMPORT PVOID MmGetSystemRoutineAddress(UNICODE_STRING *);
 
+IMPORT PVOID ExAllocatePoolWithTag(ULONG, size_t, ULONG);
+IMPORT void ExFreePool(PVOID);
+IMPORT uint8_t KeGetCurrentIrql(void);
+IMPORT void KeLeaveCriticalRegion(void);
+IMPORT BOOLEAN KeAreApcsDisabled(void);
+IMPORT BOOLEAN KeAreAllApcsDisabled(void);
+IMPORT void KeEnterGuardedRegion(void);
+IMPORT void KeLeaveGuardedRegion(void);
+IMPORT int64_t KeQueryPerformanceCounter(int64_t *);
+IMPORT void KeQuerySystemTimePrecise(int64_t *);
+IMPORT HANDLE PsGetCurrentProcessId(void);
+IMPORT HANDLE PsGetCurrentThreadId(void);
+IMPORT PVOID IoGetCurrentProcess(void);
+IMPORT HANDLE PsGetProcessId(PVOID);
+IMPORT NTSTATUS SeLocateProcessImageName(PVOID, UNICODE_STRING **);
+IMPORT BOOLEAN RtlEqualUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT int RtlCompareUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT BOOLEAN RtlPrefixUnicodeString(const UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT void RtlCopyUnicodeString(UNICODE_STRING *, const UNICODE_STRING *);
+IMPORT NTSTATUS RtlAppendUnicodeToString(UNICODE_STRING *, const WCHAR *);
+IMPORT NTSTATUS RtlUpcaseUnicodeString(UNICODE_STRING *, const UNICODE_STRING *, BOOLEAN);
+IMPORT void RtlFreeUnicodeString(UNICODE_STRING *);
+IMPORT WCHAR RtlUpcaseUnicodeChar(WCHAR);
+IMPORT void KeInitializeEvent(PVOID, ULONG, BOOLEAN);
+IMPORT int KeSetEvent(PVOID, int, BOOLEAN);
+IMPORT int KeReadStateEvent(PVOID);
+IMPORT NTSTATUS KeWaitForSingleObject(PVOID, ULONG, int8_t, BOOLEAN, int64_t *);
+IMPORT uint8_t KeAcquireSpinLockRaiseToDpc(uint64_t *);
+IMPORT void KeReleaseSpinLock(uint64_t *, uint8_t);
+IMPORT void ExAcquireFastMutex(PVOID);
+IMPORT void ExReleaseFastMutex(PVOID);
+IMPORT BOOLEAN ExTryToAcquireFastMutex(PVOID);
+IMPORT NTSTATUS IoOpenDriverRegistryKey(PVOID, ULONG, ULONG, ULONG, HANDLE *);
+IMPORT intptr_t ObfReferenceObject(PVOID);
+IMPORT size_t strlen(const char *);
+IMPORT size_t wcslen(const WCHAR *);
+IMPORT int memcmp(const void *, const void *, size_t);
+IMPORT PVOID memcpy(PVOID, const void *, size_t);
+IMPORT PVOID memmove(PVOID, const void *, size_t);
+IMPORT PVOID memset(PVOID, int, size_t);
+
 IMPORT NTSTATUS FltRegisterFilter(PVOID, const FLT_REGISTRATION *, PVOID *);
 IMPORT NTSTATUS FltStartFiltering(PVOID);
 IMPORT void FltUnregisterFilter(PVOID);
@@ -116,7 +157,7 @@ IMPORT NTSTATUS FltSetStreamHandleContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
 IMPORT NTSTATUS FltGetStreamHandleContext(PVOID, PVOID, PVOID *);
 
 /* Without the CRT: the one filter object, and registration with the callbacks of this image. */
-static PVOID Filter;
+static PVOID Filter __attribute__((unused));
 int DriverEntry(PVOID driver, UNICODE_STRING *path);
 
 #define REGISTRATION(ops, unload, setup, start, complete) \

@@ -70,7 +70,6 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
                 .rsplit([' ', '*'])
                 .next()
         })
-        .chain(["memcpy", "memset"])
         .collect();
     let (flt, nt): (Vec<&str>, Vec<&str>) = imports
         .into_iter()
