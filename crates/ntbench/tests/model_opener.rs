@@ -154,30 +154,89 @@ fn pended_and_denied_creates() {
 #[test]
 fn creates_pended_to_a_worker_go_on_when_it_completes_them() {
     let bench = Bench::new();
-    assert_eq!(bench.load(compile("opener", &["PEND=2"])), NtStatus::SUCCESS);
+    assert_eq!(
+        bench.load(compile("opener", &["PEND=2"])),
+        NtStatus::SUCCESS
+    );
     std::thread::scope(|scope| {
         for _ in 0..4 {
             let thread = model::start(&bench.machine);
             scope.spawn(move || {
                 for _ in 0..50 {
-                    assert_eq!(open(&thread, "\\??\\UNC\\fs\\data\\Docs\\Deep"), NtStatus::SUCCESS);
+                    assert_eq!(
+                        open(&thread, "\\??\\UNC\\fs\\data\\Docs\\Deep"),
+                        NtStatus::SUCCESS
+                    );
                 }
             });
         }
     });
     let trace = bench.trace();
-    assert_eq!(lines(&trace).iter().filter(|line| **line == "later mode=1").count(), 200);
+    assert_eq!(
+        lines(&trace)
+            .iter()
+            .filter(|line| **line == "later mode=1")
+            .count(),
+        200
+    );
     let pid = bench.thread.info().pid;
-    assert!(callbacks(&trace).iter().any(|event| event.phase == "work item" && event.tid < pid));
-    assert_eq!(bench.machine.unload_driver("opener").unwrap(), NtStatus::SUCCESS);
+    assert!(
+        callbacks(&trace)
+            .iter()
+            .any(|event| event.phase == "work item" && event.tid < pid)
+    );
+    assert_eq!(
+        bench.machine.unload_driver("opener").unwrap(),
+        NtStatus::SUCCESS
+    );
     let report = bench.end();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
 
     let bench = Bench::new();
     bench.load(compile("opener", &["PEND=3"]));
     assert_eq!(bench.open("\\Docs\\Deep"), NtStatus::SUCCESS);
-    assert_eq!(bench.machine.unload_driver("opener").unwrap(), NtStatus::SUCCESS);
+    assert_eq!(
+        bench.machine.unload_driver("opener").unwrap(),
+        NtStatus::SUCCESS
+    );
     assert_eq!(rules(&bench.end()), ["fltmgr-leak"]);
+}
+
+#[test]
+fn what_lies_below_a_pending_filter_runs_on_the_worker_and_the_way_up_on_the_own_thread() {
+    let bench = Bench::new();
+    assert_eq!(
+        bench.load_at(compile("opener", &["PEND=2"]), "370000"),
+        NtStatus::SUCCESS
+    );
+    assert_eq!(
+        bench.load_at(compile("logger", &["DEFECT=0"]), "360000"),
+        NtStatus::SUCCESS
+    );
+    bench.trace();
+    // The share's root: its parent is not opened, so that each filter is called once.
+    for _ in 0..20 {
+        assert_eq!(bench.open(""), NtStatus::SUCCESS);
+    }
+    let trace = bench.trace();
+    let tid = bench.thread.info().tid;
+    let calls: Vec<(&str, bool)> = callbacks(&trace)
+        .iter()
+        .filter(|event| event.filter == "logger")
+        .map(|event| (&*event.phase, event.tid == tid))
+        .collect();
+    assert_eq!(calls.len(), 40);
+    assert!(
+        calls.iter().all(|(phase, own)| *phase == "pre" || *own),
+        "{calls:?}"
+    );
+    // A completion before the callback has returned is gone on with by the own thread: which it is, is a race.
+    assert!(calls.contains(&("pre", false)), "{calls:?}");
+    assert_eq!(
+        bench.machine.unload_driver("opener").unwrap(),
+        NtStatus::SUCCESS
+    );
+    assert!(bench.end().findings.is_empty());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
 use crate::ntos::{irql, object, ps};
 use crate::status::NtStatus;
-use crate::thread::{self, DISPATCH_LEVEL};
+use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{bugcheck, verifier};
 
 /// An operation under way.
@@ -39,7 +39,7 @@ pub(crate) struct Operation {
     pub(crate) pid: u64,
     /// The instance whose callback is running or was pended.
     pub(crate) instance: Mutex<Option<Arc<Instance>>>,
-    pended: Mutex<Option<Verdict>>,
+    pending: Mutex<Pending>,
     resumed: Condvar,
 }
 
@@ -50,6 +50,39 @@ pub(super) struct Verdict {
     pub(super) status: i32,
     /// The completion context; 0: the one that the callback left.
     pub(super) context: usize,
+}
+
+/// How far an operation came on its way down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To its end.
+    Through,
+    /// To a filter that pended it.
+    Pended,
+}
+
+/// What is left of an operation's way down.
+pub(super) trait Resume {
+    /// Goes on after a pended callback was completed so.
+    fn resume(&mut self, verdict: Verdict) -> Step;
+}
+
+/// The way down of an operation whose thread waits until somebody else has gone it.
+struct Parked(*mut (dyn Resume + 'static));
+
+// SAFETY: the thread that parked it touches it no more until it is told that the way is done, so it is one thread's at a
+// time; what it holds is shared between threads otherwise.
+unsafe impl Send for Parked {}
+
+/// What is known of an operation that a filter pended, or that it will.
+#[derive(Default)]
+struct Pending {
+    /// It was completed, and nobody has gone on yet.
+    verdict: Option<Verdict>,
+    /// It waits to be gone on with.
+    parked: Option<Parked>,
+    /// Somebody else went to the end of the way.
+    through: bool,
 }
 
 static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
@@ -160,7 +193,7 @@ impl Operation {
             process: ps::current_process(),
             pid: thread::current().pid(),
             instance: Mutex::new(None),
-            pended: Mutex::new(None),
+            pending: Mutex::new(Pending::default()),
             resumed: Condvar::new(),
         }
     }
@@ -179,32 +212,63 @@ impl Drop for Flight {
     }
 }
 
-fn pended(operation: &Operation) -> MutexGuard<'_, Option<Verdict>> {
+fn pending(operation: &Operation) -> MutexGuard<'_, Pending> {
     operation
-        .pended
+        .pending
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether an operation was completed that nobody pended; it is forgotten then.
 pub(super) fn take_stray_completion(operation: &Operation) -> bool {
-    pended(operation).take().is_some()
+    pending(operation).verdict.take().is_some()
 }
 
-/// Waits until a pended operation is completed.
-pub(super) fn wait_for_completion(operation: &Operation) -> Verdict {
-    let mut verdict = pended(operation);
-    loop {
-        if let Some(verdict) = verdict.take() {
-            return verdict;
-        }
-        verdict = operation
+/// Waits until a post-operation callback that asked for more processing has done it.
+pub(super) fn wait_for_completion(operation: &Operation) {
+    let mut state = pending(operation);
+    while state.verdict.take().is_none() {
+        state = operation
             .resumed
-            .wait(verdict)
+            .wait(state)
             .unwrap_or_else(PoisonError::into_inner);
     }
 }
 
+/// Waits until a pended operation has gone its way down: in the thread that completes it, or in this one where it was
+/// completed before this one could wait, or at an IRQL at which the rest cannot be done.
+pub(super) fn wait_for_the_way_down<'a>(operation: &Operation, descent: &mut (dyn Resume + 'a)) {
+    let pointer: *mut (dyn Resume + 'a) = &raw mut *descent;
+    // SAFETY: only the lifetime is changed; this function does not return before whoever took the pointer is done with it.
+    let pointer = unsafe {
+        std::mem::transmute::<*mut (dyn Resume + 'a), *mut (dyn Resume + 'static)>(pointer)
+    };
+    loop {
+        let mut state = pending(operation);
+        state.parked = Some(Parked(pointer));
+        let mine = |state: &Pending| state.parked.is_some() && state.verdict.is_some();
+        while !state.through && !mine(&state) {
+            state = operation
+                .resumed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if std::mem::take(&mut state.through) {
+            return;
+        }
+        state.parked = None;
+        let Some(verdict) = state.verdict.take() else {
+            continue;
+        };
+        drop(state);
+        // SAFETY: nobody else has the pointer: it was parked, and is not any more.
+        if unsafe { (*pointer).resume(verdict) } == Step::Through {
+            return;
+        }
+    }
+}
+
+/// Goes on with a pended operation in this thread, if its own thread waits and this one may do the rest.
 fn complete(data: usize, verdict: Verdict, function: &str) {
     irql::at_most(function, DISPATCH_LEVEL);
     let Some(operation) = at(data) else {
@@ -216,16 +280,41 @@ fn complete(data: usize, verdict: Verdict, function: &str) {
             ),
         )
     };
-    let mut slot = pended(&operation);
-    if slot.is_some() {
+    let mut state = pending(&operation);
+    let mut verdict = verdict;
+    let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;
+    while here && let Some(parked) = state.parked.take() {
+        drop(state);
+        // SAFETY: see `wait_for_the_way_down`: the operation's own thread waits, and the pointer was taken out.
+        let step = unsafe { (*parked.0).resume(verdict) };
+        state = pending(&operation);
+        match (step, state.verdict.take()) {
+            (Step::Through, _) => {
+                state.through = true;
+                drop(state);
+                operation.resumed.notify_all();
+                return;
+            }
+            // A lower filter pended it; and it may have been completed meanwhile.
+            (Step::Pended, None) => {
+                state.parked = Some(parked);
+                return;
+            }
+            (Step::Pended, Some(next)) => {
+                state.parked = Some(parked);
+                verdict = next;
+            }
+        }
+    }
+    if state.verdict.replace(verdict).is_some() {
+        drop(state);
         verifier::finding(
             "completed-twice",
             format!("{function} was called twice for one operation"),
         );
         return;
     }
-    *slot = Some(verdict);
-    drop(slot);
+    drop(state);
     operation.resumed.notify_all();
 }
 

@@ -5,8 +5,8 @@
 //! Where Windows is known, or must be suspected, to differ:
 //!
 //! * Operations are creates, cleanups and closes. A filter may register others; nothing sends them.
-//! * A pended create goes on in the thread that it came in on. In Windows what lies below the filter runs in the
-//!   thread that completed it, with the stack that is left there: the bench leaves it less.
+//! * What is left of a pended create's way down runs in the thread that completes it, unless it is completed before its
+//!   callback has returned: then in its own.
 //! * An instance is torn down when the operations in it have ended. Windows calls their post-operation callbacks
 //!   early, with `FLTFL_POST_OPERATION_DRAINING`.
 //! * No names are cached: each query asks the name space, and a query of the cache alone misses. The Filter Manager's
@@ -22,6 +22,7 @@ mod below;
 mod callback;
 mod context;
 mod create;
+mod descent;
 mod ecp;
 mod flight;
 mod frames;

@@ -1,21 +1,19 @@
 //! One operation on its way through the instances of a volume: down through the pre-operation callbacks in order of
 //! altitude, to the file system, and back up through the post-operation callbacks of those that asked for it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
-use super::callback::{self, About, argument, related};
-use super::flight::{Flight, Operation, name_of, take_stray_completion, wait_for_completion};
+use super::callback::{self, argument, related};
+use super::descent::{Descent, Waiting, about, set_current};
+use super::flight::{Flight, Operation, Step, name_of, wait_for_completion, wait_for_the_way_down};
 use super::frames::frames;
 use super::objects::Instance;
 use super::{below, ecp};
-use crate::abi::base::Ptr;
 use crate::abi::file::FILE_OPEN_BY_FILE_ID;
 use crate::abi::flt::{
-    CreateParameters, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_POST_OPERATION,
-    IoParameterBlock, KERNEL_MODE, POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED,
-    PREOP_COMPLETE, PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK,
-    PREOP_SYNCHRONIZE,
+    CreateParameters, FLTFL_CALLBACK_DATA_POST_OPERATION, IoParameterBlock, KERNEL_MODE,
+    POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED,
 };
 use crate::abi::io::{
     AccessState, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION,
@@ -26,14 +24,7 @@ use crate::ntos::file::{self, File};
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
-use crate::{bugcheck, stack, thread, verifier};
-
-/// A filter that wants to be called when the operation is done.
-struct Waiting {
-    instance: Arc<Instance>,
-    context: usize,
-    parameters: IoParameterBlock,
-}
+use crate::{stack, thread, verifier};
 
 /// Sends a create through the filters to the file system.
 pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
@@ -125,52 +116,25 @@ fn run(
     below: impl FnOnce(&Flight) -> IoStatusBlock,
 ) -> IoStatusBlock {
     let major = flight.operation.major;
-    let volume = &flight.operation.file.volume;
     let takes_part = |instance: &&Arc<Instance>| {
         start.is_none_or(|start| instance.altitude < start.altitude)
             && instance.filter.operation(major).is_some()
     };
-    let instances = volume.instances();
+    let instances = flight.operation.file.volume.instances();
+    let instances = instances.iter().filter(takes_part).cloned().collect();
     let entry = if major == IRP_MJ_CREATE {
         "fltmgr!FltpCreate"
     } else {
         "fltmgr!FltpDispatch"
     };
     stack::with_frames(&frames([entry]), || {
-        let mut waiting = Vec::new();
-        let mut completed = false;
-        let mut filtered = false;
-        for instance in instances.iter().filter(takes_part) {
-            if !instance.rundown.enter() {
-                continue;
-            }
-            filtered = true;
-            let around = frames([
-                "fltmgr!FltpPassThroughInternal",
-                "fltmgr!FltpPerformPreCallbacks",
-            ]);
-            match stack::with_frames(&around, || before(flight, instance)) {
-                Before::GoOn => instance.rundown.leave(),
-                Before::CallMe(post) => waiting.push(post),
-                Before::Complete => {
-                    instance.rundown.leave();
-                    completed = true;
-                    break;
-                }
-            }
-        }
-        if !completed {
-            let done = if filtered {
-                let around = frames(["fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"]);
-                stack::with_frames(&around, || below(flight))
-            } else {
-                below(flight)
-            };
-            flight.with_data(|data| data.io_status = done);
+        let mut descent = Descent::new(flight, instances, below);
+        if descent.go_on() == Step::Pended {
+            wait_for_the_way_down(&flight.operation, &mut descent);
         }
         flight.operation.after.store(true, Ordering::Release);
         flight.with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
-        for post in waiting.into_iter().rev() {
+        for post in std::mem::take(&mut descent.waiting).into_iter().rev() {
             let around = frames([
                 "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted",
                 "fltmgr!FltpPassThroughCompletionWorker",
@@ -181,178 +145,6 @@ fn run(
         }
         flight.status()
     })
-}
-
-/// What a pre-operation callback decided.
-enum Before {
-    GoOn,
-    CallMe(Waiting),
-    Complete,
-}
-
-fn about<'a>(flight: &Flight, instance: &'a Instance, phase: &'static str) -> About<'a> {
-    About {
-        filter: &instance.filter.service,
-        phase,
-        operation: name_of(flight.operation.major),
-        path: flight.operation.file.full_name(),
-    }
-}
-
-fn set_current(flight: &Flight, instance: Option<&Arc<Instance>>) {
-    *flight
-        .operation
-        .instance
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner) = instance.cloned();
-}
-
-/// Calls the pre-operation callback of one instance.
-fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
-    let registered = instance.filter.operation(flight.operation.major).copied();
-    let (pre, post) = registered.map_or((0, 0), |operation| {
-        (operation.pre_operation, operation.post_operation)
-    });
-    let mut parameters = flight.parameters();
-    parameters.target_instance = Guest::at(instance.address).0;
-    flight.set_parameters(parameters);
-    if pre == 0 {
-        // A filter that registered a post-operation callback alone is called after every operation.
-        return Before::CallMe(Waiting {
-            instance: Arc::clone(instance),
-            context: 0,
-            parameters,
-        });
-    }
-    set_current(flight, Some(instance));
-    let objects = related(instance, Some(&flight.operation.file));
-    let context: Box<Ptr> = Box::new(std::ptr::null_mut());
-    let slot = argument(&*context);
-    let arguments = [flight.data(), argument(&*objects), slot];
-    let returned = callback::call(about(flight, instance, "pre"), pre, &arguments);
-    let mut status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
-    let mut context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
-    let changed = take_changes(flight, instance, parameters);
-    if status == PREOP_PENDING {
-        let verdict = wait_for_completion(&flight.operation);
-        status = verdict.status;
-        if verdict.context != 0 {
-            context = verdict.context;
-        }
-    } else if take_stray_completion(&flight.operation) {
-        verifier::finding(
-            "completed-not-pended",
-            format!(
-                "{} completed an operation with FltCompletePendedPreOperation and returned {status} for it; return \
-                 FLT_PREOP_PENDING for what is pended",
-                instance.filter.service
-            ),
-        );
-    }
-    set_current(flight, None);
-    let parameters = if changed {
-        flight.parameters()
-    } else {
-        parameters
-    };
-    match status {
-        PREOP_SUCCESS_WITH_CALLBACK | PREOP_SYNCHRONIZE => {
-            if post == 0 {
-                bugcheck::raise(
-                    0xF5,
-                    [0x66, flight.data(), 0, 0],
-                    format!(
-                        "{} asked for a post-operation callback for {} but registered none",
-                        instance.filter.service,
-                        name_of(flight.operation.major)
-                    ),
-                );
-            }
-            Before::CallMe(Waiting {
-                instance: Arc::clone(instance),
-                context,
-                parameters,
-            })
-        }
-        PREOP_COMPLETE => {
-            check_completed(flight, instance);
-            no_context(instance, context, "FLT_PREOP_COMPLETE");
-            Before::Complete
-        }
-        PREOP_SUCCESS_NO_CALLBACK => {
-            no_context(instance, context, "FLT_PREOP_SUCCESS_NO_CALLBACK");
-            Before::GoOn
-        }
-        other => {
-            verifier::finding(
-                "preop-status",
-                format!(
-                    "the pre-operation callback of {} returned {other} for {}, which is not a status for an operation \
-                     that is an IRP; it is taken for FLT_PREOP_SUCCESS_NO_CALLBACK",
-                    instance.filter.service,
-                    name_of(flight.operation.major)
-                ),
-            );
-            Before::GoOn
-        }
-    }
-}
-
-fn no_context(instance: &Instance, context: usize, status: &str) {
-    if context != 0 {
-        verifier::finding(
-            "completion-context",
-            format!(
-                "the pre-operation callback of {} returned {status} and a completion context, which nobody will ever \
-                 get back; leave it NULL, or ask for a post-operation callback",
-                instance.filter.service
-            ),
-        );
-    }
-}
-
-fn check_completed(flight: &Flight, instance: &Instance) {
-    let status = flight.status().status;
-    if status == NtStatus::PENDING {
-        verifier::finding(
-            "completed-with-pending",
-            format!(
-                "{} completed an operation with STATUS_PENDING, which is no final status",
-                instance.filter.service
-            ),
-        );
-    }
-}
-
-/// Parameters that a filter changed count only when it said so; gives whether they do.
-fn take_changes(flight: &Flight, instance: &Instance, before: IoParameterBlock) -> bool {
-    let dirty = flight.with_data(|data| {
-        let dirty = data.flags & FLTFL_CALLBACK_DATA_DIRTY != 0;
-        data.flags &= !FLTFL_CALLBACK_DATA_DIRTY;
-        // A filter may not put another block in the place of this one.
-        data.iopb = flight.iopb;
-        dirty
-    });
-    let now = flight.parameters();
-    if dirty || bytes(&now) == bytes(&before) {
-        return dirty;
-    }
-    verifier::finding(
-        "changed-without-dirty",
-        format!(
-            "the callback of {} changed the parameters of {} without FltSetCallbackDataDirty; the change is undone, as \
-             the Filter Manager does",
-            instance.filter.service,
-            name_of(flight.operation.major)
-        ),
-    );
-    flight.set_parameters(before);
-    false
-}
-
-fn bytes(block: &IoParameterBlock) -> [u8; size_of::<IoParameterBlock>()] {
-    // SAFETY: the block is plain numbers and pointers with explicit padding: every byte of it is initialised.
-    unsafe { std::mem::transmute_copy(block) }
 }
 
 /// Calls the post-operation callback of one instance.

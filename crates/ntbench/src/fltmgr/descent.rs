@@ -1,0 +1,332 @@
+//! The way down: the pre-operation callbacks in order of altitude, then the file system.
+//!
+//! A filter may pend an operation. What is left of the way then runs in the thread that completes it, on that thread's
+//! stack, while the thread that the operation came in on waits; the way up is that thread's again.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::callback::{self, About, argument, related};
+use super::flight::{Flight, Resume, Step, Verdict, name_of, take_stray_completion};
+use super::frames::frames;
+use super::objects::Instance;
+use crate::abi::base::Ptr;
+use crate::abi::flt::{
+    FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING,
+    PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
+};
+use crate::abi::io::IoStatusBlock;
+use crate::ntos::memory::Guest;
+use crate::status::NtStatus;
+use crate::{bugcheck, stack, thread, verifier};
+
+/// A filter that wants to be called when the operation is done.
+pub(super) struct Waiting {
+    /// Its instance.
+    pub(super) instance: Arc<Instance>,
+    /// Its completion context.
+    pub(super) context: usize,
+    /// The parameters as it saw them.
+    pub(super) parameters: IoParameterBlock,
+}
+
+/// What the file system does.
+type Below<'a> = Box<dyn FnOnce(&Flight) -> IoStatusBlock + 'a>;
+
+/// An operation on its way down.
+pub(super) struct Descent<'a> {
+    flight: &'a Flight,
+    instances: Vec<Arc<Instance>>,
+    next: usize,
+    /// Who wants to be called on the way up.
+    pub(super) waiting: Vec<Waiting>,
+    filtered: bool,
+    pended: Option<Call>,
+    below: Option<Below<'a>>,
+}
+
+/// A pre-operation callback that was made and has not decided.
+struct Call {
+    instance: Arc<Instance>,
+    context: usize,
+    parameters: IoParameterBlock,
+}
+
+/// What a pre-operation callback decided.
+enum Before {
+    GoOn,
+    CallMe(Waiting),
+    Complete,
+    Pend(Call),
+}
+
+impl<'a> Descent<'a> {
+    /// An operation before its first callback.
+    pub(super) fn new(
+        flight: &'a Flight,
+        instances: Vec<Arc<Instance>>,
+        below: impl FnOnce(&Flight) -> IoStatusBlock + 'a,
+    ) -> Self {
+        Self {
+            flight,
+            instances,
+            next: 0,
+            waiting: Vec::new(),
+            filtered: false,
+            pended: None,
+            below: Some(Box::new(below)),
+        }
+    }
+
+    /// Goes down until it is through or a filter pends.
+    pub(super) fn go_on(&mut self) -> Step {
+        while let Some(instance) = self.instances.get(self.next).cloned() {
+            self.next += 1;
+            if !instance.rundown.enter() {
+                continue;
+            }
+            self.filtered = true;
+            let around = frames([
+                "fltmgr!FltpPassThroughInternal",
+                "fltmgr!FltpPerformPreCallbacks",
+            ]);
+            match stack::with_frames(&around, || before(self.flight, &instance)) {
+                Before::Pend(call) => {
+                    self.pended = Some(call);
+                    return Step::Pended;
+                }
+                decided => {
+                    if !self.follow(&instance, decided) {
+                        return Step::Through;
+                    }
+                }
+            }
+        }
+        let Some(below) = self.below.take() else {
+            return Step::Through;
+        };
+        let done = if self.filtered {
+            let around = frames(["fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"]);
+            stack::with_frames(&around, || below(self.flight))
+        } else {
+            below(self.flight)
+        };
+        self.flight.with_data(|data| data.io_status = done);
+        Step::Through
+    }
+
+    /// Does what a callback decided; false: the operation is completed.
+    fn follow(&mut self, instance: &Arc<Instance>, decided: Before) -> bool {
+        match decided {
+            Before::GoOn | Before::Pend(_) => instance.rundown.leave(),
+            Before::CallMe(post) => self.waiting.push(post),
+            Before::Complete => {
+                instance.rundown.leave();
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Resume for Descent<'_> {
+    fn resume(&mut self, verdict: Verdict) -> Step {
+        let Some(call) = self.pended.take() else {
+            return Step::Through;
+        };
+        let thread = thread::current();
+        // What lower filters open from here is nested in this operation, whose own thread only waits.
+        thread.creates.fetch_add(1, Ordering::Relaxed);
+        let instance = Arc::clone(&call.instance);
+        let context = if verdict.context == 0 {
+            call.context
+        } else {
+            verdict.context
+        };
+        let decided = judge(self.flight, &Call { context, ..call }, verdict.status);
+        let step = if self.follow(&instance, decided) {
+            self.go_on()
+        } else {
+            Step::Through
+        };
+        thread.creates.fetch_sub(1, Ordering::Relaxed);
+        step
+    }
+}
+
+/// What a callback of this operation is about.
+pub(super) fn about<'a>(flight: &Flight, instance: &'a Instance, phase: &'static str) -> About<'a> {
+    About {
+        filter: &instance.filter.service,
+        phase,
+        operation: name_of(flight.operation.major),
+        path: flight.operation.file.full_name(),
+    }
+}
+
+/// Notes whose callback is running.
+pub(super) fn set_current(flight: &Flight, instance: Option<&Arc<Instance>>) {
+    *flight
+        .operation
+        .instance
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner) = instance.cloned();
+}
+
+/// Calls the pre-operation callback of one instance.
+fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
+    let pre = instance
+        .filter
+        .operation(flight.operation.major)
+        .map_or(0, |operation| operation.pre_operation);
+    let mut parameters = flight.parameters();
+    parameters.target_instance = Guest::at(instance.address).0;
+    flight.set_parameters(parameters);
+    let mut call = Call {
+        instance: Arc::clone(instance),
+        context: 0,
+        parameters,
+    };
+    if pre == 0 {
+        // A filter that registered a post-operation callback alone is called after every operation.
+        return judge(flight, &call, PREOP_SUCCESS_WITH_CALLBACK);
+    }
+    set_current(flight, Some(instance));
+    let objects = related(instance, Some(&flight.operation.file));
+    let context: Box<Ptr> = Box::new(std::ptr::null_mut());
+    let slot = argument(&*context);
+    let arguments = [flight.data(), argument(&*objects), slot];
+    let returned = callback::call(about(flight, instance, "pre"), pre, &arguments);
+    let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
+    call.context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
+    if status == PREOP_PENDING {
+        return Before::Pend(call);
+    }
+    if take_stray_completion(&flight.operation) {
+        verifier::finding(
+            "completed-not-pended",
+            format!(
+                "{} completed an operation with FltCompletePendedPreOperation and returned {status} for it; return \
+                 FLT_PREOP_PENDING for what is pended",
+                instance.filter.service
+            ),
+        );
+    }
+    judge(flight, &call, status)
+}
+
+/// What a callback's status comes to.
+fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
+    let Call {
+        instance,
+        context,
+        parameters,
+    } = call;
+    let (context, parameters) = (*context, *parameters);
+    let changed = take_changes(flight, instance, parameters);
+    set_current(flight, None);
+    let parameters = if changed {
+        flight.parameters()
+    } else {
+        parameters
+    };
+    match status {
+        PREOP_SUCCESS_WITH_CALLBACK | PREOP_SYNCHRONIZE => {
+            let registered = instance.filter.operation(flight.operation.major);
+            if registered.is_none_or(|operation| operation.post_operation == 0) {
+                bugcheck::raise(
+                    0xF5,
+                    [0x66, flight.data(), 0, 0],
+                    format!(
+                        "{} asked for a post-operation callback for {} but registered none",
+                        instance.filter.service,
+                        name_of(flight.operation.major)
+                    ),
+                );
+            }
+            Before::CallMe(Waiting {
+                instance: Arc::clone(instance),
+                context,
+                parameters,
+            })
+        }
+        PREOP_COMPLETE => {
+            check_completed(flight, instance);
+            no_context(instance, context, "FLT_PREOP_COMPLETE");
+            Before::Complete
+        }
+        PREOP_SUCCESS_NO_CALLBACK => {
+            no_context(instance, context, "FLT_PREOP_SUCCESS_NO_CALLBACK");
+            Before::GoOn
+        }
+        other => {
+            verifier::finding(
+                "preop-status",
+                format!(
+                    "the pre-operation callback of {} returned {other} for {}, which is not a status for an operation \
+                     that is an IRP; it is taken for FLT_PREOP_SUCCESS_NO_CALLBACK",
+                    instance.filter.service,
+                    name_of(flight.operation.major)
+                ),
+            );
+            Before::GoOn
+        }
+    }
+}
+
+fn no_context(instance: &Instance, context: usize, status: &str) {
+    if context != 0 {
+        verifier::finding(
+            "completion-context",
+            format!(
+                "the pre-operation callback of {} returned {status} and a completion context, which nobody will ever \
+                 get back; leave it NULL, or ask for a post-operation callback",
+                instance.filter.service
+            ),
+        );
+    }
+}
+
+fn check_completed(flight: &Flight, instance: &Instance) {
+    let status = flight.status().status;
+    if status == NtStatus::PENDING {
+        verifier::finding(
+            "completed-with-pending",
+            format!(
+                "{} completed an operation with STATUS_PENDING, which is no final status",
+                instance.filter.service
+            ),
+        );
+    }
+}
+
+/// Parameters that a filter changed count only when it said so; gives whether they do.
+fn take_changes(flight: &Flight, instance: &Instance, before: IoParameterBlock) -> bool {
+    let dirty = flight.with_data(|data| {
+        let dirty = data.flags & FLTFL_CALLBACK_DATA_DIRTY != 0;
+        data.flags &= !FLTFL_CALLBACK_DATA_DIRTY;
+        // A filter may not put another block in the place of this one.
+        data.iopb = flight.iopb;
+        dirty
+    });
+    let now = flight.parameters();
+    if dirty || bytes(&now) == bytes(&before) {
+        return dirty;
+    }
+    verifier::finding(
+        "changed-without-dirty",
+        format!(
+            "the callback of {} changed the parameters of {} without FltSetCallbackDataDirty; the change is undone, as \
+             the Filter Manager does",
+            instance.filter.service,
+            name_of(flight.operation.major)
+        ),
+    );
+    flight.set_parameters(before);
+    false
+}
+
+fn bytes(block: &IoParameterBlock) -> [u8; size_of::<IoParameterBlock>()] {
+    // SAFETY: the block is plain numbers and pointers with explicit padding: every byte of it is initialised.
+    unsafe { std::mem::transmute_copy(block) }
+}
