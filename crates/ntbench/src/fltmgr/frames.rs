@@ -4,7 +4,7 @@
 //! session of Windows 10 1703 (x64) in the public repository slavaim/windows-notes, note on
 //! FltCreateFile and FltWriteFile: two listings with a Child-SP column that agree with each other and,
 //! for `FltpCreate`, `IofCallDriver` and `FltpLegacyProcessingAfterPreCallbacksCompleted`, with a third
-//! one of Windows 10 22H2 (openzfsonwindows/openzfs issue 249). `assumed` says what no listing shows.
+//! one of Windows 10 22H2 (openzfsonwindows/openzfs #249). `assumed` says what no listing shows.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
