@@ -7,14 +7,20 @@ use ntbench::NtStatus;
 use ntbench::wire::CreateFile;
 
 fn deep() -> CreateFile {
-    CreateFile { name: "\\??\\UNC\\fs\\data\\Docs\\Deep".to_owned(), ..CreateFile::default() }
+    CreateFile {
+        name: "\\??\\UNC\\fs\\data\\Docs\\Deep".to_owned(),
+        ..CreateFile::default()
+    }
 }
 
 #[test]
 fn contexts_live_as_long_as_what_they_are_linked_to() {
     let bench = Bench::new();
     assert_eq!(bench.load(compile("tracker", &[])), NtStatus::SUCCESS);
-    assert_eq!(lines(&bench.trace()), ["set instance 00000000", "unregistered c01c0016"]);
+    assert_eq!(
+        lines(&bench.trace()),
+        ["set instance 00000000", "unregistered c01c0016"]
+    );
     let first = bench.thread.create_file(&deep()).unwrap();
     let second = bench.thread.create_file(&deep()).unwrap();
     assert_eq!(
@@ -31,20 +37,43 @@ fn contexts_live_as_long_as_what_they_are_linked_to() {
         ]
     );
     bench.thread.close(first.handle).unwrap();
-    assert_eq!(lines(&bench.trace()), ["closing number=2", "cleanup type=10 number=2"]);
+    assert_eq!(
+        lines(&bench.trace()),
+        ["closing number=2", "cleanup type=10 number=2"]
+    );
     bench.thread.close(second.handle).unwrap();
     let trace = bench.trace();
     let mut last = lines(&trace);
     last.sort_unstable();
-    assert_eq!(last, ["cleanup type=10 number=4", "cleanup type=8 number=3", "closing number=4"]);
+    assert_eq!(
+        last,
+        [
+            "cleanup type=10 number=4",
+            "cleanup type=8 number=3",
+            "closing number=4"
+        ]
+    );
     let open = bench.thread.create_file(&deep()).unwrap();
     bench.trace();
-    assert_eq!(bench.machine.unload_driver("tracker").unwrap(), NtStatus::SUCCESS);
+    assert_eq!(
+        bench.machine.unload_driver("tracker").unwrap(),
+        NtStatus::SUCCESS
+    );
     let trace = bench.trace();
     let mut gone = lines(&trace);
     gone.sort_unstable();
-    assert_eq!(gone, ["cleanup type=10 number=6", "cleanup type=2 number=1", "cleanup type=8 number=7"]);
-    assert_eq!(bench.thread.close(open.handle).unwrap().status, NtStatus::SUCCESS);
+    assert_eq!(
+        gone,
+        [
+            "cleanup type=10 number=6",
+            "cleanup type=2 number=1",
+            "cleanup type=8 number=7"
+        ]
+    );
+    assert_eq!(
+        bench.thread.close(open.handle).unwrap().status,
+        NtStatus::SUCCESS
+    );
     let report = bench.end();
     assert!(report.findings.is_empty(), "{:?}", report.findings);
 }
@@ -54,7 +83,10 @@ fn a_context_that_is_kept_is_found_and_one_released_too_often_ends_the_machine()
     let bench = Bench::new();
     bench.load(compile("tracker", &["LEAK=1"]));
     assert_eq!(bench.open("\\Docs"), NtStatus::SUCCESS);
-    assert_eq!(bench.machine.unload_driver("tracker").unwrap(), NtStatus::SUCCESS);
+    assert_eq!(
+        bench.machine.unload_driver("tracker").unwrap(),
+        NtStatus::SUCCESS
+    );
     assert_eq!(rules(&bench.end()), ["fltmgr-leak"]);
 
     let bench = Bench::new();
@@ -69,5 +101,9 @@ fn a_context_is_linked_once() {
     bench.load(compile("tracker", &["LEAK=3"]));
     assert_eq!(bench.open("\\Docs"), NtStatus::SUCCESS);
     let trace = bench.trace();
-    assert!(lines(&trace).contains(&"twice c01c001c"), "{:?}", lines(&trace));
+    assert!(
+        lines(&trace).contains(&"twice c01c001c"),
+        "{:?}",
+        lines(&trace)
+    );
 }

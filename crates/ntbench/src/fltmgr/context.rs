@@ -6,21 +6,21 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::objects::{self, Filter, Instance};
+use super::objects::{Filter, Instance};
 use crate::abi::flt::{ContextRegistration, FLT_CONTEXT_END};
 use crate::namespace::sharing::FileId;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, object, pool};
+use crate::ntos::{irql, pool};
 use crate::status::NtStatus;
-use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::thread::APC_LEVEL;
 use crate::{bugcheck, faults, gate, symbols};
 
-const VOLUME: u16 = 0x1;
-const INSTANCE: u16 = 0x2;
-const FILE: u16 = 0x4;
-const STREAM: u16 = 0x8;
-const STREAM_HANDLE: u16 = 0x10;
+pub(super) const VOLUME: u16 = 0x1;
+pub(super) const INSTANCE: u16 = 0x2;
+pub(super) const FILE: u16 = 0x4;
+pub(super) const STREAM: u16 = 0x8;
+pub(super) const STREAM_HANDLE: u16 = 0x10;
 /// `FLT_VARIABLE_SIZED_CONTEXTS`.
 const VARIABLE_SIZE: usize = usize::MAX;
 /// `FLTFL_CONTEXT_REGISTRATION_NO_EXACT_SIZE_MATCH`.
@@ -33,7 +33,7 @@ const MOST_REGISTRATIONS: usize = 64;
 
 /// What a context is linked to. A filter has at most one context of a kind there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-enum Place {
+pub(super) enum Place {
     Volume {
         filter: usize,
         volume: usize,
@@ -102,7 +102,12 @@ fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegist
         })
 }
 
-fn allocate(filter: &Filter, kind: u16, size: usize, pool_type: u32) -> Result<usize, NtStatus> {
+pub(super) fn allocate(
+    filter: &Filter,
+    kind: u16,
+    size: usize,
+    pool_type: u32,
+) -> Result<usize, NtStatus> {
     if kind == VOLUME && pool_type & 1 != 0 {
         // Documented: a volume context is allocated from non-paged pool.
         return Err(NtStatus::INVALID_PARAMETER);
@@ -125,7 +130,7 @@ fn allocate(filter: &Filter, kind: u16, size: usize, pool_type: u32) -> Result<u
 }
 
 /// What a driver passes for a context must be one: the parameters are those documented for FLTMGR_FILE_SYSTEM.
-fn gone(address: usize, function: &str) -> ! {
+pub(super) fn gone(address: usize, function: &str) -> ! {
     bugcheck::raise(
         0xF5,
         [0x6E, address as u64, 0, 0],
@@ -133,7 +138,7 @@ fn gone(address: usize, function: &str) -> ! {
     )
 }
 
-fn reference(address: usize, function: &str) {
+pub(super) fn reference(address: usize, function: &str) {
     let mut state = lock();
     let Some(context) = state.contexts.get_mut(&address) else {
         drop(state);
@@ -143,7 +148,7 @@ fn reference(address: usize, function: &str) {
 }
 
 /// Gives a reference back; with the last one the context goes.
-fn release(address: usize, function: &str) {
+pub(super) fn release(address: usize, function: &str) {
     let mut state = lock();
     let Some(context) = state.contexts.get_mut(&address) else {
         drop(state);
@@ -177,7 +182,7 @@ fn release(address: usize, function: &str) {
 }
 
 /// Links a context to a place.
-fn set(
+pub(super) fn set(
     place: Place,
     kind: u16,
     operation: u32,
@@ -230,7 +235,7 @@ fn set(
     NtStatus::SUCCESS
 }
 
-fn get(place: Place, out: Guest<usize>, function: &str) -> NtStatus {
+pub(super) fn get(place: Place, out: Guest<usize>, function: &str) -> NtStatus {
     irql::at_most(function, APC_LEVEL);
     out.write(0);
     if let Some(status) = faults::check(function) {
@@ -244,7 +249,7 @@ fn get(place: Place, out: Guest<usize>, function: &str) -> NtStatus {
     NtStatus::SUCCESS
 }
 
-fn unlink(place: Place, old: Guest<usize>, function: &str) -> NtStatus {
+pub(super) fn unlink(place: Place, old: Guest<usize>, function: &str) -> NtStatus {
     irql::at_most(function, APC_LEVEL);
     old.write_opt(0);
     let Some(found) = take(place) else {
@@ -259,7 +264,7 @@ fn unlink(place: Place, old: Guest<usize>, function: &str) -> NtStatus {
 }
 
 /// Takes a context from its place; the link's reference is the caller's to give back.
-fn take(place: Place) -> Option<usize> {
+pub(super) fn take(place: Place) -> Option<usize> {
     let mut state = lock();
     let found = state.places.remove(&place)?;
     if let Some(context) = state.contexts.get_mut(&found) {
@@ -336,186 +341,16 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
     texts
 }
 
-/// The place of a file or stream; `Err`: the file is not open, or has no identity.
-fn stream(instance: usize, file: usize, kind: u16, function: &str) -> Result<Place, NtStatus> {
-    let instance = objects::instance(instance, function).address;
-    let file = object::file(file, function);
-    let id = file
-        .with_open(crate::namespace::open::OpenFile::id)
-        .flatten()
-        .ok_or(NtStatus::NOT_SUPPORTED)?;
-    Ok(Place::Stream { kind, instance, id })
-}
-
-fn handle(instance: usize, file: usize, function: &str) -> Result<Place, NtStatus> {
-    let instance = objects::instance(instance, function).address;
-    let file = object::file(file, function);
-    // Before the create there is no open to link to.
-    file.with_open(|_| ()).ok_or(NtStatus::NOT_SUPPORTED)?;
-    Ok(Place::Handle {
-        instance,
-        file: file.address(),
-    })
-}
-
-fn volume(filter: usize, volume: usize, function: &str) -> Place {
-    Place::Volume {
-        filter: objects::filter(filter, function).address,
-        volume: objects::volume(volume, function).address,
-    }
-}
-
-fn of_instance(instance: usize, function: &str) -> Place {
-    Place::Instance {
-        instance: objects::instance(instance, function).address,
-    }
-}
-
-/// The filter that a context belongs to, for the functions that are not told.
-fn owner(context: usize, function: &str) -> usize {
+/// The filter that a context belongs to.
+pub(super) fn owner(context: usize, function: &str) -> usize {
     let owner = lock().contexts.get(&context).map(|context| context.filter);
     owner.unwrap_or_else(|| gone(context, function))
 }
 
-exports! { "fltmgr.sys";
-    /// Makes a context of a registered kind and size.
-    fn FltAllocateContext(filter: usize, kind: u16, size: usize, pool_type: u32, out: Guest<usize>) -> NtStatus {
-        irql::at_most("FltAllocateContext", APC_LEVEL);
-        let filter = objects::filter(filter, "FltAllocateContext");
-        out.write(0);
-        if let Some(status) = faults::check("FltAllocateContext") {
-            return status;
-        }
-        match allocate(&filter, kind, size, pool_type) {
-            Ok(address) => {
-                out.write(address);
-                NtStatus::SUCCESS
-            }
-            Err(status) => status,
-        }
-    }
-
-    /// Takes a reference.
-    fn FltReferenceContext(context: usize) {
-        irql::at_most("FltReferenceContext", DISPATCH_LEVEL);
-        reference(context, "FltReferenceContext");
-    }
-
-    /// Gives one back.
-    fn FltReleaseContext(context: usize) {
-        irql::at_most("FltReleaseContext", DISPATCH_LEVEL);
-        release(context, "FltReleaseContext");
-    }
-
-    /// Takes a context from whatever it is linked to.
-    fn FltDeleteContext(context: usize) {
-        irql::at_most("FltDeleteContext", APC_LEVEL);
-        let Some(place) = lock().contexts.get(&context).map(|context| context.place) else {
-            gone(context, "FltDeleteContext")
-        };
-        if let Some(found) = place.and_then(take) {
-            release(found, "FltDeleteContext");
-        }
-    }
-
-    /// Links a context to a volume.
-    fn FltSetVolumeContext(address: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
-        let place = volume(owner(new, "FltSetVolumeContext"), address, "FltSetVolumeContext");
-        set(place, VOLUME, operation, new, old, "FltSetVolumeContext")
-    }
-
-    /// A volume's context.
-    fn FltGetVolumeContext(filter: usize, address: usize, out: Guest<usize>) -> NtStatus {
-        get(volume(filter, address, "FltGetVolumeContext"), out, "FltGetVolumeContext")
-    }
-
-    /// Takes it away.
-    fn FltDeleteVolumeContext(filter: usize, address: usize, old: Guest<usize>) -> NtStatus {
-        unlink(volume(filter, address, "FltDeleteVolumeContext"), old, "FltDeleteVolumeContext")
-    }
-
-    /// Links a context to an instance.
-    fn FltSetInstanceContext(instance: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
-        let place = of_instance(instance, "FltSetInstanceContext");
-        set(place, INSTANCE, operation, new, old, "FltSetInstanceContext")
-    }
-
-    /// An instance's context.
-    fn FltGetInstanceContext(instance: usize, out: Guest<usize>) -> NtStatus {
-        get(of_instance(instance, "FltGetInstanceContext"), out, "FltGetInstanceContext")
-    }
-
-    /// Takes it away.
-    fn FltDeleteInstanceContext(instance: usize, old: Guest<usize>) -> NtStatus {
-        unlink(of_instance(instance, "FltDeleteInstanceContext"), old, "FltDeleteInstanceContext")
-    }
-
-    /// Links a context to a file.
-    fn FltSetFileContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
-        match stream(instance, file, FILE, "FltSetFileContext") {
-            Ok(place) => set(place, FILE, operation, new, old, "FltSetFileContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// A file's context.
-    fn FltGetFileContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
-        match stream(instance, file, FILE, "FltGetFileContext") {
-            Ok(place) => get(place, out, "FltGetFileContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// Links a context to a stream.
-    fn FltSetStreamContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
-        match stream(instance, file, STREAM, "FltSetStreamContext") {
-            Ok(place) => set(place, STREAM, operation, new, old, "FltSetStreamContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// A stream's context.
-    fn FltGetStreamContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
-        match stream(instance, file, STREAM, "FltGetStreamContext") {
-            Ok(place) => get(place, out, "FltGetStreamContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// Links a context to an open.
-    fn FltSetStreamHandleContext(
-        instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>,
-    ) -> NtStatus {
-        match handle(instance, file, "FltSetStreamHandleContext") {
-            Ok(place) => set(place, STREAM_HANDLE, operation, new, old, "FltSetStreamHandleContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// An open's context.
-    fn FltGetStreamHandleContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
-        match handle(instance, file, "FltGetStreamHandleContext") {
-            Ok(place) => get(place, out, "FltGetStreamHandleContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// Takes it away.
-    fn FltDeleteStreamHandleContext(instance: usize, file: usize, old: Guest<usize>) -> NtStatus {
-        match handle(instance, file, "FltDeleteStreamHandleContext") {
-            Ok(place) => unlink(place, old, "FltDeleteStreamHandleContext"),
-            Err(status) => status,
-        }
-    }
-
-    /// Whether contexts can be linked to opens of a file.
-    fn FltSupportsStreamHandleContexts(file: usize) -> u8 {
-        u8::from(object::file(file, "FltSupportsStreamHandleContexts").with_open(|_| ()).is_some())
-    }
-
-    /// Whether contexts can be linked to a file's stream.
-    fn FltSupportsStreamContexts(file: usize) -> u8 {
-        let file = object::file(file, "FltSupportsStreamContexts");
-        u8::from(file.with_open(crate::namespace::open::OpenFile::id).flatten().is_some())
-    }
+/// Where a context is linked.
+pub(super) fn place(context: usize, function: &str) -> Option<Place> {
+    let Some(place) = lock().contexts.get(&context).map(|context| context.place) else {
+        gone(context, function)
+    };
+    place
 }

@@ -1,10 +1,10 @@
 //! The Filter Manager's own frames, charged to the driver's stack.
 //!
-//! `models/fltmgr-frames.csv` has their sizes and where each is known from. `W1703` is the debugger
-//! session of Windows 10 1703 (x64) in the public repository slavaim/windows-notes, note on
-//! FltCreateFile and FltWriteFile: two listings with a Child-SP column that agree with each other and,
-//! for `FltpCreate`, `IofCallDriver` and `FltpLegacyProcessingAfterPreCallbacksCompleted`, with a third
-//! one of Windows 10 22H2 (openzfsonwindows/openzfs #249). `assumed` says what no listing shows.
+//! `models/fltmgr-frames.csv` has their sizes and where each is known from. `W1703` are two x64 listings with
+//! a Child-SP column, of Windows 10 1703, in the public repository slavaim/windows-notes: `FltCreateFile.md`
+//! and `FltWriteFile_recursion.md`. They agree with each other, and for `FltpCreate` and
+//! `FltpLegacyProcessingAfterPreCallbacksCompleted` with a third, of a build that is not named, in
+//! openzfsonwindows/openzfs #249. `assumed` marks what no listing shows.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

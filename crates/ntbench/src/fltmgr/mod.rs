@@ -21,6 +21,7 @@ mod attach;
 mod below;
 mod callback;
 mod context;
+mod context_api;
 mod create;
 mod descent;
 mod ecp;
@@ -59,7 +60,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         name::exports(),
         info::exports(),
         flight::exports(),
-        context::exports(),
+        context_api::exports(),
         work::exports(),
     ]
 }

@@ -1,0 +1,188 @@
+//! The functions by which filters use contexts: what each kind is linked to, and under which name it fails.
+
+use super::context::{
+    FILE, INSTANCE, Place, STREAM, STREAM_HANDLE, VOLUME, allocate, get, owner, place, reference,
+    release, set, take, unlink,
+};
+use super::objects;
+use crate::faults;
+use crate::namespace::open::OpenFile;
+use crate::ntos::memory::Guest;
+use crate::ntos::{irql, object};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+
+/// The place of a file or stream; `Err`: the file is not open, or has no identity.
+fn stream(instance: usize, file: usize, kind: u16, function: &str) -> Result<Place, NtStatus> {
+    let instance = objects::instance(instance, function).address;
+    let file = object::file(file, function);
+    let id = file
+        .with_open(OpenFile::id)
+        .flatten()
+        .ok_or(NtStatus::NOT_SUPPORTED)?;
+    Ok(Place::Stream { kind, instance, id })
+}
+
+fn handle(instance: usize, file: usize, function: &str) -> Result<Place, NtStatus> {
+    let instance = objects::instance(instance, function).address;
+    let file = object::file(file, function);
+    // Before the create there is no open to link to.
+    file.with_open(|_| ()).ok_or(NtStatus::NOT_SUPPORTED)?;
+    Ok(Place::Handle {
+        instance,
+        file: file.address(),
+    })
+}
+
+fn volume(filter: usize, volume: usize, function: &str) -> Place {
+    Place::Volume {
+        filter: objects::filter(filter, function).address,
+        volume: objects::volume(volume, function).address,
+    }
+}
+
+fn of_instance(instance: usize, function: &str) -> Place {
+    Place::Instance {
+        instance: objects::instance(instance, function).address,
+    }
+}
+
+exports! { "fltmgr.sys";
+    /// Makes a context of a registered kind and size.
+    fn FltAllocateContext(filter: usize, kind: u16, size: usize, pool_type: u32, out: Guest<usize>) -> NtStatus {
+        irql::at_most("FltAllocateContext", APC_LEVEL);
+        let filter = objects::filter(filter, "FltAllocateContext");
+        out.write(0);
+        if let Some(status) = faults::check("FltAllocateContext") {
+            return status;
+        }
+        match allocate(&filter, kind, size, pool_type) {
+            Ok(address) => {
+                out.write(address);
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Takes a reference.
+    fn FltReferenceContext(context: usize) {
+        irql::at_most("FltReferenceContext", DISPATCH_LEVEL);
+        reference(context, "FltReferenceContext");
+    }
+
+    /// Gives one back.
+    fn FltReleaseContext(context: usize) {
+        irql::at_most("FltReleaseContext", DISPATCH_LEVEL);
+        release(context, "FltReleaseContext");
+    }
+
+    /// Takes a context from whatever it is linked to.
+    fn FltDeleteContext(context: usize) {
+        irql::at_most("FltDeleteContext", APC_LEVEL);
+        if let Some(found) = place(context, "FltDeleteContext").and_then(take) {
+            release(found, "FltDeleteContext");
+        }
+    }
+
+    /// Links a context to a volume.
+    fn FltSetVolumeContext(address: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        let place = volume(owner(new, "FltSetVolumeContext"), address, "FltSetVolumeContext");
+        set(place, VOLUME, operation, new, old, "FltSetVolumeContext")
+    }
+
+    /// A volume's context.
+    fn FltGetVolumeContext(filter: usize, address: usize, out: Guest<usize>) -> NtStatus {
+        get(volume(filter, address, "FltGetVolumeContext"), out, "FltGetVolumeContext")
+    }
+
+    /// Takes it away.
+    fn FltDeleteVolumeContext(filter: usize, address: usize, old: Guest<usize>) -> NtStatus {
+        unlink(volume(filter, address, "FltDeleteVolumeContext"), old, "FltDeleteVolumeContext")
+    }
+
+    /// Links a context to an instance.
+    fn FltSetInstanceContext(instance: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        let place = of_instance(instance, "FltSetInstanceContext");
+        set(place, INSTANCE, operation, new, old, "FltSetInstanceContext")
+    }
+
+    /// An instance's context.
+    fn FltGetInstanceContext(instance: usize, out: Guest<usize>) -> NtStatus {
+        get(of_instance(instance, "FltGetInstanceContext"), out, "FltGetInstanceContext")
+    }
+
+    /// Takes it away.
+    fn FltDeleteInstanceContext(instance: usize, old: Guest<usize>) -> NtStatus {
+        unlink(of_instance(instance, "FltDeleteInstanceContext"), old, "FltDeleteInstanceContext")
+    }
+
+    /// Links a context to a file.
+    fn FltSetFileContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        match stream(instance, file, FILE, "FltSetFileContext") {
+            Ok(place) => set(place, FILE, operation, new, old, "FltSetFileContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// A file's context.
+    fn FltGetFileContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match stream(instance, file, FILE, "FltGetFileContext") {
+            Ok(place) => get(place, out, "FltGetFileContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Links a context to a stream.
+    fn FltSetStreamContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        match stream(instance, file, STREAM, "FltSetStreamContext") {
+            Ok(place) => set(place, STREAM, operation, new, old, "FltSetStreamContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// A stream's context.
+    fn FltGetStreamContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match stream(instance, file, STREAM, "FltGetStreamContext") {
+            Ok(place) => get(place, out, "FltGetStreamContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Links a context to an open.
+    fn FltSetStreamHandleContext(
+        instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>,
+    ) -> NtStatus {
+        match handle(instance, file, "FltSetStreamHandleContext") {
+            Ok(place) => set(place, STREAM_HANDLE, operation, new, old, "FltSetStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// An open's context.
+    fn FltGetStreamHandleContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        match handle(instance, file, "FltGetStreamHandleContext") {
+            Ok(place) => get(place, out, "FltGetStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Takes it away.
+    fn FltDeleteStreamHandleContext(instance: usize, file: usize, old: Guest<usize>) -> NtStatus {
+        match handle(instance, file, "FltDeleteStreamHandleContext") {
+            Ok(place) => unlink(place, old, "FltDeleteStreamHandleContext"),
+            Err(status) => status,
+        }
+    }
+
+    /// Whether contexts can be linked to opens of a file.
+    fn FltSupportsStreamHandleContexts(file: usize) -> u8 {
+        u8::from(object::file(file, "FltSupportsStreamHandleContexts").with_open(|_| ()).is_some())
+    }
+
+    /// Whether contexts can be linked to a file's stream.
+    fn FltSupportsStreamContexts(file: usize) -> u8 {
+        let file = object::file(file, "FltSupportsStreamContexts");
+        u8::from(file.with_open(OpenFile::id).flatten().is_some())
+    }
+}
