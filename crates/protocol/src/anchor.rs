@@ -4,7 +4,7 @@ use core::mem::{offset_of, size_of};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{DecodeError, Record, SLOT_BYTES};
+use crate::{DecodeError, Record, SLOT_BYTES, check_size};
 
 /// The first bytes of an anchor, readable in a hex dump and searched for in a crash dump.
 pub const SIGNATURE: [u8; 16] = *b"HEADROOM ANCHOR\0";
@@ -88,12 +88,15 @@ impl Anchor {
         })?;
         if anchor.signature != SIGNATURE {
             return Err(DecodeError::Signature {
+                symbol: ANCHOR_SYMBOL,
                 found: anchor.signature,
             });
         }
         if anchor.version != LAYOUT_VERSION {
             return Err(DecodeError::Version {
+                symbol: ANCHOR_SYMBOL,
                 found: anchor.version,
+                known: LAYOUT_VERSION,
             });
         }
         check_size("anchor", anchor.anchor_bytes, size_of::<Self>())?;
@@ -114,17 +117,5 @@ impl Anchor {
         self.capacity
             .checked_mul(u64::from(self.slot_bytes))
             .filter(|&bytes| self.ring.checked_add(bytes).is_some())
-    }
-}
-
-fn check_size(what: &'static str, found: u32, expected: usize) -> Result<(), DecodeError> {
-    if usize::try_from(found).is_ok_and(|found| found == expected) {
-        Ok(())
-    } else {
-        Err(DecodeError::Size {
-            what,
-            found,
-            expected,
-        })
     }
 }

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{Anchor, LAYOUT_VERSION, SIGNATURE};
+use crate::{Anchor, SIGNATURE};
 
 /// Why bytes are not what they were taken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -17,26 +17,30 @@ pub enum DecodeError {
         /// Bytes needed.
         expected: usize,
     },
-    /// No anchor stands here.
-    #[error(
-        "no Headroom anchor here: the signature reads {found:02x?}; is this the address of HEADROOM_RECORDER?"
-    )]
+    /// Something else stands here.
+    #[error("the signature reads {found:02x?}: is this the address of {symbol}?")]
     Signature {
+        /// The driver's static that was to be read.
+        symbol: &'static str,
         /// The bytes in its place.
         found: [u8; 16],
     },
     /// The driver has another layout than this reader.
     #[error(
-        "the driver's records have layout version {found}, this reader knows version {LAYOUT_VERSION}: use the harness \
-         that was built with that driver"
+        "the driver's {symbol} has layout version {found}, this reader knows version {known}: use the harness that was \
+         built with that driver"
     )]
     Version {
+        /// The driver's static that was read.
+        symbol: &'static str,
         /// The driver's version.
         found: u32,
+        /// This reader's.
+        known: u32,
     },
-    /// A size contradicts the version: the anchor is damaged, or a version was not raised when it had to be.
+    /// A size contradicts the version: what was read is damaged, or a version was not raised when it had to be.
     #[error(
-        "the {what} takes {found} bytes where layout version {LAYOUT_VERSION} has {expected}: the anchor is damaged"
+        "the size of the {what} reads {found}, where this layout version has {expected}: it is damaged"
     )]
     Size {
         /// Which size.
@@ -64,4 +68,20 @@ pub fn find_anchors(bytes: &[u8]) -> impl Iterator<Item = (usize, Anchor)> + '_ 
         .enumerate()
         .filter(|(_, window)| **window == SIGNATURE)
         .filter_map(|(at, _)| Some((at, Anchor::decode(bytes.get(at..)?).ok()?)))
+}
+
+pub(crate) fn check_size(
+    what: &'static str,
+    found: u32,
+    expected: usize,
+) -> Result<(), DecodeError> {
+    if usize::try_from(found) == Ok(expected) {
+        Ok(())
+    } else {
+        Err(DecodeError::Size {
+            what,
+            found,
+            expected,
+        })
+    }
 }

@@ -11,7 +11,8 @@
 //!
 //! How a reader finds its way: the [`Anchor`] is a static of the driver, symbol [`ANCHOR_SYMBOL`], and starts with
 //! [`SIGNATURE`], so it is found by name with symbols and by a search of memory without. It gives the address of an array
-//! of slots, each a [`SlotHeader`] followed by one [`Record`].
+//! of slots, each a [`SlotHeader`] followed by one [`Record`]. The [`Watermarks`] are a second static, found the same way.
+//! A client of the running driver talks to its [`port`].
 //!
 //! [`IntoBytes`]: zerocopy::IntoBytes
 
@@ -28,14 +29,21 @@ pub mod port;
 mod record;
 mod slot;
 mod status;
+mod watermarks;
 
 pub use anchor::{ANCHOR_SYMBOL, Anchor, LAYOUT_VERSION, SIGNATURE};
 pub use codes::{AncestorScope, Flags, OnExpandFailure, Outcome, Policy};
 pub use config::{
     CONFIG_VERSION, Config, MAXIMUM_LOG_CAPACITY, MAXIMUM_NEST_DEPTH, Reason, Rejection, Setting,
 };
+use decode::check_size;
 pub use decode::{DecodeError, find_anchors};
 pub use hash::fnv1a64;
 pub use record::{IMAGE_NAME_BYTES, PATH_TAIL_UNITS, Record};
 pub use slot::{Phase, SLOT_BYTES, SlotHeader, SlotView, completion};
 pub use status::NtStatus;
+pub use watermarks::{
+    MARKS_SIGNATURE, MARKS_VERSION, MarkWords, Marks, NEST_SLOTS, PROCESS_SLOTS, PROCESS_WAYS,
+    ProcessWords, WATERMARKS_SYMBOL, Watermarks, entry, find_watermarks, highest, lowest,
+    process_key, tally,
+};

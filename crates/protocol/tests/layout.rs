@@ -57,7 +57,7 @@ fn a_wrong_anchor_says_what_is_wrong() {
     let mut other = anchor();
     other.signature[0] = b'h';
     assert!(
-        matches!(Anchor::decode(other.as_bytes()), Err(DecodeError::Signature { found }) if found[0] == b'h')
+        matches!(Anchor::decode(other.as_bytes()), Err(DecodeError::Signature { found, .. }) if found[0] == b'h')
     );
 
     let newer = Anchor {
@@ -68,7 +68,11 @@ fn a_wrong_anchor_says_what_is_wrong() {
     let error = Anchor::decode(newer.as_bytes()).unwrap_err();
     assert_eq!(
         error,
-        DecodeError::Version { found: 2 },
+        DecodeError::Version {
+            symbol: "HEADROOM_RECORDER",
+            found: 2,
+            known: 1
+        },
         "the version is named before the sizes that come from it"
     );
     assert!(

@@ -1,4 +1,4 @@
-//! A lock-free ring of fixed-size records whose losses are counted, never silent.
+//! A lock-free ring of fixed-size records, and watermarks, whose losses are counted, never silent.
 //!
 //! Made for a kernel driver's create path: a writer never waits, never allocates and needs a few words of stack; the
 //! record is filled where it stays. [`Recorder`] is that ring as a static which a debugger finds by name and a dump's
@@ -18,17 +18,26 @@
 //!   to a writer that is exactly one lap ahead, about to overwrite what is being read.
 //! * The **completion**, a value known long after the record was committed, goes into a word of its own that carries the
 //!   record's sequence: one compare-and-swap stores it or finds that the record is gone.
+//!
+//! A ring forgets. [`Watermarks`] keep the extremes: [`mark`] is one set of them, [`table`] those of the process images.
 
 #![no_std]
 
+pub mod mark;
 pub mod ring;
 mod slot;
 mod sync;
+pub mod table;
 
 #[cfg(not(feature = "loom"))]
 mod recorder;
+#[cfg(not(feature = "loom"))]
+mod watermarks;
 
+pub use mark::Sample;
 #[cfg(not(feature = "loom"))]
 pub use recorder::{AttachError, Recorder};
 pub use ring::{Claim, Drained, ReadError, Ring};
 pub use slot::Slot;
+#[cfg(not(feature = "loom"))]
+pub use watermarks::Watermarks;

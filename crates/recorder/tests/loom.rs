@@ -2,9 +2,12 @@
 #![cfg(feature = "loom")]
 
 use loom::sync::Arc;
+use loom::sync::atomic::AtomicU64;
 use loom::thread;
+use recorder::mark::Mark;
 use recorder::ring::{Counters, Ring};
-use recorder::{ReadError, Slot};
+use recorder::table::{self, Entry, Noted};
+use recorder::{ReadError, Sample, Slot};
 
 /// Two words that a writer never leaves unequal: a torn or half-written record shows.
 #[derive(Clone, Copy, Default)]
@@ -112,5 +115,96 @@ fn two_readers_and_a_writer_on_one_slot() {
         reader.join().unwrap();
         other.join().unwrap();
         assert!(shared.write().is_some(), "every pin was given back");
+    });
+}
+
+/// One way of the table of images, and the word of those that enter one.
+struct Way {
+    entry: [Entry; 1],
+    entering: AtomicU64,
+}
+
+impl Way {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            entry: [Entry::new()],
+            entering: AtomicU64::new(0),
+        })
+    }
+
+    fn note(&self, key: u64, before: u32) -> Noted {
+        let sample = Sample {
+            before,
+            inside: None,
+            spent: None,
+            depth: 0,
+        };
+        table::note(&self.entry, &self.entering, key, [key, 0], 1, &sample)
+    }
+
+    fn lowest(&self, key: u64) -> Option<u32> {
+        table::find(&self.entry, key)?.told(1).lowest_before
+    }
+}
+
+#[test]
+fn a_sample_never_lands_in_the_marks_of_the_image_that_took_its_place() {
+    explore(3, || {
+        let way = Way::new();
+        assert_eq!(way.note(1, 500), Noted::Kept);
+        let other = way.clone();
+        // Image 2 is worse than image 1 and takes its place while a create of image 1 notes something worse still.
+        let worse = thread::spawn(move || other.note(2, 400));
+        let better = way.note(1, 100);
+        let worse = worse.join().unwrap();
+        match (way.lowest(1), way.lowest(2)) {
+            (Some(100), None) => assert!(matches!(better, Noted::Kept | Noted::Evicted)),
+            (None, Some(400)) => assert_eq!((worse, better), (Noted::Evicted, Noted::Skipped)),
+            (Some(500), None) => assert_eq!((worse, better), (Noted::Skipped, Noted::Skipped)),
+            other => panic!("{other:?}, noted {better:?} and {worse:?}"),
+        }
+        // The entry is free of users: it can be had.
+        assert_eq!(way.note(3, 1), Noted::Evicted);
+    });
+}
+
+#[test]
+fn two_creates_enter_one_image_once_and_both_count() {
+    explore(3, || {
+        let way = Way::new();
+        let other = way.clone();
+        let thread = thread::spawn(move || other.note(1, 300));
+        let here = way.note(1, 200);
+        let there = thread.join().unwrap();
+        let words = table::find(&way.entry, 1).unwrap().told(1);
+        let kept = [here, there]
+            .iter()
+            .filter(|noted| **noted == Noted::Kept)
+            .count();
+        assert_eq!(words.creates, kept as u64, "{here:?} {there:?}");
+        if here == Noted::Kept {
+            assert_eq!(words.lowest_before, Some(200));
+        }
+    });
+}
+
+#[test]
+fn a_mark_is_never_lost_and_a_late_one_never_counts() {
+    explore(4, || {
+        let mark = Arc::new(Mark::new());
+        let other = mark.clone();
+        let sample = |before| Sample {
+            before,
+            inside: None,
+            spent: Some(before),
+            depth: 0,
+        };
+        let thread = thread::spawn(move || other.note(1, &sample(10)));
+        mark.note(2, &sample(30));
+        mark.note(2, &sample(20));
+        thread.join().unwrap();
+        let told = mark.words().told(2);
+        assert_eq!((told.lowest_before, told.most_spent), (Some(20), Some(30)));
+        assert!(matches!(told.creates, 2 | 3), "{told:?}");
     });
 }

@@ -30,7 +30,7 @@ named! {
         SET_CONFIG = 2, "SetConfig";
         /// Records. Body: [`Drain`]. Reply: [`DrainReply`](super::DrainReply) and the records.
         DRAIN = 3, "Drain";
-        /// Reply: the watermarks.
+        /// Reply: [`crate::Watermarks`].
         WATERMARKS = 4, "Watermarks";
         /// Starts the watermarks afresh.
         RESET_WATERMARKS = 5, "ResetWatermarks";
