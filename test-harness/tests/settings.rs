@@ -3,59 +3,13 @@
 
 mod common;
 
-use common::{config, directories, end, open, records, sys, thread};
-use headroom_harness::backend::bench::SERVICE;
+use common::{booted, config, directories, dword, end, load, open, printed, records, text, thread};
 use ntbench::Machine;
-use ntbench::wire::{
-    CreateFile, DriverSpec, FaultRule, InstanceSpec, MachineConfig, RegistryValue, StackKind,
-    TraceEvent, Volume, When,
-};
+use ntbench::wire::{CreateFile, FaultRule, RegistryValue, StackKind, Volume, When};
 use protocol::{AncestorScope, Flags, NtStatus, Outcome, Policy, Record};
 
 const DIRECTORY: u32 = 0x10;
 const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
-
-fn dword(name: &str, value: u32) -> (String, RegistryValue) {
-    (name.to_owned(), RegistryValue::Dword(value))
-}
-
-fn text(name: &str, value: &str) -> (String, RegistryValue) {
-    (name.to_owned(), RegistryValue::Sz(value.to_owned()))
-}
-
-fn load(machine: &Machine, parameters: &[(String, RegistryValue)]) -> NtStatus {
-    let loaded = machine
-        .load_driver(DriverSpec {
-            image: sys(),
-            pdb: None,
-            service: SERVICE.to_owned(),
-            parameters: parameters.to_vec(),
-            instances: vec![InstanceSpec {
-                name: "Headroom Instance".to_owned(),
-                altitude: "385100".to_owned(),
-                flags: 0,
-            }],
-        })
-        .unwrap();
-    NtStatus(loaded.status.0.cast_unsigned())
-}
-
-fn booted(config: MachineConfig, parameters: &[(String, RegistryValue)]) -> Machine {
-    let machine = Machine::boot(config).unwrap();
-    assert_eq!(load(&machine, parameters), NtStatus::SUCCESS);
-    machine
-}
-
-fn printed(machine: &Machine) -> Vec<String> {
-    let events = machine.trace().unwrap().events;
-    events
-        .into_iter()
-        .filter_map(|event| match event {
-            TraceEvent::DbgPrint { text, .. } => Some(text),
-            _ => None,
-        })
-        .collect()
-}
 
 /// The records of one open of a path three directories deep.
 fn one_open(parameters: &[(String, RegistryValue)]) -> Vec<Record> {

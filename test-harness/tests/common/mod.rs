@@ -8,11 +8,11 @@ use headroom_harness::backend::Driver;
 use headroom_harness::backend::bench::{self, SERVICE};
 use headroom_harness::model::Expand;
 use ntbench::wire::{
-    CreateFile, FaultRule, FinalReport, MachineConfig, NamespaceConfig, Server, Share, StackKind,
-    ThreadSpec,
+    CreateFile, DriverSpec, FaultRule, FinalReport, InstanceSpec, MachineConfig, NamespaceConfig,
+    RegistryValue, Server, Share, StackKind, ThreadSpec, TraceEvent,
 };
 use ntbench::{Machine, Thread};
-use protocol::{Anchor, NtStatus, Record};
+use protocol::{Anchor, NtStatus, Record, WATERMARKS_SYMBOL, Watermarks};
 use tempfile::TempDir;
 
 /// The executable that becomes the simulated machines, and the command line under test.
@@ -83,6 +83,62 @@ pub(crate) fn boot(config: MachineConfig, driver: &Driver) -> Machine {
     let machine = Machine::boot(config).unwrap();
     bench::load(&machine, driver).unwrap();
     machine
+}
+
+/// A setting that is a number.
+pub(crate) fn dword(name: &str, value: u32) -> (String, RegistryValue) {
+    (name.to_owned(), RegistryValue::Dword(value))
+}
+
+/// A setting that is a word.
+pub(crate) fn text(name: &str, value: &str) -> (String, RegistryValue) {
+    (name.to_owned(), RegistryValue::Sz(value.to_owned()))
+}
+
+/// Loads the driver with just these settings, and returns what its `DriverEntry` returned.
+pub(crate) fn load(machine: &Machine, parameters: &[(String, RegistryValue)]) -> NtStatus {
+    let loaded = machine
+        .load_driver(DriverSpec {
+            image: sys(),
+            pdb: None,
+            service: SERVICE.to_owned(),
+            parameters: parameters.to_vec(),
+            instances: vec![InstanceSpec {
+                name: "Headroom Instance".to_owned(),
+                altitude: "385100".to_owned(),
+                flags: 0,
+            }],
+        })
+        .unwrap();
+    NtStatus(loaded.status.0.cast_unsigned())
+}
+
+/// A booted machine with the driver and just these settings.
+pub(crate) fn booted(config: MachineConfig, parameters: &[(String, RegistryValue)]) -> Machine {
+    let machine = Machine::boot(config).unwrap();
+    assert_eq!(load(&machine, parameters), NtStatus::SUCCESS);
+    machine
+}
+
+/// The lines that the driver printed since this was last asked.
+pub(crate) fn printed(machine: &Machine) -> Vec<String> {
+    let events = machine.trace().unwrap().events;
+    events
+        .into_iter()
+        .filter_map(|event| match event {
+            TraceEvent::DbgPrint { text, .. } => Some(text),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The driver's watermarks, as a debugger reads them.
+pub(crate) fn watermarks(machine: &Machine) -> Watermarks {
+    let address = machine
+        .symbol(&format!("{SERVICE}!{WATERMARKS_SYMBOL}"))
+        .unwrap();
+    let bytes = machine.read(address, size_of::<Watermarks>()).unwrap();
+    Watermarks::decode(&bytes).unwrap()
 }
 
 /// A thread with that stack.
