@@ -1,23 +1,13 @@
-//! The settings, from the service's `Parameters` key.
+//! The settings in force: from the service's `Parameters` key, and from the port while the driver runs.
 //!
-//! | name | type | values | default |
-//! |---|---|---|---|
-//! | `ExpandPolicy` | `REG_SZ` | `Always`, `RedZone`, `Never`: when the inspection asks for stack | `Always` |
-//! | `ReservationBytes` | `REG_DWORD` | 1 to `MAXIMUM_EXPANSION_SIZE`: how much it asks for | 0x6000 |
-//! | `RedZoneBytes` | `REG_DWORD` | up to `MAXIMUM_EXPANSION_SIZE`: with less left, `RedZone` asks | 0x3000 |
-//! | `AncestorOpens` | `REG_SZ` | `Below`, `Top`: where opens of ancestors enter the stack of filters | `Below` |
-//! | `MaxNestDepth` | `REG_DWORD` | up to 1024: how many inspections may nest; 0 inspects nothing | 128 |
-//! | `UncOnly` | `REG_DWORD` | 0, 1: leave local volumes alone | 1 |
-//! | `LogCapacity` | `REG_DWORD` | a power of two up to 65536: records kept | 1024 |
-//! | `DebugPrint` | `REG_DWORD` | 0, 1: a line per record on the debugger's console | 0 |
-//!
-//! A value of the wrong type, or one that is not allowed, is not used and never rounded: its default is, a line on the
-//! debugger's console says so, and the driver loads.
+//! Which settings there are, their defaults and what each can be is `protocol::Config`'s business, for both of them. A
+//! value in the registry that is of the wrong type or not allowed is not used and never rounded: its default is, a line on
+//! the debugger's console and an event say so, and the driver loads.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use kstack::{RedZone, Reservation};
-use protocol::{AncestorScope, Policy};
+use protocol::{AncestorScope, Config, OnExpandFailure, Policy, Reason, Rejection, Setting};
 use wdk_sys::{DRIVER_OBJECT, STATUS_OBJECT_NAME_NOT_FOUND};
 
 use crate::{
@@ -25,44 +15,71 @@ use crate::{
     registry::{Key, Value},
 };
 
-/// The settings in force. Each is a number of its own, read on its own, so there is nothing to lock.
-pub(crate) static CONFIG: Config = Config {
-    policy: AtomicU8::new(Policy::ALWAYS.0),
-    #[expect(clippy::cast_possible_truncation, reason = "0x6000")]
-    reservation: AtomicU32::new(Reservation::KERNEL_STACK.bytes() as u32),
-    red_zone: AtomicU32::new(0x3000),
-    ancestors: AtomicU8::new(AncestorScope::BELOW.0),
-    max_nest_depth: AtomicU32::new(128),
-    unc_only: AtomicBool::new(true),
-    debug_print: AtomicBool::new(false),
-};
+/// The system's MAXIMUM_EXPANSION_SIZE, as settings count.
+#[expect(clippy::cast_possible_truncation, reason = "0x11800")]
+pub(crate) const MAXIMUM_EXPANSION: u32 = kstack::MAXIMUM_EXPANSION_SIZE as u32;
 
-/// Records kept, where the settings do not say otherwise: half a megabyte.
-const DEFAULT_CAPACITY: u32 = 1024;
-/// Records at most: 32 MB of non-paged pool.
-const MAXIMUM_CAPACITY: u32 = 0x1_0000;
-/// The deepest nest that can be asked for.
-const MAXIMUM_NEST_DEPTH: u32 = 1024;
+/// The settings in force.
+pub(crate) static SETTINGS: Settings = Settings::new(&Config::DEFAULT);
 
-/// See [`CONFIG`].
-pub(crate) struct Config {
+/// See [`SETTINGS`]. Each is a number of its own, read on its own on the create path, so there is nothing to lock; any
+/// mixture of two allowed configurations is an allowed one.
+pub(crate) struct Settings {
     policy: AtomicU8,
-    reservation: AtomicU32,
-    red_zone: AtomicU32,
+    on_failure: AtomicU8,
     ancestors: AtomicU8,
-    max_nest_depth: AtomicU32,
     unc_only: AtomicBool,
     debug_print: AtomicBool,
+    reservation: AtomicU32,
+    red_zone: AtomicU32,
+    minimum_stack: AtomicU32,
+    max_nest_depth: AtomicU32,
+    log_capacity: AtomicU32,
 }
 
-impl Config {
+impl Settings {
+    const fn new(config: &Config) -> Self {
+        Self {
+            policy: AtomicU8::new(config.expand_policy.0),
+            on_failure: AtomicU8::new(config.on_expand_failure.0),
+            ancestors: AtomicU8::new(config.ancestor_opens.0),
+            unc_only: AtomicBool::new(config.unc_only == 1),
+            debug_print: AtomicBool::new(config.debug_print == 1),
+            reservation: AtomicU32::new(config.reservation_bytes),
+            red_zone: AtomicU32::new(config.red_zone_bytes),
+            minimum_stack: AtomicU32::new(config.minimum_stack_bytes),
+            max_nest_depth: AtomicU32::new(config.max_nest_depth),
+            log_capacity: AtomicU32::new(config.log_capacity),
+        }
+    }
+
+    /// Puts settings that have been validated in force.
+    pub(crate) fn put(&self, config: &Config) {
+        self.policy.store(config.expand_policy.0, Relaxed);
+        self.on_failure.store(config.on_expand_failure.0, Relaxed);
+        self.ancestors.store(config.ancestor_opens.0, Relaxed);
+        self.unc_only.store(config.unc_only == 1, Relaxed);
+        self.debug_print.store(config.debug_print == 1, Relaxed);
+        self.reservation.store(config.reservation_bytes, Relaxed);
+        self.red_zone.store(config.red_zone_bytes, Relaxed);
+        self.minimum_stack
+            .store(config.minimum_stack_bytes, Relaxed);
+        self.max_nest_depth.store(config.max_nest_depth, Relaxed);
+        self.log_capacity.store(config.log_capacity, Relaxed);
+    }
+
     /// `ExpandPolicy`: when the inspection asks for stack.
     #[inline]
     pub(crate) fn policy(&self) -> Policy {
         Policy(self.policy.load(Relaxed))
     }
 
-    /// `ReservationBytes`: how much stack it asks for.
+    /// `OnExpandFailure`: what becomes of a create that gets none.
+    pub(crate) fn on_failure(&self) -> OnExpandFailure {
+        OnExpandFailure(self.on_failure.load(Relaxed))
+    }
+
+    /// `ReservationBytes`: how much stack the inspection asks for.
     #[inline]
     pub(crate) fn reservation(&self) -> Reservation {
         // Nothing larger is ever stored.
@@ -74,6 +91,12 @@ impl Config {
     #[inline]
     pub(crate) fn red_zone(&self) -> RedZone {
         RedZone::new(self.red_zone.load(Relaxed) as usize)
+    }
+
+    /// `MinimumStackBytes`: with less than this left, nothing deep is tried.
+    #[inline]
+    pub(crate) fn minimum_stack(&self) -> u32 {
+        self.minimum_stack.load(Relaxed)
     }
 
     /// `AncestorOpens`: where the opens of ancestors enter the stack of filters.
@@ -99,128 +122,90 @@ impl Config {
     pub(crate) fn debug_print(&self) -> bool {
         self.debug_print.load(Relaxed)
     }
+
+    /// `LogCapacity`: records kept.
+    pub(crate) fn log_capacity(&self) -> usize {
+        self.log_capacity.load(Relaxed) as usize
+    }
 }
 
-/// Reads the settings into [`CONFIG`], and returns `LogCapacity`. `PASSIVE_LEVEL`.
-pub(crate) fn load(driver: &mut DRIVER_OBJECT) -> usize {
-    let key = match Key::parameters(driver) {
-        Ok(key) => key,
-        Err(status) => {
-            // No such key, no settings: that is a normal installation.
-            if status.0 != STATUS_OBJECT_NAME_NOT_FOUND {
-                print::no_settings(status.0);
+/// Reads the settings, and says what is wrong with them. `PASSIVE_LEVEL`.
+pub(crate) fn load(driver: &mut DRIVER_OBJECT) {
+    let mut config = Config::DEFAULT;
+    match Key::parameters(driver) {
+        Ok(key) => {
+            for &setting in Setting::ALL {
+                if let Err(rejection) = read(&key, setting, &mut config) {
+                    print::rejected(&rejection);
+                }
             }
-            return DEFAULT_CAPACITY as usize;
         }
-    };
-    if let Some(policy) = word(&key, &POLICY, POLICIES) {
-        CONFIG.policy.store(policy, Relaxed);
+        // No such key, no settings: that is a normal installation.
+        Err(status) if status.0 == STATUS_OBJECT_NAME_NOT_FOUND => {}
+        Err(status) => print::no_settings(status.0),
     }
-    if let Some(scope) = word(&key, &ANCESTORS, SCOPES) {
-        CONFIG.ancestors.store(scope, Relaxed);
-    }
-    if let Some(bytes) = number(&key, &RESERVATION, |bytes| {
-        bytes > 0 && Reservation::try_new(bytes as usize).is_ok()
-    }) {
-        CONFIG.reservation.store(bytes, Relaxed);
-    }
-    if let Some(bytes) = number(&key, &RED_ZONE, |bytes| {
-        bytes as usize <= kstack::MAXIMUM_EXPANSION_SIZE
-    }) {
-        CONFIG.red_zone.store(bytes, Relaxed);
-    }
-    if let Some(depth) = number(&key, &NEST_DEPTH, |depth| depth <= MAXIMUM_NEST_DEPTH) {
-        CONFIG.max_nest_depth.store(depth, Relaxed);
-    }
-    if let Some(yes) = number(&key, &UNC_ONLY, |yes| yes <= 1) {
-        CONFIG.unc_only.store(yes == 1, Relaxed);
-    }
-    if let Some(yes) = number(&key, &DEBUG_PRINT, |yes| yes <= 1) {
-        CONFIG.debug_print.store(yes == 1, Relaxed);
-    }
-    number(&key, &CAPACITY, |slots| {
-        slots.is_power_of_two() && slots <= MAXIMUM_CAPACITY
-    })
-    .unwrap_or(DEFAULT_CAPACITY) as usize
+    SETTINGS.put(&config);
 }
 
-/// A setting that is one of a few words, in any case.
-fn word(key: &Key, setting: &Name, words: &[(&[u8], u8)]) -> Option<u8> {
-    let value = key.value(setting.units())?;
-    let found = match &value {
-        Value::Text(units, used) => {
-            let text = || units.iter().take(*used).copied();
-            words
-                .iter()
-                .find(|(word, _)| same_word(word, text()))
+/// Takes one setting over, if the key has it.
+fn read(key: &Key, setting: Setting, config: &mut Config) -> Result<(), Rejection> {
+    let words = setting.words();
+    let value = match key.value(&Name::of(setting)) {
+        None => return Ok(()),
+        Some(Value::Dword(number)) if words.is_empty() => number,
+        Some(Value::Text(units, used)) if !words.is_empty() => {
+            let text = || units.iter().take(used).copied();
+            let known = words.iter().find(|(word, _)| same_word(word, text()));
+            known
                 .map(|(_, number)| *number)
+                .ok_or(setting.rejected(Reason::UNKNOWN, 0))?
         }
-        _ => None,
+        Some(Value::Unreadable) => return Err(setting.rejected(Reason::UNREADABLE, 0)),
+        // A text that is longer than any word is of the right type.
+        Some(Value::LongText) if !words.is_empty() => {
+            return Err(setting.rejected(Reason::UNKNOWN, 0));
+        }
+        Some(_) => return Err(setting.rejected(Reason::WRONG_TYPE, 0)),
     };
-    if found.is_none() {
-        print::bad_setting(setting.text);
-    }
-    found
+    config.set(setting, value, MAXIMUM_EXPANSION)
 }
 
 /// Whether a text is that word, letters of either case being the same.
-fn same_word(word: &[u8], text: impl Iterator<Item = u16>) -> bool {
-    let word = word.iter().map(|byte| u16::from(byte.to_ascii_lowercase()));
+fn same_word(word: &str, text: impl Iterator<Item = u16>) -> bool {
+    let word = word
+        .bytes()
+        .map(|byte| u16::from(byte.to_ascii_lowercase()));
     word.eq(text.map(|unit| match unit {
         0x41..=0x5A => unit + 0x20,
         other => other,
     }))
 }
 
-/// A setting that is a number.
-fn number(key: &Key, setting: &Name, allowed: impl FnOnce(u32) -> bool) -> Option<u32> {
-    match key.value(setting.units())? {
-        Value::Dword(number) if allowed(number) => Some(number),
-        _ => {
-            print::bad_setting(setting.text);
-            None
-        }
-    }
-}
-
-const POLICIES: &[(&[u8], u8)] = &[
-    (b"Always", Policy::ALWAYS.0),
-    (b"RedZone", Policy::RED_ZONE.0),
-    (b"Never", Policy::NEVER.0),
-];
-const SCOPES: &[(&[u8], u8)] = &[
-    (b"Below", AncestorScope::BELOW.0),
-    (b"Top", AncestorScope::TOP.0),
-];
-
-static POLICY: Name = Name::new(c"ExpandPolicy");
-static ANCESTORS: Name = Name::new(c"AncestorOpens");
-static RESERVATION: Name = Name::new(c"ReservationBytes");
-static RED_ZONE: Name = Name::new(c"RedZoneBytes");
-static NEST_DEPTH: Name = Name::new(c"MaxNestDepth");
-static UNC_ONLY: Name = Name::new(c"UncOnly");
-static DEBUG_PRINT: Name = Name::new(c"DebugPrint");
-static CAPACITY: Name = Name::new(c"LogCapacity");
-
-/// A setting's name, for the registry and for a message.
+/// A setting's name as the registry spells it.
 struct Name {
-    text: &'static core::ffi::CStr,
     units: [u16; 24],
+    used: usize,
 }
 
 impl Name {
-    const fn new(text: &'static core::ffi::CStr) -> Self {
-        let bytes = text.to_bytes();
-        let mut units = [0; 24];
-        let mut at = 0;
-        while at < bytes.len() {
-            units[at] = bytes[at] as u16;
-            at += 1;
+    fn of(setting: Setting) -> Self {
+        let mut name = Self {
+            units: [0; 24],
+            used: 0,
+        };
+        let bytes = setting.name().unwrap_or_default().bytes();
+        for (unit, byte) in name.units.iter_mut().zip(bytes) {
+            *unit = byte.into();
+            name.used += 1;
         }
-        Self { text, units }
+        name
     }
+}
 
-    fn units(&self) -> &[u16] {
-        self.units.get(..self.text.count_bytes()).unwrap_or(&[])
+impl core::ops::Deref for Name {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        self.units.get(..self.used).unwrap_or(&[])
     }
 }

@@ -4,12 +4,14 @@
 //! caller's stack until `KeExpandKernelStackAndCalloutEx` is called is one frame, this one, inlined into the callback;
 //! everything larger is on the other side of that call or in the record itself, which is filled where it stays.
 
-use fltmgr::{Create, PreCreate};
-use kstack::{ExpandError, Limits, Wait, with_reservation};
-use protocol::{Flags, NtStatus, Outcome, Policy, Record};
+use fltmgr::Verdict;
+use kstack::{Limits, Wait, with_reservation};
+use protocol::{Flags, NtStatus, Policy, Record};
 use recorder::Claim;
 
-use crate::{config::CONFIG, inspect, print, recorder::HEADROOM_RECORDER};
+use crate::{
+    Create, PreCreate, config::SETTINGS, fallback, inspect, print, recorder::HEADROOM_RECORDER,
+};
 
 /// What was left of the stack at one point.
 #[derive(Clone, Copy)]
@@ -48,6 +50,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) policy: Policy,
     /// Bytes asked for; 0 where none were.
     pub(crate) reserved: u32,
+    /// Whether a worker looks at the create, since the expansion failed.
+    pub(crate) on_worker: bool,
     /// The record, from the inspection on.
     pub(crate) record: Option<Claim<'static, Record>>,
 }
@@ -62,13 +66,16 @@ pub(crate) struct Visit<'a> {
 )]
 pub(crate) fn pre_create(create: &Create<'_>) -> PreCreate {
     if create.opens_paging_file() || create.opens_volume() {
-        return PreCreate::Pass;
+        return PreCreate::PASS;
     }
     let before = Sample::here();
-    let policy = CONFIG.policy();
+    if before.remaining < SETTINGS.minimum_stack() {
+        return fallback::low_stack(create, before);
+    }
+    let policy = SETTINGS.policy();
     let expand = match policy {
         Policy::NEVER => false,
-        Policy::RED_ZONE => CONFIG.red_zone().entered(before.remaining as usize),
+        Policy::RED_ZONE => SETTINGS.red_zone().entered(before.remaining as usize),
         _ => true,
     };
     let mut visit = Visit {
@@ -76,10 +83,11 @@ pub(crate) fn pre_create(create: &Create<'_>) -> PreCreate {
         before,
         policy,
         reserved: 0,
+        on_worker: false,
         record: None,
     };
     if expand {
-        let reservation = CONFIG.reservation();
+        let reservation = SETTINGS.reservation();
         #[expect(
             clippy::cast_possible_truncation,
             reason = "at most MAXIMUM_EXPANSION_SIZE"
@@ -88,15 +96,18 @@ pub(crate) fn pre_create(create: &Create<'_>) -> PreCreate {
         visit.reserved = bytes;
         if let Err(error) = with_reservation(reservation, Wait::Never, || inspect::run(&mut visit))
         {
-            not_expanded(&mut visit, error);
+            let decided = fallback::not_expanded(&mut visit, error);
+            if let Some(decided) = decided {
+                return decided;
+            }
         }
     } else {
         inspect::run(&mut visit);
     }
-    match visit.record.take() {
-        Some(record) => PreCreate::PassThen(file(record)),
-        None => PreCreate::Pass,
-    }
+    PreCreate::Now(match visit.record.take() {
+        Some(record) => Verdict::PassThen(file(record)),
+        None => Verdict::Pass,
+    })
 }
 
 /// Adds the sample after the return, and files the record. Returns its sequence.
@@ -110,24 +121,15 @@ fn file(mut record: Claim<'static, Record>) -> usize {
     record.after_low = after.limits.low as u64;
     record.after_remaining = after.remaining;
     record.flags = record.flags.with(Flags::AFTER_SAMPLED);
+    commit(record)
+}
+
+/// Files a record as it is. Returns its sequence, as a completion context has it.
+#[inline]
+pub(crate) fn commit(record: Claim<'static, Record>) -> usize {
     #[expect(clippy::cast_possible_truncation, reason = "64-bit systems only")]
     let sequence = record.commit() as usize;
     sequence
-}
-
-/// The expansion failed, so the inspection did not run: the create passes uninspected, and the record says why.
-#[cold]
-#[inline(never)]
-fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) {
-    let Some(mut record) = HEADROOM_RECORDER.claim() else {
-        return;
-    };
-    inspect::describe(visit, &mut record);
-    record.outcome = Outcome::FAILED;
-    record.reservation_status = NtStatus(error.status().cast_unsigned());
-    inspect::note_depth(&mut record, inspect::nest_depth(visit.create));
-    record.set_path(visit.create.given_name());
-    visit.record = Some(record);
 }
 
 /// After the create has come up: what it came to, and the line for the debugger where one is wanted.
@@ -135,7 +137,7 @@ fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) {
 pub(crate) fn post_create(create: &Create<'_>, sequence: usize) {
     let sequence = sequence as u64;
     HEADROOM_RECORDER.complete(sequence, NtStatus(create.status().0.cast_unsigned()));
-    if CONFIG.debug_print() {
+    if SETTINGS.debug_print() {
         print::record(sequence);
     }
 }

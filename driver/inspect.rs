@@ -10,14 +10,15 @@
 //! `FltGetFileNameInformation` refuses where asking the file system is not safe (a top-level IRP, all APCs disabled), and
 //! then nothing is opened either.
 
-use fltmgr::{Create, EcpList, ExtraCreateParameter, File, OpenFrom, OpenRequest, zerocopy};
+use fltmgr::{EcpList, ExtraCreateParameter, File, OpenFrom, OpenRequest, Tag, zerocopy};
 use kstack::Outcome;
 use protocol::{AncestorScope, Flags, NtStatus, Record};
 use uncpath::ShareKind;
 use wdk_sys::{FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_VALID_FLAGS, GUID};
 
 use crate::{
-    config::CONFIG,
+    Create,
+    config::SETTINGS,
     create::{Sample, Visit},
     kernel, local,
     recorder::HEADROOM_RECORDER,
@@ -37,7 +38,7 @@ impl ExtraCreateParameter for NestDepth {
         Data3: 0x49A0,
         Data4: [0x95, 0x85, 0xD5, 0xC9, 0xF4, 0xDA, 0xE7, 0xB6],
     };
-    const POOL_TAG: u32 = u32::from_ne_bytes(*b"Hdrm");
+    const TAG: Tag = Tag::new(b"HdrE");
 }
 
 /// The record of an inspection, if one could be had: where it could not, the inspection is the same and unrecorded.
@@ -62,16 +63,22 @@ impl Note<'_> {
 #[inline(never)]
 pub(crate) fn run(visit: &mut Visit<'_>) {
     let inside = Sample::here();
-    let mut claim = HEADROOM_RECORDER.claim();
+    let mut claim = match visit.record.take() {
+        // A worker's, described before the create was made to wait.
+        Some(record) => Some(record),
+        None => HEADROOM_RECORDER.claim().map(|mut record| {
+            describe(visit, &mut record);
+            record
+        }),
+    };
     let mut note = Note(claim.as_deref_mut());
     note.put(|record| {
-        describe(visit, record);
         record.inside_low = inside.limits.low as u64;
         record.inside_high = inside.limits.high as u64;
         record.inside_remaining = inside.remaining;
         record.flags = record.flags.with(Flags::INSIDE_SAMPLED);
         record.outcome = outcome(visit, inside);
-        image_name(record);
+        image_name(visit.create, record);
     });
     let inspected = inspect(visit.create, &mut note);
     note.put(|record| {
@@ -84,6 +91,9 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
 }
 
 fn outcome(visit: &Visit<'_>, inside: Sample) -> protocol::Outcome {
+    if visit.on_worker {
+        return protocol::Outcome::WORKER;
+    }
     if visit.reserved == 0 {
         return protocol::Outcome::NOT_EXPANDED;
     }
@@ -102,7 +112,7 @@ pub(crate) fn describe(visit: &Visit<'_>, record: &mut Record) {
     record.thread_id = kernel::thread_id();
     record.irql = kernel::irql();
     record.policy = visit.policy;
-    record.ancestor_scope = CONFIG.ancestors();
+    record.ancestor_scope = SETTINGS.ancestors();
     record.reservation_bytes = visit.reserved;
     record.before_low = visit.before.limits.low as u64;
     record.before_high = visit.before.limits.high as u64;
@@ -133,7 +143,7 @@ pub(crate) fn note_depth(record: &mut Record, depth: u32) {
 fn inspect(create: &Create<'_>, note: &mut Note<'_>) -> Result<(), fltmgr::NtStatus> {
     let depth = nest_depth(create);
     note.put(|record| note_depth(record, depth));
-    if depth >= CONFIG.max_nest_depth() {
+    if depth >= SETTINGS.max_nest_depth() {
         note.put(|record| record.set_path(create.given_name()));
         note.flag(Flags::SKIPPED_NEST_BOUND);
         return Ok(());
@@ -152,7 +162,7 @@ fn inspect(create: &Create<'_>, note: &mut Note<'_>) -> Result<(), fltmgr::NtSta
             }
             note.flag(Flags::SKIPPED_NOT_DISK);
         }
-        Err(_) if CONFIG.unc_only() => note.flag(Flags::SKIPPED_NOT_UNC),
+        Err(_) if SETTINGS.unc_only() => note.flag(Flags::SKIPPED_NOT_UNC),
         Err(_) => return walk(create, note, depth, local::ancestors(&name)),
     }
     Ok(())
@@ -165,7 +175,7 @@ fn walk<'n>(
     depth: u32,
     ancestors: impl Iterator<Item = &'n [u16]>,
 ) -> Result<(), fltmgr::NtStatus> {
-    if CONFIG.ancestors() == AncestorScope::TOP {
+    if SETTINGS.ancestors() == AncestorScope::TOP {
         match ancestors.last() {
             Some(parent) => look_from_top(create, note, parent, depth.saturating_add(1)),
             None => {
@@ -227,8 +237,8 @@ fn look_at(
 }
 
 /// Keeps the end of the process's image name; what is not ASCII becomes a question mark.
-fn image_name(record: &mut Record) {
-    kernel::with_process_image(|path| {
+fn image_name(create: &Create<'_>, record: &mut Record) {
+    kernel::with_process_image(create, |path| {
         let mut name = [0; protocol::IMAGE_NAME_BYTES];
         let file_name = path
             .rsplit(|unit| *unit == u16::from(b'\\'))

@@ -6,10 +6,12 @@ use fltmgr::NtStatus;
 use wdk_sys::{
     HANDLE, LARGE_INTEGER, UNICODE_STRING,
     ntddk::{
-        ExFreePool, IoGetCurrentProcess, KeGetCurrentIrql, KeQueryPerformanceCounter,
-        PsGetCurrentProcessId, PsGetCurrentThreadId, SeLocateProcessImageName,
+        ExFreePool, KeGetCurrentIrql, KeQueryPerformanceCounter, PsGetCurrentProcessId,
+        PsGetCurrentThreadId, SeLocateProcessImageName,
     },
 };
+
+use crate::Create;
 
 // A documented export of ntoskrnl.exe that not all headers wdk-sys may be generated from declare.
 unsafe extern "C" {
@@ -70,13 +72,16 @@ pub(crate) fn irql() -> u8 {
     unsafe { KeGetCurrentIrql() }
 }
 
-/// Calls `look` with the path of the current process's image; with an empty one where the kernel has none to give.
-/// `PASSIVE_LEVEL`.
-pub(crate) fn with_process_image<T>(look: impl FnOnce(&[u16]) -> T) -> T {
+/// Calls `look` with the path of the image of the process that asked for a create; with an empty one where the kernel has
+/// none to give. `PASSIVE_LEVEL`.
+pub(crate) fn with_process_image<T>(create: &Create<'_>, look: impl FnOnce(&[u16]) -> T) -> T {
     let mut name: *mut UNICODE_STRING = ptr::null_mut();
-    // SAFETY: no requirements; the current process stays while its thread runs.
-    let process = unsafe { IoGetCurrentProcess() };
-    // SAFETY: the process is valid, and the second argument a writable local.
+    // Not the current process: a worker may be looking at the create.
+    let process = create.requestor_process();
+    if process.is_null() {
+        return look(&[]);
+    }
+    // SAFETY: the process stays for the time of the create, and the second argument is a writable local.
     let status = unsafe { SeLocateProcessImageName(process, &raw mut name) };
     if NtStatus::check(status).is_err() || name.is_null() {
         return look(&[]);

@@ -6,12 +6,14 @@
 //! inside and after. A file per concern:
 //!
 //! * `create`: the create path, all that runs on the caller's stack;
+//! * `fallback`: what becomes of a create for which there is no stack;
 //! * `inspect`: the deep work that runs on the reserved stack;
 //! * `recorder`: the records, found by a debugger under the name `HEADROOM_RECORDER`;
 //! * `config`: the settings, from the service's `Parameters` key;
 //! * `print`: a line per record for a debugger's console, when that is asked for;
 //! * `registry`: values of that key;
 //! * `kernel`: the kernel's clocks and identities;
+//! * `instance`: what is kept with each instance;
 //! * `local`: the ancestors of a path that is not on the network.
 //!
 //! # Order
@@ -27,32 +29,24 @@
 //! gone once `DriverEntry` has returned, and which functions a linker folds together is not ours to say.
 #![no_std]
 
-extern crate alloc;
-
 mod config;
 mod create;
+mod fallback;
 mod inspect;
+mod instance;
 mod kernel;
 mod local;
 mod print;
 mod recorder;
 mod registry;
 
-use fltmgr::{
-    AttachDecision, Create, FileSystem, Filter, FilterCell, Minifilter, NtStatus, PreCreate,
-    Unload, Volume,
-};
+use fltmgr::{Attach, FileSystem, Filter, FilterCell, Minifilter, NtStatus, Unload, Volume};
 use wdk::paged_code;
-use wdk_alloc::WdkAllocator;
 // The panic handler: a bug check that names the place. Nothing on a reachable path panics.
 use wdk_panic as _;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
 
-use crate::{config::CONFIG, recorder::Records};
-
-/// Non-paged pool with the tag `rust`. Used once, for the records; every allocation checks for failure.
-#[global_allocator]
-static ALLOCATOR: WdkAllocator = WdkAllocator;
+use crate::{config::SETTINGS, instance::Instance, recorder::Records};
 
 /// The registration, from the start of filtering to the unload.
 static FILTER: FilterCell = FilterCell::new();
@@ -60,13 +54,23 @@ static FILTER: FilterCell = FilterCell::new();
 /// The minifilter.
 struct Headroom;
 
+/// A create that is passing this filter.
+type Create<'a> = fltmgr::Create<'a, Headroom>;
+/// What becomes of it.
+type PreCreate = fltmgr::PreCreate<Headroom>;
+
 impl Minifilter for Headroom {
-    fn attach(volume: Volume) -> AttachDecision {
+    type Instance = Instance;
+
+    fn attach(volume: Volume) -> Attach<Instance> {
         match volume.file_system() {
-            FileSystem::Network => AttachDecision::Attach,
-            FileSystem::Other if CONFIG.unc_only() => AttachDecision::Decline,
-            FileSystem::Other => AttachDecision::Attach,
+            FileSystem::Other if SETTINGS.unc_only() => Attach::Decline,
+            FileSystem::Network | FileSystem::Other => Attach::With(Instance::new()),
         }
+    }
+
+    fn detaching(instance: &Instance) {
+        instance.close();
     }
 
     #[inline(always)]
@@ -109,10 +113,10 @@ pub unsafe extern "system" fn driver_entry(
 #[unsafe(link_section = "PAGE")]
 fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
     paged_code!();
-    let capacity = config::load(driver);
+    config::load(driver);
     let filter = Filter::register::<Headroom>(driver)?;
     // On failure the filter is dropped, and so unregistered, on the way out.
-    let records = Records::start(capacity)?;
+    let records = Records::start(SETTINGS.log_capacity())?;
     // On failure `start` unregisters the filter first, and then `records` frees the memory.
     FILTER.start(filter)?;
     records.keep();

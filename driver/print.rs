@@ -3,14 +3,11 @@
 //! Formatting is the kernel's own: it takes a buffer of 512 bytes and some frames, and `core::fmt` would take more. A
 //! record's line is therefore printed on a reserved stack, and where there is none it is left out and counted.
 
-use core::{
-    ffi::CStr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fltmgr::UnicodeStr;
 use kstack::{Reservation, Wait};
-use protocol::Record;
+use protocol::{Record, Rejection};
 use wdk_sys::{
     _DPFLTR_TYPE, DPFLTR_ERROR_LEVEL, DPFLTR_INFO_LEVEL, DPFLTR_WARNING_LEVEL, NTSTATUS,
     ntddk::DbgPrintEx,
@@ -60,6 +57,7 @@ fn line(record: &Record, create_status: u32) {
         protocol::Outcome::SWITCHED => c"switched",
         protocol::Outcome::NOT_EXPANDED => c"not expanded",
         protocol::Outcome::FAILED => c"failed",
+        protocol::Outcome::WORKER => c"on a worker",
         _ => c"-",
     };
     let Ok(path) = UnicodeStr::new(record.tail()) else {
@@ -88,16 +86,25 @@ fn line(record: &Record, create_status: u32) {
     }
 }
 
-/// A setting has the wrong type or a value that is not allowed, or cannot be read.
-pub(crate) fn bad_setting(name: &CStr) {
-    // SAFETY: the format names one string, and gets one.
+/// A setting is not used. `PASSIVE_LEVEL`.
+pub(crate) fn rejected(rejection: &Rejection) {
+    let (setting, reason) = (
+        rejection.setting.name().unwrap_or_default(),
+        rejection.reason.name().unwrap_or_default(),
+    );
+    #[expect(clippy::cast_possible_truncation, reason = "names of a few letters")]
+    let (setting_length, reason_length) = (setting.len() as u32, reason.len() as u32);
+    // SAFETY: the format names two strings by length and address and a number, and gets them in this order.
     unsafe {
         DbgPrintEx(
             COMPONENT,
             DPFLTR_WARNING_LEVEL,
-            c"headroom: the setting %s is not allowed or not readable; its default is used\n"
-                .as_ptr(),
-            name.as_ptr(),
+            c"headroom: the setting %.*s %.*s (0x%x); its default is used\n".as_ptr(),
+            setting_length,
+            setting.as_ptr(),
+            reason_length,
+            reason.as_ptr(),
+            rejection.value,
         );
     }
 }

@@ -3,14 +3,12 @@
 //! A static under a name of its own, so that a debugger finds it with `x headroom!HEADROOM_RECORDER`; it starts with a
 //! signature, so that a search of a crash dump finds it without symbols.
 
-use alloc::alloc::{Layout, alloc, dealloc};
 use core::{
     mem,
-    ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use fltmgr::NtStatus;
+use fltmgr::{NtStatus, POOL_ALIGNMENT, PoolBytes, Tag};
 use recorder::Recorder;
 
 use crate::kernel;
@@ -23,8 +21,7 @@ pub(crate) static HEADROOM_RECORDER: Recorder = Recorder::new();
 /// Slots of the ring that is attached, to say how much memory goes back.
 static SLOTS: AtomicUsize = AtomicUsize::new(0);
 
-// wdk-alloc does not look at a layout's alignment: what the pool gives has to be enough.
-const POOL_ALIGNMENT: usize = 16;
+const TAG: Tag = Tag::new(b"HdrR");
 const _: () = assert!(Recorder::ALIGN <= POOL_ALIGNMENT);
 
 /// The recorder's memory while the driver is being set up; dropped, it goes back to the pool.
@@ -33,10 +30,10 @@ pub(crate) struct Records(());
 impl Records {
     /// Allocates the ring and attaches it. <= `DISPATCH_LEVEL`.
     pub(crate) fn start(slots: usize) -> Result<Self, NtStatus> {
-        let layout = layout(slots).ok_or(NtStatus::INVALID_PARAMETER)?;
-        // SAFETY: the layout is not of size 0, since there is at least one slot.
-        let memory =
-            NonNull::new(unsafe { alloc(layout) }).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+        let bytes = Recorder::ring_bytes(slots).ok_or(NtStatus::INVALID_PARAMETER)?;
+        let memory = PoolBytes::try_zeroed(TAG, bytes)
+            .ok_or(NtStatus::INSUFFICIENT_RESOURCES)?
+            .into_raw();
         SLOTS.store(slots, Relaxed);
         // SAFETY: the memory is as long and as aligned as a ring of that many slots has to be, non-paged, and nobody
         // else's. Set-up is single-threaded.
@@ -45,8 +42,8 @@ impl Records {
         match attached {
             Ok(()) => Ok(Self(())),
             Err(_) => {
-                // SAFETY: allocated above with this layout; the recorder has not taken it.
-                unsafe { dealloc(memory.as_ptr(), layout) };
+                // SAFETY: given away above; the recorder has not taken it.
+                drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
                 Err(NtStatus::INVALID_PARAMETER)
             }
         }
@@ -73,12 +70,9 @@ impl Drop for Records {
 pub(crate) unsafe fn stop() {
     // SAFETY: the caller vouches for it: nobody claims, reads or completes a record.
     let memory = unsafe { HEADROOM_RECORDER.detach() };
-    if let (Some(memory), Some(layout)) = (memory, layout(SLOTS.load(Relaxed))) {
-        // SAFETY: allocated by `Records::start` with the same layout, and detached once.
-        unsafe { dealloc(memory.as_ptr(), layout) };
+    let bytes = Recorder::ring_bytes(SLOTS.load(Relaxed));
+    if let (Some(memory), Some(bytes)) = (memory, bytes) {
+        // SAFETY: given away by `Records::start` with this length, and detached once.
+        drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
     }
-}
-
-fn layout(slots: usize) -> Option<Layout> {
-    Layout::from_size_align(Recorder::ring_bytes(slots)?, Recorder::ALIGN).ok()
 }

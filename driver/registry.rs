@@ -5,7 +5,7 @@ use core::ptr;
 use fltmgr::{NtStatus, UnicodeStr};
 use wdk_sys::{
     _KEY_VALUE_INFORMATION_CLASS, ACCESS_MASK, DRIVER_OBJECT, HANDLE, KEY_READ, NTSTATUS,
-    REG_DWORD, REG_SZ, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
+    REG_DWORD, REG_SZ, STATUS_BUFFER_OVERFLOW, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
     ntddk::{ZwClose, ZwQueryValueKey},
 };
 
@@ -33,8 +33,12 @@ pub(crate) enum Value {
     Dword(u32),
     /// `REG_SZ` of at most [`TEXT_UNITS`] units, without its terminator.
     Text([u16; TEXT_UNITS], usize),
-    /// Another type, a longer value, or one that could not be read.
+    /// `REG_SZ` of more.
+    LongText,
+    /// Another type.
     Other,
+    /// There is one, and it could not be read.
+    Unreadable,
 }
 
 /// The longest text that a setting can be.
@@ -86,8 +90,11 @@ impl Key {
         match status {
             STATUS_SUCCESS => Some(information.decode()),
             STATUS_OBJECT_NAME_NOT_FOUND => None,
-            // A longer value is no setting of ours; any other failure is not to pass for the value's absence.
-            _ => Some(Value::Other),
+            // The type of a value that is too long is known all the same.
+            STATUS_BUFFER_OVERFLOW if information.kind == REG_SZ => Some(Value::LongText),
+            STATUS_BUFFER_OVERFLOW => Some(Value::Other),
+            // A failure is not to pass for the value's absence.
+            _ => Some(Value::Unreadable),
         }
     }
 }
@@ -121,7 +128,7 @@ impl PartialInformation {
                 if used == text.count() {
                     Value::Text(units, used)
                 } else {
-                    Value::Other
+                    Value::LongText
                 }
             }
             _ => Value::Other,

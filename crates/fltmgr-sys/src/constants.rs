@@ -7,6 +7,8 @@ pub type FLT_PREOP_CALLBACK_STATUS = i32;
 pub const FLT_PREOP_SUCCESS_WITH_CALLBACK: FLT_PREOP_CALLBACK_STATUS = 0;
 /// The operation goes on; the post-operation callback is not called.
 pub const FLT_PREOP_SUCCESS_NO_CALLBACK: FLT_PREOP_CALLBACK_STATUS = 1;
+/// The operation waits until `FltCompletePendedPreOperation`.
+pub const FLT_PREOP_PENDING: FLT_PREOP_CALLBACK_STATUS = 2;
 /// The filter has completed the operation.
 pub const FLT_PREOP_COMPLETE: FLT_PREOP_CALLBACK_STATUS = 4;
 
@@ -25,6 +27,23 @@ pub const IRP_MJ_OPERATION_END: u8 = 0x80;
 pub const FLTFL_POST_OPERATION_DRAINING: u32 = 1;
 /// Flag of an unload callback: the filter cannot refuse.
 pub const FLTFL_FILTER_UNLOAD_MANDATORY: u32 = 1;
+
+/// A kind of context (`FLT_CONTEXT_TYPE`).
+pub type FLT_CONTEXT_TYPE = u16;
+/// The context of an instance.
+pub const FLT_INSTANCE_CONTEXT: FLT_CONTEXT_TYPE = 2;
+/// The context of one open of a file.
+pub const FLT_STREAMHANDLE_CONTEXT: FLT_CONTEXT_TYPE = 0x10;
+/// Ends an array of context registrations.
+pub const FLT_CONTEXT_END: FLT_CONTEXT_TYPE = 0xFFFF;
+/// Set a context only where there is none (`FLT_SET_CONTEXT_OPERATION`).
+pub const FLT_SET_CONTEXT_KEEP_IF_EXISTS: i32 = 1;
+
+/// Flag of callback data: the operation is an IRP.
+pub const FLTFL_CALLBACK_DATA_IRP_OPERATION: u32 = 1;
+
+/// The right to connect to a communication port, and the standard ones (`FLT_PORT_ALL_ACCESS`).
+pub const FLT_PORT_ALL_ACCESS: u32 = 0x001F_0001;
 
 /// Name option: the name as it was opened.
 pub const FLT_FILE_NAME_OPENED: u32 = 2;

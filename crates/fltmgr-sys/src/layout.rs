@@ -28,6 +28,10 @@ macro_rules! with_layouts {
             FLT_OPERATION_REGISTRATION = "FLT_OPERATION_REGISTRATION" "", 32, 8 {
                 MajorFunction: 0, Flags: 4, PreOperation: 8, PostOperation: 16, Reserved1: 24,
             }
+            FLT_CONTEXT_REGISTRATION = "FLT_CONTEXT_REGISTRATION" "", 56, 8 {
+                ContextType: 0, Flags: 2, ContextCleanupCallback: 8, Size: 16, PoolTag: 24,
+                ContextAllocateCallback: 32, ContextFreeCallback: 40, Reserved1: 48,
+            }
             FLT_REGISTRATION = "FLT_REGISTRATION" "", 112, 8 {
                 Size: 0, Version: 2, Flags: 4, ContextRegistration: 8, OperationRegistration: 16,
                 FilterUnloadCallback: 24, InstanceSetupCallback: 32, InstanceQueryTeardownCallback: 40,

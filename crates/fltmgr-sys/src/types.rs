@@ -14,7 +14,7 @@ use wdk_sys::{
 };
 
 use crate::constants::{
-    FLT_FILESYSTEM_TYPE, FLT_POSTOP_CALLBACK_STATUS, FLT_PREOP_CALLBACK_STATUS,
+    FLT_CONTEXT_TYPE, FLT_FILESYSTEM_TYPE, FLT_POSTOP_CALLBACK_STATUS, FLT_PREOP_CALLBACK_STATUS,
 };
 
 /// Declares a structure that only the Filter Manager looks into, and the handle to it.
@@ -37,6 +37,12 @@ opaque! {
     FLT_INSTANCE, PFLT_INSTANCE;
     /// A volume.
     FLT_VOLUME, PFLT_VOLUME;
+    /// A communication port: the server's, or one client's connection.
+    FLT_PORT, PFLT_PORT;
+    /// A work item for an operation that waits.
+    FLT_DEFERRED_IO_WORKITEM, PFLT_DEFERRED_IO_WORKITEM;
+    /// A work item of its own.
+    FLT_GENERIC_WORKITEM, PFLT_GENERIC_WORKITEM;
 }
 
 /// Called before an operation goes down.
@@ -83,6 +89,68 @@ pub type PFLT_INSTANCE_TEARDOWN_CALLBACK =
 pub type PFSRTL_EXTRA_CREATE_PARAMETER_CLEANUP_CALLBACK =
     Option<unsafe extern "C" fn(EcpContext: PVOID, EcpType: *const wdk_sys::GUID)>;
 
+/// Called on a worker thread with an operation that waits.
+pub type PFLT_DEFERRED_IO_WORKITEM_ROUTINE = Option<
+    unsafe extern "C" fn(
+        FltWorkItem: PFLT_DEFERRED_IO_WORKITEM,
+        CallbackData: *mut FLT_CALLBACK_DATA,
+        Context: PVOID,
+    ),
+>;
+
+/// Called on a worker thread.
+pub type PFLT_GENERIC_WORKITEM_ROUTINE = Option<
+    unsafe extern "C" fn(FltWorkItem: PFLT_GENERIC_WORKITEM, FltObject: PVOID, Context: PVOID),
+>;
+
+/// Called when an operation that waits is cancelled.
+pub type PFLT_COMPLETE_CANCELED_CALLBACK =
+    Option<unsafe extern "C" fn(CallbackData: *mut FLT_CALLBACK_DATA)>;
+
+/// Called when a context goes.
+pub type PFLT_CONTEXT_CLEANUP_CALLBACK =
+    Option<unsafe extern "C" fn(Context: PVOID, ContextType: FLT_CONTEXT_TYPE)>;
+
+/// Called when a client connects.
+pub type PFLT_CONNECT_NOTIFY = Option<
+    unsafe extern "C" fn(
+        ClientPort: PFLT_PORT,
+        ServerPortCookie: PVOID,
+        ConnectionContext: PVOID,
+        SizeOfContext: u32,
+        ConnectionPortCookie: *mut PVOID,
+    ) -> NTSTATUS,
+>;
+
+/// Called when a client disconnects.
+pub type PFLT_DISCONNECT_NOTIFY = Option<unsafe extern "C" fn(ConnectionCookie: PVOID)>;
+
+/// Called with a client's message; both buffers are the client's own memory.
+pub type PFLT_MESSAGE_NOTIFY = Option<
+    unsafe extern "C" fn(
+        PortCookie: PVOID,
+        InputBuffer: PVOID,
+        InputBufferLength: u32,
+        OutputBuffer: PVOID,
+        OutputBufferLength: u32,
+        ReturnOutputBufferLength: *mut u32,
+    ) -> NTSTATUS,
+>;
+
+/// One kind of context that a filter uses.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FLT_CONTEXT_REGISTRATION {
+    pub ContextType: FLT_CONTEXT_TYPE,
+    pub Flags: u16,
+    pub ContextCleanupCallback: PFLT_CONTEXT_CLEANUP_CALLBACK,
+    pub Size: usize,
+    pub PoolTag: u32,
+    pub ContextAllocateCallback: *const c_void,
+    pub ContextFreeCallback: *const c_void,
+    pub Reserved1: PVOID,
+}
+
 /// One operation that a filter wants to see.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -101,7 +169,7 @@ pub struct FLT_REGISTRATION {
     pub Size: u16,
     pub Version: u16,
     pub Flags: u32,
-    pub ContextRegistration: *const c_void,
+    pub ContextRegistration: *const FLT_CONTEXT_REGISTRATION,
     pub OperationRegistration: *const FLT_OPERATION_REGISTRATION,
     pub FilterUnloadCallback: PFLT_FILTER_UNLOAD_CALLBACK,
     pub InstanceSetupCallback: PFLT_INSTANCE_SETUP_CALLBACK,

@@ -23,9 +23,9 @@ use crate::layout::{LAYOUTS, Layout, with_layouts};
 /// What the metadata says, under the names of this crate.
 mod theirs {
     pub(super) use windows_sys::Wdk::Storage::FileSystem::Minifilters::{
-        FLT_CALLBACK_DATA_0, FLT_FILE_NAME_INFORMATION, FLT_IO_PARAMETER_BLOCK,
-        FLT_OPERATION_REGISTRATION, FLT_PARAMETERS, FLT_PARAMETERS_0 as FLT_PARAMETERS_CREATE,
-        FLT_REGISTRATION, FLT_RELATED_OBJECTS,
+        FLT_CALLBACK_DATA_0, FLT_CONTEXT_REGISTRATION, FLT_FILE_NAME_INFORMATION,
+        FLT_IO_PARAMETER_BLOCK, FLT_OPERATION_REGISTRATION, FLT_PARAMETERS,
+        FLT_PARAMETERS_0 as FLT_PARAMETERS_CREATE, FLT_REGISTRATION, FLT_RELATED_OBJECTS,
     };
     pub(super) use windows_sys::Wdk::System::SystemServices::IO_DRIVER_CREATE_CONTEXT;
     use windows_sys::{Wdk::Foundation::PETHREAD, Win32::System::IO::IO_STATUS_BLOCK};
@@ -149,6 +149,24 @@ fn constants_agree_with_the_metadata() {
     assert_eq!(
         crate::FLTFL_FILTER_UNLOAD_MANDATORY,
         metadata::FLTFL_FILTER_UNLOAD_MANDATORY
+    );
+    assert_eq!(crate::FLT_PREOP_PENDING, metadata::FLT_PREOP_PENDING);
+    assert_eq!(
+        u32::from(crate::FLT_INSTANCE_CONTEXT),
+        metadata::FLT_INSTANCE_CONTEXT
+    );
+    assert_eq!(
+        u32::from(crate::FLT_STREAMHANDLE_CONTEXT),
+        metadata::FLT_STREAMHANDLE_CONTEXT
+    );
+    assert_eq!(u32::from(crate::FLT_CONTEXT_END), metadata::FLT_CONTEXT_END);
+    assert_eq!(
+        crate::FLT_SET_CONTEXT_KEEP_IF_EXISTS,
+        metadata::FLT_SET_CONTEXT_KEEP_IF_EXISTS
+    );
+    assert_eq!(
+        crate::FLTFL_CALLBACK_DATA_IRP_OPERATION,
+        metadata::FLTFL_CALLBACK_DATA_IRP_OPERATION
     );
     assert_eq!(crate::FLT_FILE_NAME_OPENED, metadata::FLT_FILE_NAME_OPENED);
     assert_eq!(

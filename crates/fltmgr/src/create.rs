@@ -4,22 +4,27 @@ use core::{marker::PhantomData, ptr::NonNull};
 
 use fltmgr_sys::{
     FLT_CALLBACK_DATA, FLT_FILE_NAME_OPENED, FLT_FILE_NAME_QUERY_DEFAULT, FLT_IO_PARAMETER_BLOCK,
-    FLT_PARAMETERS_CREATE, FLT_RELATED_OBJECTS,
+    FLT_PARAMETERS_CREATE, FLT_RELATED_OBJECTS, FltGetRequestorProcess,
 };
 use wdk_sys::{
-    DEVICE_OBJECT, FILE_OBJECT, FILE_OPEN_BY_FILE_ID, FO_VOLUME_OPEN, SL_OPEN_PAGING_FILE,
+    DEVICE_OBJECT, FILE_OBJECT, FILE_OPEN_BY_FILE_ID, FO_VOLUME_OPEN, IO_STATUS_BLOCK, PEPROCESS,
+    SL_OPEN_PAGING_FILE,
 };
 
-use crate::{ExtraCreateParameter, FileName, FilterRef, InstanceRef, NtStatus, ecp, unicode};
+use crate::{
+    ContextRef, Deferred, ExtraCreateParameter, FileName, FilterRef, InstanceRef, Minifilter,
+    NtStatus, Wait, context, ecp, unicode,
+};
 
-/// A create that is passing the filter, for the time of a callback.
-pub struct Create<'a> {
+/// A create that is passing the filter `F`, for the time of a callback.
+pub struct Create<'a, F> {
     data: NonNull<FLT_CALLBACK_DATA>,
     objects: &'a FLT_RELATED_OBJECTS,
     borrowed: PhantomData<&'a FLT_CALLBACK_DATA>,
+    filter: PhantomData<fn() -> F>,
 }
 
-impl<'a> Create<'a> {
+impl<'a, F: Minifilter> Create<'a, F> {
     /// # Safety
     ///
     /// Both are what the Filter Manager passed to a callback of an `IRP_MJ_CREATE`, and `'a` does not outlive that
@@ -35,6 +40,7 @@ impl<'a> Create<'a> {
             // SAFETY: valid, and not changed, until the callback returns.
             objects: unsafe { &*objects },
             borrowed: PhantomData,
+            filter: PhantomData,
         }
     }
 
@@ -50,6 +56,31 @@ impl<'a> Create<'a> {
     #[inline]
     pub const fn instance(&self) -> InstanceRef<'a> {
         InstanceRef(self.objects.Instance, PhantomData)
+    }
+
+    /// What the filter keeps with the instance; `None` while it is torn down. <= `APC_LEVEL`.
+    #[must_use]
+    pub fn instance_context(&self) -> Option<ContextRef<F::Instance>> {
+        // SAFETY: the Filter Manager calls the callbacks of `F` for instances of the filter that registered `F`.
+        unsafe { context::get::<F>(self.objects.Instance) }
+    }
+
+    /// Prepares to let the create wait while a worker thread looks at it, see [`crate::PreCreate::Wait`]. Pre-create only,
+    /// <= `APC_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// The work itself: there is no memory for it, or the operation is none that can wait.
+    pub fn defer<W: Deferred<F>>(&self, work: W) -> Result<Wait<F>, W> {
+        Wait::prepare(self, work)
+    }
+
+    /// The process that asked for the create; NULL where there is none. It stays for the time of the callback.
+    /// <= `DISPATCH_LEVEL`.
+    #[must_use]
+    pub fn requestor_process(&self) -> PEPROCESS {
+        // SAFETY: the callback data are those of an operation that is passing the filter.
+        unsafe { FltGetRequestorProcess(self.data.as_ptr()) }
     }
 
     /// Whether the system opens a paging file: nothing that may page or allocate much has a place there.
@@ -119,6 +150,30 @@ impl<'a> Create<'a> {
     #[inline]
     pub fn device(&self) -> *const DEVICE_OBJECT {
         self.file_object().DeviceObject
+    }
+
+    /// What the filter completes the create with.
+    pub(crate) fn set_status(&self, status: NtStatus) {
+        let mut block = IO_STATUS_BLOCK::default();
+        block.__bindgen_anon_1.Status = status.0;
+        // SAFETY: the callback data are valid for `'a`, and a filter that completes an operation sets its status.
+        unsafe { (*self.data.as_ptr()).IoStatus = block };
+    }
+
+    #[inline]
+    pub(crate) const fn data(&self) -> NonNull<FLT_CALLBACK_DATA> {
+        self.data
+    }
+
+    #[inline]
+    pub(crate) const fn objects(&self) -> &'a FLT_RELATED_OBJECTS {
+        self.objects
+    }
+
+    /// `FLTFL_CALLBACK_DATA_*`.
+    pub(crate) fn flags(&self) -> u32 {
+        // SAFETY: the callback data are valid for `'a`.
+        unsafe { (*self.data.as_ptr()).Flags }
     }
 
     #[inline]

@@ -11,14 +11,14 @@ use fltmgr_sys::{
 use wdk_sys::{ECP_LIST, GUID};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::{FilterRef, NtStatus, filter::keep_frame};
+use crate::{FilterRef, NtStatus, Tag, filter::keep_frame};
 
 /// A plain value that travels with a create.
 pub trait ExtraCreateParameter: FromBytes + IntoBytes + Immutable + Copy {
     /// The type by which a receiver finds it: unique to this value's layout.
     const TYPE: GUID;
     /// The pool tag of its memory.
-    const POOL_TAG: u32;
+    const TAG: Tag;
 }
 
 /// A list of extra create parameters; it and what it holds are freed when it is dropped. <= `APC_LEVEL`.
@@ -62,7 +62,7 @@ impl<'a> EcpList<'a> {
                 size,
                 0,
                 None,
-                T::POOL_TAG,
+                T::TAG.0,
                 &raw mut context,
             )
         };

@@ -21,22 +21,36 @@
 #![no_std]
 #![cfg(windows)]
 
+mod context;
 mod create;
+mod defer;
 mod ecp;
 mod file;
 mod filter;
+pub mod instances;
+mod irql;
 mod name;
+mod pool;
+mod port;
 mod registration;
 mod status;
 mod unicode;
+mod user;
+mod work;
 
+pub use context::ContextRef;
 pub use create::Create;
+pub use defer::{Deferred, Wait};
 pub use ecp::{EcpList, ExtraCreateParameter};
 pub use file::{AttributeTag, File, OpenFrom, OpenRequest};
 pub use filter::{Filter, FilterCell, FilterRef, InstanceRef};
 pub use name::FileName;
-pub use registration::{AttachDecision, FileSystem, Minifilter, PreCreate, Unload, Volume};
+pub use pool::{POOL_ALIGNMENT, PoolBox, PoolBytes, Tag};
+pub use port::{Client, Clients, Port, PortService};
+pub use registration::{Attach, FileSystem, Minifilter, PreCreate, Unload, Verdict, Volume};
 pub use status::NtStatus;
 pub use unicode::{UnicodeStr, units};
+pub use user::{UserInput, UserOutput};
+pub use work::{ReadyTask, Task};
 // For the types of extra create parameters.
 pub use zerocopy;

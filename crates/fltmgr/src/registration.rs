@@ -5,30 +5,40 @@ use core::{marker::PhantomData, ptr};
 use fltmgr_sys::{
     FLT_CALLBACK_DATA, FLT_FILESYSTEM_TYPE, FLT_FSTYPE_LANMAN, FLT_FSTYPE_MUP, FLT_FSTYPE_NFS,
     FLT_FSTYPE_RDPDR, FLT_FSTYPE_WEBDAV, FLT_OPERATION_REGISTRATION, FLT_POSTOP_CALLBACK_STATUS,
-    FLT_POSTOP_FINISHED_PROCESSING, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_SUCCESS_NO_CALLBACK,
-    FLT_PREOP_SUCCESS_WITH_CALLBACK, FLT_REGISTRATION, FLT_REGISTRATION_VERSION_0203,
-    FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY, FLTFL_POST_OPERATION_DRAINING,
-    IRP_MJ_OPERATION_END, STATUS_FLT_DO_NOT_ATTACH,
+    FLT_POSTOP_FINISHED_PROCESSING, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_COMPLETE,
+    FLT_PREOP_SUCCESS_NO_CALLBACK, FLT_PREOP_SUCCESS_WITH_CALLBACK, FLT_REGISTRATION,
+    FLT_REGISTRATION_VERSION_0203, FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY,
+    FLTFL_POST_OPERATION_DRAINING, IRP_MJ_OPERATION_END, STATUS_FLT_DO_NOT_ATTACH,
 };
 use wdk_sys::{
     FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PAGED_CODE, PVOID, STATUS_SUCCESS,
 };
 
-use crate::Create;
+use crate::{
+    Create, NtStatus, Wait,
+    context::{self, Contexts},
+};
 
-/// A minifilter that looks at creates.
-pub trait Minifilter: 'static {
-    /// Whether to attach to a volume. `PASSIVE_LEVEL`.
-    fn attach(volume: Volume) -> AttachDecision;
+/// A minifilter that looks at creates. The tables that the Filter Manager asks for are made from the implementation when
+/// it is compiled.
+pub trait Minifilter: Sized + 'static {
+    /// What the filter keeps with each of its instances: `()` for nothing.
+    type Instance: Send + Sync + 'static;
+
+    /// Whether to attach to a volume, and what to keep with the instance. `PASSIVE_LEVEL`.
+    fn attach(volume: Volume) -> Attach<Self::Instance>;
+
+    /// An instance is being torn down: creates that wait are to be let go soon. `PASSIVE_LEVEL`.
+    fn detaching(_instance: &Self::Instance) {}
 
     /// Before a create goes down. `PASSIVE_LEVEL`, in the opener's thread, and on the opener's kernel stack.
-    fn pre_create(create: &Create<'_>) -> PreCreate;
+    fn pre_create(create: &Create<'_, Self>) -> PreCreate<Self>;
 
     /// After a create has come up, where [`PreCreate::PassThen`] asked for it. `PASSIVE_LEVEL`, in the opener's thread.
     ///
     /// Not called where the instance is torn down while the create is still below: nothing is known of it then, and a
     /// context is a number that nobody has to free.
-    fn post_create(create: &Create<'_>, context: usize);
+    fn post_create(_create: &Create<'_, Self>, _context: usize) {}
 
     /// The filter is asked to unload. `PASSIVE_LEVEL`. The implementation takes its [`crate::Filter`] and drops it; when
     /// that returns, no callback runs any more.
@@ -66,20 +76,58 @@ impl Volume {
 
 /// What a filter says to a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachDecision {
-    /// Attach.
-    Attach,
+pub enum Attach<I> {
+    /// Attach, and keep this with the instance.
+    With(I),
     /// Do not attach.
     Decline,
 }
 
-/// What happens to a create next. It goes on, in any case.
+/// What happens to a create next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PreCreate {
-    /// The filter has no interest in what becomes of it.
+pub enum Verdict {
+    /// It goes on, and the filter has no interest in what becomes of it.
     Pass,
-    /// [`Minifilter::post_create`] gets this number when it comes up.
+    /// It goes on, and [`Minifilter::post_create`] gets this number when it comes up.
     PassThen(usize),
+    /// It goes no further: the opener gets this status, which is an error.
+    Fail(NtStatus),
+}
+
+/// What happens to a create next, or who decides that later.
+pub enum PreCreate<F: Minifilter> {
+    /// It is decided.
+    Now(Verdict),
+    /// The create waits for a worker thread, see [`Create::defer`].
+    Wait(Wait<F>),
+}
+
+impl<F: Minifilter> PreCreate<F> {
+    /// [`Verdict::Pass`].
+    pub const PASS: Self = Self::Now(Verdict::Pass);
+}
+
+impl Verdict {
+    /// What the Filter Manager is told, and the number for the post-operation callback. A status that is no error would
+    /// claim an open that never was: it becomes `STATUS_UNSUCCESSFUL`.
+    #[inline]
+    pub(crate) fn apply<F: Minifilter>(
+        self,
+        create: &Create<'_, F>,
+    ) -> (FLT_PREOP_CALLBACK_STATUS, usize) {
+        match self {
+            Self::Pass => (FLT_PREOP_SUCCESS_NO_CALLBACK, 0),
+            Self::PassThen(number) => (FLT_PREOP_SUCCESS_WITH_CALLBACK, number),
+            Self::Fail(status) => {
+                create.set_status(if NtStatus::check(status.0).is_ok() {
+                    NtStatus::UNSUCCESSFUL
+                } else {
+                    status
+                });
+                (FLT_PREOP_COMPLETE, 0)
+            }
+        }
+    }
 }
 
 /// The kind of unload.
@@ -123,13 +171,13 @@ impl<F: Minifilter> Table<F> {
         Size: size_of::<FLT_REGISTRATION>() as u16,
         Version: FLT_REGISTRATION_VERSION_0203,
         Flags: 0,
-        ContextRegistration: ptr::null(),
+        ContextRegistration: Contexts::<F>::registration(),
         OperationRegistration: Self::OPERATIONS.as_ptr(),
         FilterUnloadCallback: Some(unload::<F>),
         InstanceSetupCallback: Some(instance_setup::<F>),
         // Without this callback nobody could detach an instance by hand.
         InstanceQueryTeardownCallback: Some(instance_query_teardown),
-        InstanceTeardownStartCallback: None,
+        InstanceTeardownStartCallback: Some(instance_teardown_start::<F>),
         InstanceTeardownCompleteCallback: None,
         GenerateFileNameCallback: ptr::null(),
         NormalizeNameComponentCallback: ptr::null(),
@@ -152,12 +200,13 @@ unsafe extern "C" fn pre_create<F: Minifilter>(
     // SAFETY: the Filter Manager's own arguments, valid until this callback returns, for the operation registered.
     let create = unsafe { Create::new(data, objects) };
     match F::pre_create(&create) {
-        PreCreate::Pass => FLT_PREOP_SUCCESS_NO_CALLBACK,
-        PreCreate::PassThen(number) => {
+        PreCreate::Now(verdict) => {
+            let (status, number) = verdict.apply(&create);
             // SAFETY: the Filter Manager passes a place for one pointer, which it hands on without looking at it.
             unsafe { *context = ptr::without_provenance_mut(number) };
-            FLT_PREOP_SUCCESS_WITH_CALLBACK
+            status
         }
+        PreCreate::Wait(wait) => wait.begin(&create, context),
     }
 }
 
@@ -177,18 +226,40 @@ unsafe extern "C" fn post_create<F: Minifilter>(
 
 #[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn instance_setup<F: Minifilter>(
-    _objects: *const FLT_RELATED_OBJECTS,
+    objects: *const FLT_RELATED_OBJECTS,
     _flags: u32,
     device_type: u32,
     file_system: FLT_FILESYSTEM_TYPE,
 ) -> NTSTATUS {
     PAGED_CODE!();
-    match F::attach(Volume {
+    let volume = Volume {
         device_type,
         file_system,
-    }) {
-        AttachDecision::Attach => STATUS_SUCCESS,
-        AttachDecision::Decline => STATUS_FLT_DO_NOT_ATTACH,
+    };
+    match F::attach(volume) {
+        Attach::With(value) => {
+            // SAFETY: valid until the callback returns.
+            let objects = unsafe { &*objects };
+            match context::keep::<F>(objects, value) {
+                Ok(()) => STATUS_SUCCESS,
+                Err(status) => status.0,
+            }
+        }
+        Attach::Decline => STATUS_FLT_DO_NOT_ATTACH,
+    }
+}
+
+#[unsafe(link_section = "PAGE")]
+unsafe extern "C" fn instance_teardown_start<F: Minifilter>(
+    objects: *const FLT_RELATED_OBJECTS,
+    _reason: u32,
+) {
+    PAGED_CODE!();
+    // SAFETY: valid until the callback returns.
+    let instance = unsafe { (*objects).Instance };
+    // SAFETY: the Filter Manager calls this for instances of the filter that registered `F`.
+    if let Some(context) = unsafe { context::get::<F>(instance) } {
+        F::detaching(&context);
     }
 }
 
