@@ -6,10 +6,14 @@ mod common;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{scope, yield_now};
 
-use common::{boot, config, directories, driver, end, open, records, thread};
-use headroom_harness::backend::bench::{self, SERVICE};
-use ntbench::wire::StackKind;
+use common::{
+    booted, config, directories, end, expansion_fails, load, open, records, text, thread,
+};
+use headroom_harness::backend::bench::SERVICE;
+use ntbench::wire::{FaultRule, RegistryValue, StackKind};
 use protocol::NtStatus;
+
+const NO_MEMORY: u32 = 0xc000_0017;
 
 const THREADS: u32 = 4;
 const CREATES: u32 = 10_000;
@@ -17,12 +21,26 @@ const EACH: u32 = CREATES / THREADS;
 
 #[test]
 fn unload_in_the_midst_of_creates_and_load_again() {
+    unloads_under_load(vec![], &[text("AncestorOpens", "Top")]);
+}
+
+/// Every create waits for a worker, so the unload finds creates that are pended.
+#[test]
+fn unload_in_the_midst_of_creates_that_wait_for_workers() {
+    unloads_under_load(
+        vec![expansion_fails(NO_MEMORY)],
+        &[text("OnExpandFailure", "Worker")],
+    );
+}
+
+fn unloads_under_load(faults: Vec<FaultRule>, parameters: &[(String, RegistryValue)]) {
     let folder = tempfile::tempdir().unwrap();
     let path = directories(folder.path(), 3);
     let mut config = config(folder.path());
     // The trace of every callback is of no use here.
     config.trace_capacity = Some(64);
-    let machine = boot(config, &driver());
+    config.faults = faults;
+    let machine = booted(config, parameters);
     let done = AtomicU32::new(0);
     scope(|scope| {
         for _ in 0..THREADS {
@@ -49,7 +67,7 @@ fn unload_in_the_midst_of_creates_and_load_again() {
         while done.load(Ordering::Relaxed) < at_unload + CREATES / 10 {
             yield_now();
         }
-        bench::load(&machine, &driver()).unwrap();
+        assert_eq!(load(&machine, parameters), NtStatus::SUCCESS);
     });
     assert_eq!(done.into_inner(), CREATES);
     // The second load saw creates of its own.

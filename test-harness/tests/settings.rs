@@ -51,26 +51,30 @@ fn without_settings_the_defaults_hold() {
 fn a_setting_that_is_not_allowed_is_not_used_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = directories(folder.path(), 2);
+    let (unknown, wrong_type) = ("is none of the values", "has the wrong type");
     let bad = [
-        text("ExpandPolicy", "Sometimes"),
-        dword("AncestorOpens", 1),
-        dword("ReservationBytes", 0x1_1801),
-        text("RedZoneBytes", "4096"),
-        dword("MaxNestDepth", 1025),
-        dword("UncOnly", 2),
-        ("DebugPrint".to_owned(), RegistryValue::Qword(1)),
-        dword("LogCapacity", 1000),
+        (text("ExpandPolicy", "Sometimes"), unknown),
+        (dword("AncestorOpens", 1), wrong_type),
+        (dword("ReservationBytes", 0x1_1801), "is too large"),
+        (text("RedZoneBytes", "4096"), wrong_type),
+        (dword("MaxNestDepth", 1025), "is too large"),
+        (dword("UncOnly", 2), unknown),
+        (
+            ("DebugPrint".to_owned(), RegistryValue::Qword(1)),
+            wrong_type,
+        ),
+        (dword("LogCapacity", 1000), "is no power of two"),
+        (text("MinimumStackBytes", "2048"), wrong_type),
+        (text("OnExpandFailure", "Panic"), unknown),
     ];
+    let (bad, reasons): (Vec<_>, Vec<_>) = bad.into_iter().unzip();
     let machine = booted(config(folder.path()), &bad);
     let lines = printed(&machine);
-    for (name, _) in &bad {
-        assert_eq!(
-            lines
-                .iter()
-                .filter(|line| line.contains(name.as_str()))
-                .count(),
-            1,
-            "{name}: {lines:#?}"
+    for ((name, _), reason) in bad.iter().zip(reasons) {
+        let about: Vec<&String> = lines.iter().filter(|line| line.contains(name)).collect();
+        assert!(
+            matches!(about.as_slice(), [line] if line.contains(reason)),
+            "{name} {reason}: {lines:#?}"
         );
     }
     assert_eq!(
