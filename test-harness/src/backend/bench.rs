@@ -190,7 +190,7 @@ impl Told {
                     });
                 }
                 TraceEvent::Snapshot(listing) => self.listings.push(Listing::from(&**listing)),
-                TraceEvent::Callback(_) | TraceEvent::DbgPrint { .. } | TraceEvent::Finding(_) => {}
+                _ => {}
             }
         }
     }
