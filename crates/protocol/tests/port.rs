@@ -6,7 +6,9 @@ use protocol::port::{
     MAXIMUM_REQUEST_BYTES, Notification, Refusal, Reply, ReplyHeader, Request, RequestHeader,
     RequestKind, VERSION_MAJOR, VERSION_MINOR, VOLUME_UNITS,
 };
-use protocol::{Config, NtStatus, Reason, Record, Rejection, Setting};
+use protocol::{
+    AncestorScope, Config, NtStatus, OnExpandFailure, Policy, Reason, Record, Rejection, Setting,
+};
 use zerocopy::{FromBytes, IntoBytes as _};
 
 const MAXIMUM_EXPANSION: u32 = 0x1_1800;
@@ -339,12 +341,23 @@ proptest! {
     /// Settings that validate are settings that can be set one by one, and the other way round.
     #[test]
     fn any_settings_are_allowed_or_rejected_alike(
-        bytes in any::<[u8; 28]>(), valid in 0..1024_u32,
+        words in [0..4_u8, 0..4_u8, 0..3_u8, 0..2_u8, 0..2_u8],
+        bytes in [0..0x1_2000_u32, 0..0x1_2000_u32, 0..0x1_2000_u32],
+        depth in 0..1100_u32, capacity in 0..18_u32, ragged in prop::bool::weighted(0.1),
     ) {
-        let header = [&1_u16.to_le_bytes()[..], &32_u16.to_le_bytes()].concat();
-        let mut config = Config::read_from_bytes(&[&header[..], &bytes].concat()).unwrap();
-        config.reserved = [0; 3];
-        config.max_nest_depth = valid;
+        let config = Config {
+            expand_policy: Policy(words[0]),
+            on_expand_failure: OnExpandFailure(words[1]),
+            ancestor_opens: AncestorScope(words[2]),
+            unc_only: words[3],
+            debug_print: words[4],
+            reservation_bytes: bytes[0],
+            red_zone_bytes: bytes[1],
+            minimum_stack_bytes: bytes[2],
+            max_nest_depth: depth,
+            log_capacity: (1 << capacity) + u32::from(ragged),
+            ..Config::DEFAULT
+        };
         let mut one_by_one = Config::DEFAULT;
         let set = Setting::ALL.iter().try_for_each(|&setting| {
             one_by_one.set(setting, config.get(setting).unwrap(), MAXIMUM_EXPANSION)
