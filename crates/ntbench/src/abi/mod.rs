@@ -9,6 +9,7 @@
 //! [`flt::CallbackData::iopb`].
 
 pub(crate) mod base;
+pub(crate) mod etw;
 pub(crate) mod file;
 pub(crate) mod flt;
 pub(crate) mod io;

@@ -71,6 +71,15 @@ pub(super) fn trace(trace: &Trace) {
             ),
             TraceEvent::DbgPrint { tid, text } => println!("{tid:>5} dbg  {text}"),
             TraceEvent::Snapshot(listing) => stack(listing),
+            TraceEvent::Etw(event) => println!(
+                "{:>5} etw  {} {} level {} keyword {:#x}  {} bytes",
+                event.tid,
+                event.provider_name.as_deref().unwrap_or(&event.provider),
+                event.name.as_deref().unwrap_or("-"),
+                event.level,
+                event.keyword,
+                event.payload.len()
+            ),
             // Told once, at the end.
             TraceEvent::Finding(_) => {}
         }

@@ -22,6 +22,7 @@ use crate::wire::{DriverSpec, MachineConfig, Refusal};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
 pub(crate) mod driver;
+pub(crate) mod etw;
 pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod iomgr;
@@ -64,6 +65,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         handle::exports(),
         registry::exports(),
         routines::exports(),
+        etw::exports(),
         exports(),
     ]
 }
@@ -71,6 +73,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
 /// Sets the executive up. Runs on the system thread before anything else.
 pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
     let namespace = Namespace::new(&config.namespace).map_err(Refusal::Config)?;
+    etw::boot(&config.etw).map_err(Refusal::Config)?;
     fltmgr::boot(&namespace);
     time::interrupt_time();
     MACHINE

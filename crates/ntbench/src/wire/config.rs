@@ -24,8 +24,37 @@ pub struct MachineConfig {
     pub faults: Vec<FaultRule>,
     /// Names of modelled frames (`nt!KiSwapContext`) at whose entry a [`StackListing`](super::StackListing) is put into the trace.
     pub snapshot_at: Vec<String>,
+    /// Images whose processes run without an administrator's rights: `notepad.exe`.
+    pub limited: Vec<String>,
     /// The newest so many trace events are kept. `None`: 65,536.
     pub trace_capacity: Option<usize>,
+    /// Which event providers are enabled.
+    pub etw: Vec<EtwSession>,
+}
+
+/// An event provider that somebody listens to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EtwSession {
+    /// Its GUID, as 8-4-4-4-12 hexadecimal digits; `*`: every provider that is not named itself.
+    pub provider: String,
+    /// Events up to this level: 1 critical, 2 error, 3 warning, 4 information, 5 verbose.
+    pub level: u8,
+    /// Events with one of these keywords (`MatchAnyKeyword`).
+    pub any: u64,
+    /// Events with all of these keywords (`MatchAllKeyword`).
+    pub all: u64,
+}
+
+impl Default for EtwSession {
+    fn default() -> Self {
+        Self {
+            provider: "*".to_owned(),
+            level: 5,
+            any: u64::MAX,
+            all: 0,
+        }
+    }
 }
 
 /// Kernel stack segments.

@@ -27,6 +27,43 @@ pub enum TraceEvent {
     Snapshot(Box<StackListing>),
     /// The verifier found something.
     Finding(Finding),
+    /// An enabled provider wrote an event.
+    Etw(Box<EtwEvent>),
+}
+
+/// An event of a provider (Event Tracing for Windows).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EtwEvent {
+    /// The thread's id.
+    pub tid: u64,
+    /// The provider's GUID.
+    pub provider: String,
+    /// Its name, where it told one (`EventProviderSetTraits`).
+    pub provider_name: Option<String>,
+    /// The event's name, where its metadata has one, as TraceLogging's has.
+    pub name: Option<String>,
+    /// `EVENT_DESCRIPTOR.Id`.
+    pub id: u16,
+    /// `EVENT_DESCRIPTOR.Version`.
+    pub version: u8,
+    /// `EVENT_DESCRIPTOR.Channel`.
+    pub channel: u8,
+    /// `EVENT_DESCRIPTOR.Level`.
+    pub level: u8,
+    /// `EVENT_DESCRIPTOR.Opcode`.
+    pub opcode: u8,
+    /// `EVENT_DESCRIPTOR.Task`.
+    pub task: u16,
+    /// `EVENT_DESCRIPTOR.Keyword`.
+    pub keyword: u64,
+    /// The activity's GUID.
+    pub activity: Option<String>,
+    /// What describes the fields (data descriptors of type 1).
+    #[serde(with = "super::hex")]
+    pub metadata: Vec<u8>,
+    /// The fields.
+    #[serde(with = "super::hex")]
+    pub payload: Vec<u8>,
 }
 
 /// One callback into a filter.

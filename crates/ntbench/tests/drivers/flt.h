@@ -156,6 +156,14 @@ IMPORT NTSTATUS FltSetStreamContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
 IMPORT NTSTATUS FltSetStreamHandleContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
 IMPORT NTSTATUS FltGetStreamHandleContext(PVOID, PVOID, PVOID *);
 
+IMPORT NTSTATUS EtwRegister(const GUID *, PVOID, PVOID, uint64_t *);
+IMPORT NTSTATUS EtwUnregister(uint64_t);
+IMPORT NTSTATUS EtwSetInformation(uint64_t, ULONG, const void *, ULONG);
+IMPORT NTSTATUS EtwWrite(uint64_t, const void *, const GUID *, ULONG, const void *);
+IMPORT NTSTATUS EtwWriteTransfer(uint64_t, const void *, const GUID *, const GUID *, ULONG, const void *);
+IMPORT BOOLEAN EtwProviderEnabled(uint64_t, uint8_t, uint64_t);
+IMPORT BOOLEAN EtwEventEnabled(uint64_t, const void *);
+
 /* Without the CRT: the one filter object, and registration with the callbacks of this image. */
 static PVOID Filter __attribute__((unused));
 int DriverEntry(PVOID driver, UNICODE_STRING *path);

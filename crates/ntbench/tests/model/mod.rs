@@ -48,7 +48,9 @@ fn library(folder: &Path, dll: &str, names: &[&str]) -> PathBuf {
         format!("LIBRARY {dll}\nEXPORTS\n{}\n", names.join("\n")),
     )
     .expect("written");
+    // What these tools put into their working directory goes with the scratch folder.
     run(Command::new(LIBRARIAN)
+        .current_dir(folder)
         .arg("-d")
         .arg(&definition)
         .arg("-l")
@@ -76,6 +78,7 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
         .partition(|name| name.starts_with("Flt"));
     let image = folder.join(format!("{name}.sys"));
     run(Command::new(COMPILER)
+        .current_dir(&folder)
         .args([
             "-shared",
             "-nostdlib",
