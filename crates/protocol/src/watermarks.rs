@@ -61,9 +61,9 @@ pub struct ProcessWords {
     pub marks: MarkWords,
 }
 
-/// All of them, as they lie in memory.
+/// All of them, as they lie in memory, the driver's at a multiple of 64; as a reply of the port carries them, of 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Watermarks {
     /// [`MARKS_SIGNATURE`].
     pub signature: [u8; 16],
