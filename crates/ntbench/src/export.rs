@@ -142,8 +142,10 @@ macro_rules! exports {
 
 /// Every module's exports.
 pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
-    let own: [&'static [Export]; 3] = [
+    let own: [&'static [Export]; 5] = [
         crate::gate::exports(),
+        crate::seh::exports(),
+        crate::user::exports(),
         crate::stack::exports(),
         crate::bugcheck::exports(),
     ];

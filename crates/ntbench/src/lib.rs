@@ -32,10 +32,13 @@ mod loader;
 mod machine;
 mod namespace;
 mod ntos;
+mod seh;
 mod stack;
 mod symbols;
 mod thread;
 mod trace;
+mod unwind;
+mod user;
 mod verifier;
 
 pub use client::{Machine, MachineError, Thread};

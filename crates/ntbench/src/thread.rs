@@ -25,6 +25,8 @@ pub(crate) struct Process {
     pub(crate) image: String,
     /// The address that drivers know as `PEPROCESS`.
     pub(crate) object: usize,
+    /// Whether its token is an administrator's.
+    pub(crate) administrator: bool,
 }
 
 /// A simulated thread. Other threads may look; only its own changes it.

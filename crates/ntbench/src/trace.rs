@@ -1,7 +1,7 @@
 //! The machine's bounded memory of what happened.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::wire::{CallbackEvent, Trace, TraceEvent};
@@ -21,6 +21,12 @@ static RING: Mutex<Ring> = Mutex::new(Ring {
     dropped: 0,
 });
 static CALLBACKS: AtomicU64 = AtomicU64::new(1);
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Whether callbacks that come by the million are left out: a fuzzer runs.
+pub(crate) fn quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
 
 /// Sets how many events are kept.
 pub(crate) fn set_capacity(capacity: Option<usize>) {

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory::{Mapping, PAGE};
 use super::pcr::{self, Block};
-use super::{emulate, verdict};
+use super::{emulate, guarded, verdict};
+use crate::seh::Processor;
 use crate::stack::Context;
 use crate::wire::Message;
-use crate::{machine, stack};
+use crate::{machine, stack, thread, user};
 
 /// The registers of an interrupted driver.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +42,8 @@ pub(crate) struct Fault {
     pub(crate) address: usize,
     /// Where.
     pub(crate) registers: Registers,
+    /// All registers, for an exception that is continued from.
+    pub(crate) processor: Processor,
     /// Whether the bench's own code was running, on the driver's behalf.
     pub(crate) in_host: bool,
 }
@@ -51,6 +54,7 @@ thread_local! {
         error: 0,
         address: 0,
         registers: Registers { rip: 0, rsp: 0, rbp: 0, rcx: 0, saved: [0; 7] },
+        processor: Processor { general: [0; 16], rip: 0, flags: 0, mxcsr: 0, xmm: [0; 16] },
         in_host: false,
     }) };
     static LANDED: Cell<bool> = const { Cell::new(false) };
@@ -130,6 +134,80 @@ fn registers(context: &libc::ucontext_t) -> Registers {
     }
 }
 
+/// In the order of their numbers.
+const GENERAL: [libc::c_int; 16] = [
+    libc::REG_RAX,
+    libc::REG_RCX,
+    libc::REG_RDX,
+    libc::REG_RBX,
+    libc::REG_RSP,
+    libc::REG_RBP,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+];
+
+/// Everything that a driver can go on with.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the upper half of RFLAGS is empty"
+)]
+fn processor(context: &libc::ucontext_t) -> Processor {
+    let mut processor = Processor {
+        general: GENERAL.map(|index| register(context, index) as u64),
+        rip: register(context, libc::REG_RIP) as u64,
+        flags: register(context, libc::REG_EFL) as u32,
+        ..Processor::default()
+    };
+    let floating = context.uc_mcontext.fpregs;
+    if !floating.is_null() {
+        // SAFETY: the kernel saved the floating-point state there, for as long as the handler runs.
+        let floating = unsafe { &*floating };
+        processor.mxcsr = floating.mxcsr;
+        for (to, from) in processor.xmm.iter_mut().zip(&floating._xmm) {
+            let word = |index: usize| u128::from(from.element[index]) << (32 * index);
+            *to = word(0) | word(1) | word(2) | word(3);
+        }
+    }
+    processor
+}
+
+/// EFLAGS: the processor stops after one instruction.
+const SINGLE_STEP: usize = 0x100;
+
+/// What the bench arranges on the spot: emulated instructions, buffers that count their touches, and its own guarded
+/// loops.
+fn arranged(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
+    let flags = register(context, libc::REG_EFL);
+    if fault.trap == verdict::DEBUG && user::stepped() {
+        set_register(context, libc::REG_EFL, flags & !SINGLE_STEP);
+        return true;
+    }
+    if !fault.in_host && emulate::step(fault, context) {
+        return true;
+    }
+    if fault.trap != verdict::PAGE_FAULT || !user::is_user(fault.address) {
+        return false;
+    }
+    if thread::irql() < thread::DISPATCH_LEVEL && user::touched(fault.address) {
+        set_register(context, libc::REG_EFL, flags | SINGLE_STEP);
+        return true;
+    }
+    if let Some(rip) = guarded::recover(fault).filter(|_| fault.in_host) {
+        set_register(context, libc::REG_RIP, rip);
+        set_register(context, libc::REG_EFL, flags & !SINGLE_STEP);
+        return true;
+    }
+    false
+}
+
 /// The signal handler.
 ///
 /// # Safety
@@ -158,6 +236,7 @@ unsafe extern "C" fn handler(
         error: register(context, libc::REG_ERR) as u64,
         address: register(context, libc::REG_CR2),
         registers,
+        processor: processor(context),
         in_host: !in_driver,
     };
     if signal == SIGNAL_STUCK {
@@ -169,7 +248,7 @@ unsafe extern "C" fn handler(
         );
         return;
     }
-    if in_driver && emulate::step(&fault, context) {
+    if arranged(&fault, context) {
         return;
     }
     let in_import = block.import_sp.get() != 0;
@@ -224,6 +303,14 @@ fn land(context: &mut libc::ucontext_t, stack: usize, function: *const ()) {
 
 extern "C" fn landed() -> ! {
     verdict::give(&load())
+}
+
+/// A fault's exception is offered to the driver, whose handlers may fault as well.
+pub(super) fn offering<R>(f: impl FnOnce() -> R) -> R {
+    LANDED.set(false);
+    let result = f();
+    LANDED.set(true);
+    result
 }
 
 /// A thread that did not come back in time says where it is, and goes no further.

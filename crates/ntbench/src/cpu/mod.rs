@@ -2,6 +2,7 @@
 
 pub(crate) mod emulate;
 pub(crate) mod fault;
+pub(crate) mod guarded;
 pub(crate) mod memory;
 pub(crate) mod pcr;
-mod verdict;
+pub(crate) mod verdict;

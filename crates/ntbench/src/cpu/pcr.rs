@@ -31,6 +31,8 @@ pub(crate) struct Block {
     pub(crate) import: Cell<usize>,
     /// Not 0 while the driver's code runs, on a stack of its choosing.
     pub(crate) in_driver: Cell<usize>,
+    /// Not 0 when the import that runs now has raised an exception.
+    pub(crate) raised: Cell<usize>,
     /// The lowest stack pointer seen at an import.
     pub(crate) lowest: Cell<usize>,
     /// The current segment's lowest usable address.
@@ -52,6 +54,7 @@ pub(crate) mod offset {
     pub(crate) const IMPORT: usize = BLOCK + offset_of!(Block, import);
     pub(crate) const IMPORT_RBP: usize = BLOCK + offset_of!(Block, import_rbp);
     pub(crate) const IN_DRIVER: usize = BLOCK + offset_of!(Block, in_driver);
+    pub(crate) const RAISED: usize = BLOCK + offset_of!(Block, raised);
     pub(crate) const LOWEST: usize = BLOCK + offset_of!(Block, lowest);
 }
 

@@ -7,7 +7,7 @@
 //! * 0x50: a page fault on a system address that is not there; 0xD1: the same at DISPATCH_LEVEL or above.
 //! * 0xBE, 0xFC: a write to read-only memory, an instruction fetch from memory that is not code.
 //! * 0x3B / 0x7E: an exception that nobody handled, in a system call / in a system thread. An access violation at a
-//!   user address (a null pointer's neighbourhood) is such an exception.
+//!   user address is such an exception: the driver's handlers are asked first ([`seh`]).
 //! * 0x1E: an exception that left a callout of `KeExpandKernelStackAndCalloutEx`; with 0x80000003, a breakpoint without
 //!   a debugger.
 //! * 0xCE: a driver that was unloaded while somebody still had its address.
@@ -16,20 +16,21 @@
 use iced_x86::{Formatter as _, IntelFormatter, Mnemonic};
 
 use super::emulate::decode;
-use super::fault::Fault;
+use super::fault::{Fault, offering};
 use super::pcr::{self, Block};
 use crate::bugcheck::{self, code};
+use crate::seh::{self, Exception};
 use crate::stack::{self, Context};
 use crate::status::NtStatus;
-use crate::{gate, machine, symbols, thread};
+use crate::{gate, machine, symbols, thread, user};
 
 const DIVIDE_ERROR: u8 = 0;
-const DEBUG: u8 = 1;
+pub(super) const DEBUG: u8 = 1;
 const BREAKPOINT: u8 = 3;
 const INVALID_OPCODE: u8 = 6;
 const STACK_SEGMENT: u8 = 12;
 const GENERAL_PROTECTION: u8 = 13;
-const PAGE_FAULT: u8 = 14;
+pub(super) const PAGE_FAULT: u8 = 14;
 
 /// Page-fault error code bits.
 const PRESENT: u64 = 1;
@@ -41,6 +42,8 @@ const FETCH: u64 = 16;
 const TRAP_FRAME: usize = 0x30 + 0x190;
 /// Below it lies what Windows gives no process: a null pointer and its fields.
 const NULL_REGION: usize = 0x1_0000;
+/// Where the host kernel's half begins.
+const LINUX: usize = 1 << 47;
 
 /// Ends the machine for this fault.
 pub(super) fn give(fault: &Fault) -> ! {
@@ -52,12 +55,12 @@ pub(super) fn give(fault: &Fault) -> ! {
     let rip = fault.registers.rip as u64;
     match fault.trap {
         PAGE_FAULT => page_fault(fault),
-        DIVIDE_ERROR => exception(
+        DIVIDE_ERROR => plain(
             fault,
             NtStatus::INTEGER_DIVIDE_BY_ZERO,
             "divided by zero, or the quotient overflowed",
         ),
-        DEBUG => exception(
+        DEBUG => plain(
             fault,
             NtStatus::SINGLE_STEP,
             "a debug exception, and no debugger is there",
@@ -72,7 +75,7 @@ pub(super) fn give(fault: &Fault) -> ! {
                 context,
             )
         }
-        INVALID_OPCODE => exception(
+        INVALID_OPCODE => plain(
             fault,
             NtStatus::ILLEGAL_INSTRUCTION,
             "no instruction of this processor",
@@ -107,13 +110,32 @@ fn page_fault(fault: &Fault) -> ! {
         error if error & WRITE != 0 => ("wrote", 1),
         _ => ("read", 0),
     };
+    let irql = thread::irql();
+    // Linux says of every address in its own half that it is there.
+    let present = fault.error & PRESENT != 0 && fault.address < LINUX;
+    let no_execute = present && fault.error & FETCH != 0;
+    if user::is_user(fault.address) && irql < thread::DISPATCH_LEVEL && !no_execute {
+        let what = || {
+            let near = if fault.address < NULL_REGION {
+                "a null pointer or next to one"
+            } else {
+                "a user address that is not there or does not allow it"
+            };
+            format!("{verb} {address:#x}, {near}")
+        };
+        exception(
+            fault,
+            &Exception::access_violation(operation, address),
+            what,
+        );
+    }
     if (block.guard.get()..block.low.get()).contains(&fault.address) {
         guard_touched(fault, verb);
     }
     if let Some(driver) = machine::unloaded_at(fault.address) {
         unloaded(fault, &driver.name, verb, context);
     }
-    if fault.error & PRESENT != 0 && fault.error & FETCH != 0 {
+    if no_execute {
         let text = format!(
             "{}: tried to run memory at {address:#x} that is not code",
             at(fault)
@@ -125,7 +147,7 @@ fn page_fault(fault: &Fault) -> ! {
             context,
         );
     }
-    if fault.error & PRESENT != 0 && fault.error & WRITE != 0 && machine::in_image(fault.address) {
+    if present && fault.error & WRITE != 0 && machine::in_image(fault.address) {
         let text = format!(
             "{}: wrote read-only memory at {}",
             at(fault),
@@ -138,7 +160,6 @@ fn page_fault(fault: &Fault) -> ! {
             context,
         );
     }
-    let irql = thread::irql();
     if irql >= thread::DISPATCH_LEVEL {
         let text = format!(
             "{}: {verb} {address:#x}, which is not there, at IRQL {irql}",
@@ -150,13 +171,6 @@ fn page_fault(fault: &Fault) -> ! {
             parameters,
             text,
             context,
-        );
-    }
-    if fault.address < NULL_REGION {
-        exception(
-            fault,
-            NtStatus::ACCESS_VIOLATION,
-            &format!("{verb} {address:#x}, a null pointer or next to one"),
         );
     }
     let text = format!("{}: {verb} {address:#x}, which is not mapped", at(fault));
@@ -234,31 +248,34 @@ fn guard_touched(fault: &Fault, verb: &str) -> ! {
     )
 }
 
-/// An exception that no handler took.
-fn exception(fault: &Fault, status: NtStatus, what: &str) -> ! {
+/// Offers an exception to the driver's handlers, and ends the machine if none takes it.
+fn exception(fault: &Fault, exception: &Exception, what: impl FnOnce() -> String) -> ! {
+    offering(|| seh::dispatch(exception, fault.processor, Some(fault.registers)));
     let context = Context::Fault(fault.registers);
-    unhandled(
-        status,
-        fault.registers.rip,
-        fault,
-        format!("{}: {what}", at(fault)),
-        context,
-    )
+    let text = format!("{}: {}", at(fault), what());
+    unhandled(exception, fault.registers.rip, text, context)
 }
 
-fn unhandled(status: NtStatus, place: usize, fault: &Fault, text: String, context: Context) -> ! {
-    let status_code = u64::from(status.0.cast_unsigned());
+/// An exception raised by an import that no handler took.
+pub(crate) fn unhandled_raise(exception: &Exception) -> ! {
+    let (import, place) =
+        gate::call_site().map_or(("nt", 0), |site| (site.import, site.return_address));
+    let text = format!(
+        "{import}, called from {}, raised {:?}, and no handler took it",
+        symbols::describe(place),
+        exception.status
+    );
+    unhandled(exception, place, text, Context::Host)
+}
+
+fn unhandled(exception: &Exception, place: usize, text: String, context: Context) -> ! {
+    let status_code = u64::from(exception.status.0.cast_unsigned());
     let place = place as u64;
     if stack::in_callout() {
-        // Of an access violation: what was tried, and where.
-        let parameters = match status {
-            NtStatus::ACCESS_VIOLATION => {
-                [u64::from(fault.error & WRITE != 0), fault.address as u64]
-            }
-            _ => [0, 0],
-        };
         let text =
             format!("{text}; an exception left the callout of KeExpandKernelStackAndCalloutEx");
+        // Of an access violation: what was tried, and where.
+        let parameters = exception.parameters;
         let parameters = [status_code, place, parameters[0], parameters[1]];
         bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
     }
@@ -270,14 +287,21 @@ fn unhandled(status: NtStatus, place: usize, fault: &Fault, text: String, contex
     bugcheck::end(code, [status_code, place, 0, 0], text, context)
 }
 
+/// An exception without parameters.
+fn plain(fault: &Fault, status: NtStatus, what: &str) -> ! {
+    exception(fault, &Exception::new(status), || what.to_owned())
+}
+
+/// What a general protection fault becomes: the processor says no address, and Windows puts -1.
+fn not_canonical(fault: &Fault, what: &str) -> ! {
+    let violation = Exception::access_violation(0, u64::MAX);
+    exception(fault, &violation, || what.to_owned())
+}
+
 fn general_protection(fault: &Fault) -> ! {
     let context = Context::Fault(fault.registers);
     let Some(instruction) = decode(fault.registers.rip) else {
-        exception(
-            fault,
-            NtStatus::ACCESS_VIOLATION,
-            "ran memory that cannot be read",
-        )
+        not_canonical(fault, "ran memory that cannot be read")
     };
     let vector = (instruction.mnemonic() == Mnemonic::Int).then(|| instruction.immediate8());
     match vector {
@@ -295,7 +319,7 @@ fn general_protection(fault: &Fault) -> ! {
                 context,
             )
         }
-        Some(0x2C) => exception(fault, NtStatus::ASSERTION_FAILURE, "an assertion failed"),
+        Some(0x2C) => plain(fault, NtStatus::ASSERTION_FAILURE, "an assertion failed"),
         _ if instruction.is_privileged() => {
             // A kernel may run it, the bench cannot: say so instead of blaming the driver.
             machine::host_fault(&format!(
@@ -303,9 +327,8 @@ fn general_protection(fault: &Fault) -> ! {
                 at(fault)
             ))
         }
-        _ => exception(
+        _ => not_canonical(
             fault,
-            NtStatus::ACCESS_VIOLATION,
             "used an address that is not canonical, or misaligned",
         ),
     }
@@ -328,13 +351,8 @@ fn in_host(fault: &Fault) -> ! {
             "{}, called from {place}, was given an address that is not canonical",
             site.import
         );
-        unhandled(
-            NtStatus::ACCESS_VIOLATION,
-            site.return_address,
-            fault,
-            text,
-            Context::Host,
-        );
+        let exception = Exception::access_violation(0, u64::MAX);
+        unhandled(&exception, site.return_address, text, Context::Host);
     }
     let address = fault.address as u64;
     let verb = if fault.error & WRITE != 0 {
@@ -361,14 +379,10 @@ fn in_host(fault: &Fault) -> ! {
             context,
         );
     }
-    if fault.address < NULL_REGION {
-        unhandled(
-            NtStatus::ACCESS_VIOLATION,
-            site.return_address,
-            fault,
-            text,
-            context,
-        );
+    if user::is_user(fault.address) {
+        // In Windows a handler might take it; here the bench's own frames lie between, which cannot be unwound.
+        let exception = Exception::access_violation(u64::from(fault.error & WRITE != 0), address);
+        unhandled(&exception, site.return_address, text, context);
     }
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
     bugcheck::end(

@@ -80,6 +80,7 @@ fn boot(id: u64, config: MachineConfig) {
     trace::set_capacity(config.trace_capacity);
     faults::set(config.faults.clone());
     stack::configure(&config);
+    worker::set_limited(config.limited.clone());
     match worker::start_system() {
         Ok(_) => on_system(id, move || match ntos::boot(&config) {
             Ok(()) => Reply::Done,

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::thread::JoinHandleExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cpu::{fault, pcr};
@@ -37,6 +37,14 @@ static PROCESSES: Mutex<Vec<(u32, Arc<Process>)>> = Mutex::new(Vec::new());
 /// Process and thread ids are multiples of four, as in Windows; 4 is the system's.
 static NEXT_ID: AtomicU64 = AtomicU64::new(0x100);
 
+/// Images whose processes have a token that is no administrator's.
+static LIMITED: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Sets them, once.
+pub(super) fn set_limited(images: Vec<String>) {
+    let _ = LIMITED.set(images);
+}
+
 fn next_id() -> u64 {
     NEXT_ID.fetch_add(4, Ordering::Relaxed)
 }
@@ -53,6 +61,9 @@ fn process(spec: &ThreadSpec) -> Arc<Process> {
         pid: next_id(),
         image: spec.process_image.clone(),
         object: thread::opaque_object(),
+        administrator: !LIMITED
+            .get()
+            .is_some_and(|limited| limited.contains(&spec.process_image)),
     });
     processes.push((spec.process, Arc::clone(&process)));
     process
@@ -64,6 +75,7 @@ pub(super) fn start_system() -> io::Result<ThreadInfo> {
         pid: thread::SYSTEM_PID,
         image: "System".to_owned(),
         object: thread::opaque_object(),
+        administrator: true,
     });
     start(SYSTEM, process, StackKind::Ordinary)
 }

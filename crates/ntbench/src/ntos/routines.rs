@@ -9,7 +9,7 @@ use crate::abi::base::UnicodeString;
 use crate::cpu::memory::{Access, Mapping, PAGE};
 use crate::export::{self, Export, ExportKind};
 use crate::thread::PASSIVE_LEVEL;
-use crate::{bugcheck, gate, thread};
+use crate::{gate, thread};
 
 /// Stubs made at run time, by export name, and the page that takes the next one.
 #[derive(Default)]
@@ -79,12 +79,6 @@ exports! { "ntoskrnl.exe";
     /// The thread's top-level IRP component: the bench's file systems set none.
     fn IoGetTopLevelIrp() -> usize {
         0
-    }
-
-    /// The handler of `__try` in images built by Microsoft's tools. The bench dispatches no exceptions yet: a fault in a
-    /// guarded block ends the machine as one outside would, so this is bound and never called.
-    fn __C_specific_handler(_record: usize, _frame: usize, _context: usize, _dispatcher: usize) -> i32 {
-        bugcheck::raise(0x1E, [0, 0, 0, 0], "__C_specific_handler: the bench does not dispatch exceptions to __try blocks")
     }
 
     /// Whether kernel code in this session is a system thread.

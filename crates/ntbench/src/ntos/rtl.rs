@@ -3,6 +3,7 @@
 use super::memory::{Guest, terminated_wide};
 use super::{irql, pool};
 use crate::abi::base::UnicodeString;
+use crate::cpu::guarded;
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
 use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
@@ -151,39 +152,29 @@ exports! { "ntoskrnl.exe";
 
     /// `memmove`.
     fn memmove(to: usize, from: usize, count: usize) -> usize {
-        if count != 0 {
-            let source: *const u8 = std::ptr::with_exposed_provenance(from);
-            let target: *mut u8 = std::ptr::with_exposed_provenance_mut(to);
-            // SAFETY: on the driver's word, see `memory`.
-            unsafe { std::ptr::copy(source, target, count) };
-        }
+        guarded::copy(to, from, count);
         to
     }
 
     /// `memset`.
     fn memset(to: usize, byte: i32, count: usize) -> usize {
-        if count != 0 {
-            let target: *mut u8 = std::ptr::with_exposed_provenance_mut(to);
-            // SAFETY: on the driver's word, see `memory`.
-            unsafe { target.write_bytes(byte.to_le_bytes()[0], count) };
-        }
+        guarded::fill(to, byte.to_le_bytes()[0], count);
         to
     }
 
     /// `memcmp`.
     fn memcmp(left: Guest<u8>, right: Guest<u8>, count: usize) -> i32 {
-        for index in 0..count {
-            let (left, right) = (left.add(index).read(), right.add(index).read());
-            if left != right {
-                return i32::from(left) - i32::from(right);
+        match guarded::compare(left.address(), right.address(), count) {
+            Some(equal) if equal < count => {
+                i32::from(left.add(equal).read()) - i32::from(right.add(equal).read())
             }
+            _ => 0,
         }
-        0
     }
 
     /// `RtlCompareMemory`: how many bytes are equal before the first that are not.
     fn RtlCompareMemory(left: Guest<u8>, right: Guest<u8>, count: usize) -> usize {
-        (0..count).find(|index| left.add(*index).read() != right.add(*index).read()).unwrap_or(count)
+        guarded::compare(left.address(), right.address(), count).unwrap_or(0)
     }
 
     /// The system's version: Windows 10 22H2, build 19045.

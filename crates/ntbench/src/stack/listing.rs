@@ -3,18 +3,15 @@
 
 use std::collections::HashMap;
 
-use iced_x86::FlowControl;
-use pe_unwind_info::x86_64::{FunctionTableEntries, Register, UnwindState, XmmRegister};
+use pe_unwind_info::x86_64::{Register, UnwindState, XmmRegister};
 
 use super::{Record, STATE};
-use crate::cpu::emulate::decode;
 use crate::cpu::fault::Registers;
 use crate::cpu::memory::read_word;
 use crate::cpu::pcr;
 use crate::gate::{self, Import};
-use crate::loader::Image;
 use crate::wire::{FrameInfo, FrameKind, StackListing};
-use crate::{machine, symbols, thread};
+use crate::{machine, symbols, thread, unwind};
 
 /// A walk over damaged frames must end.
 const MOST_FRAMES: usize = 4096;
@@ -76,6 +73,7 @@ fn walk(records: &[Record], context: Context) -> Vec<FrameInfo> {
                 segment,
             }),
             Record::Switch => segment += 1,
+            Record::Interrupted(registers) => newest = Some(Walker::from_registers(registers)),
             Record::Call { import } => {
                 if let Some(walker) = newest.take() {
                     walker.walk(&mut frames, segment);
@@ -200,7 +198,8 @@ impl Walker {
                 segment,
             });
             let before = self.rsp();
-            let Some(caller) = self.caller(&module.image, rip) else {
+            let exact = self.exact;
+            let Some(caller) = unwind::step(&module.image, &mut self, rip, exact) else {
                 return;
             };
             self.rip = caller;
@@ -211,52 +210,12 @@ impl Walker {
         }
     }
 
-    /// One step up, by the image's unwind data.
-    fn caller(&mut self, image: &Image, rip: usize) -> Option<u64> {
-        let (start, length) = (image.pdata.0 as usize, image.pdata.1 as usize);
-        let table = FunctionTableEntries::parse(image.snapshot.get(start..start + length)?);
-        let rva = u32::try_from(rip - image.base).ok()?;
-        let snapshot: &[u8] = &image.snapshot;
-        let no_epilog = table.lookup(rva).filter(|function| {
-            !self.exact
-                || jumps_within(
-                    rip,
-                    image.base,
-                    function.begin_address.get()..function.end_address.get(),
-                )
-        });
-        // The unwinder looks at the code to see whether it is inside an epilog, and takes any jump for one's end. A call
-        // returns into no epilog, and a jump to its own function ends none: it is shown code that cannot be one.
-        let body =
-            no_epilog.map(|function| vec![0xCC; (function.end_address.get() - rva) as usize]);
-        let body = body.as_deref();
-        table.unwind_frame(
-            self,
-            |at| {
-                body.filter(|_| at == rva)
-                    .or_else(|| snapshot.get(at as usize..))
-            },
-            rva,
-        )
-    }
-
     fn leaf(&mut self) -> bool {
-        let Some(caller) = usize::try_from(self.rsp()).ok().and_then(read_word) else {
-            return false;
-        };
-        self.rip = caller as u64;
-        self.registers[Register::RSP as usize] += 8;
-        true
+        unwind::leaf(self).is_some_and(|caller| {
+            self.rip = caller;
+            true
+        })
     }
-}
-
-fn jumps_within(rip: usize, base: usize, function: std::ops::Range<u32>) -> bool {
-    let Some(instruction) = decode(rip) else {
-        return false;
-    };
-    let target = instruction.near_branch_target().wrapping_sub(base as u64);
-    instruction.flow_control() == FlowControl::UnconditionalBranch
-        && u32::try_from(target).is_ok_and(|target| function.contains(&target))
 }
 
 impl UnwindState for Walker {

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 pub(crate) use crate::cost::Frame;
+use crate::cpu::fault::Registers;
 use crate::cpu::pcr::{self, Block};
 use crate::wire::{MachineConfig, StackKind, TraceEvent};
 use crate::{bugcheck, cost, gate, trace};
@@ -44,6 +45,8 @@ enum Record {
     },
     /// A call into the driver, and the import that the host was in.
     Call { import: gate::Import },
+    /// The driver's own code was interrupted.
+    Interrupted(Registers),
     /// What follows lies on the next segment.
     Switch,
 }
@@ -254,6 +257,21 @@ pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64
     result
 }
 
+/// Runs `f` on the stack below a driver that was interrupted, or that called an import, with that stack pointer.
+pub(crate) fn interrupted<R>(rsp: usize, registers: Option<Registers>, f: impl FnOnce() -> R) -> R {
+    let block = pcr::block();
+    let old_sp = block.kernel_sp.replace(rsp & !15);
+    let mark = STATE.with_borrow_mut(|state| {
+        let mark = state.records.len();
+        state.records.extend(registers.map(Record::Interrupted));
+        mark
+    });
+    let result = f();
+    STATE.with_borrow_mut(|state| state.records.truncate(mark));
+    block.kernel_sp.set(old_sp);
+    result
+}
+
 /// Child-SP of the frame below the newest one, where that is another modelled frame; else the import's caller.
 fn older_sp(state: &State) -> Option<usize> {
     let mut records = state.records.iter().rev();
@@ -261,6 +279,7 @@ fn older_sp(state: &State) -> Option<usize> {
     match records.next() {
         Some(Record::Frame { child_sp, .. }) => Some(*child_sp),
         Some(Record::Call { .. }) => Some(pcr::block().import_sp.get() + 8),
+        Some(Record::Interrupted(registers)) => Some(registers.rsp),
         Some(Record::Switch) | None => None,
     }
 }
@@ -298,6 +317,7 @@ mod tests {
                     pid: 8,
                     image: "test.exe".to_owned(),
                     object: thread::opaque_object(),
+                    administrator: true,
                 };
                 let thread = thread::adopt(12, Arc::new(process));
                 pcr::install(thread.object).expect("a processor region");

@@ -82,7 +82,7 @@ static u8 data[16] = {0xC3};
 NOINLINE NTSTATUS run(void) { ((void (*)(void))data)(); return 0; }
 
 #elif defined(CASE_jump)
-NOINLINE NTSTATUS run(void) { ((void (*)(void))0xDEAD0000ull)(); return 0; }
+NOINLINE NTSTATUS run(void) { ((void (*)(void))0xFFFFDEAD00000000ull)(); return 0; }
 
 #elif defined(CASE_divide)
 volatile u32 zero;

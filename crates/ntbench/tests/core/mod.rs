@@ -16,6 +16,14 @@ const IMPORTS: &[&str] = &[
     "KeBugCheckEx",
     "KeInitializeEvent",
     "KeWaitForSingleObject",
+    "ExRaiseStatus",
+    "ExRaiseAccessViolation",
+    "ExRaiseDatatypeMisalignment",
+    "ProbeForRead",
+    "ProbeForWrite",
+    "memcpy",
+    "MmHighestUserAddress DATA",
+    "__C_specific_handler",
     "NoSuchFunction",
     "NorThisOne",
     "__chkstk",
@@ -45,6 +53,11 @@ pub(crate) fn scratch() -> PathBuf {
 
 /// Compiles the case `name` of `core.c`, `defines` in the form `SIZE=0x6000`.
 pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
+    compile_from("core.c", name, defines)
+}
+
+/// Compiles the case `name` of that file.
+pub(crate) fn compile_from(file: &str, name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
     let (definition, library) = (folder.join("nt.def"), folder.join("libnt.a"));
     std::fs::write(
@@ -58,7 +71,9 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
         .arg("-l")
         .arg(&library));
     let image = folder.join(format!("{name}.sys"));
-    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/core.c");
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/core")
+        .join(file);
     run(Command::new(COMPILER)
         .args([
             "-shared",
@@ -110,7 +125,12 @@ pub(crate) fn load(machine: &Machine, image: PathBuf) -> Result<LoadedDriver, Ma
 
 /// Loads a case that must come back with success; gives its `result` words.
 pub(crate) fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
-    let loaded = load(machine, compile(name, defines)).expect("loads");
+    results_of("core.c", machine, name, defines)
+}
+
+/// As [`results`], of that file.
+pub(crate) fn results_of(file: &str, machine: &Machine, name: &str, defines: &[&str]) -> Vec<u64> {
+    let loaded = load(machine, compile_from(file, name, defines)).expect("loads");
     assert_eq!(loaded.status, NtStatus::SUCCESS);
     let address = machine.symbol(&format!("{name}!result")).expect("a symbol");
     let bytes = machine.read(address, 128).expect("its memory");
@@ -122,8 +142,13 @@ pub(crate) fn results(machine: &Machine, name: &str, defines: &[&str]) -> Vec<u6
 
 /// Loads a case that must end its machine.
 pub(crate) fn bug_check(name: &str, defines: &[&str]) -> BugCheckReport {
+    bug_check_of("core.c", name, defines)
+}
+
+/// As [`bug_check`], of that file.
+pub(crate) fn bug_check_of(file: &str, name: &str, defines: &[&str]) -> BugCheckReport {
     let machine = machine(MachineConfig::default());
-    match load(&machine, compile(name, defines)) {
+    match load(&machine, compile_from(file, name, defines)) {
         Err(MachineError::BugCheck(report)) => *report,
         other => panic!("{name}: no bug check but {other:?}"),
     }

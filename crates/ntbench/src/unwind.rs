@@ -1,0 +1,219 @@
+//! One step up a driver's frames by its image's unwind data.
+//!
+//! The procedure is Microsoft's ("x64 exception handling", unwind procedure), over the codes as `pe-unwind-info` reads
+//! them. Its loop is here because its callers need more than the crate's own gives: an interrupted instruction told from
+//! a return address, where a handler applies, and which frame it establishes.
+
+use std::ops::ControlFlow;
+
+use iced_x86::FlowControl;
+use pe_unwind_info::x86_64::{
+    FunctionEpilogInstruction, FunctionTableEntries, Register, RuntimeFunction, UnwindInfo,
+    UnwindInfoFlags, UnwindOperation, UnwindState,
+};
+
+use crate::cpu::emulate::decode;
+use crate::loader::Image;
+
+/// Functions chained to functions chained to …: the longest row followed.
+const LONGEST_CHAIN: usize = 32;
+
+/// A function's language handler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Handler {
+    /// Where it is.
+    pub(crate) routine: usize,
+    /// The data behind it in the unwind information.
+    pub(crate) data: usize,
+    /// Called while a handler is looked for.
+    pub(crate) on_exception: bool,
+    /// Called while frames are unwound.
+    pub(crate) on_unwind: bool,
+}
+
+/// A frame of a function that has unwind data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    /// The address of its `RUNTIME_FUNCTION` in the image.
+    pub(crate) entry: usize,
+    /// What handlers know the frame by: the stack pointer of its fixed allocation.
+    pub(crate) establisher: u64,
+    /// Its handler, where one applies: not in prologs and epilogs.
+    pub(crate) handler: Option<Handler>,
+}
+
+/// The image's function table.
+fn table(image: &Image) -> Option<FunctionTableEntries<'_>> {
+    let (start, length) = (image.pdata.0 as usize, image.pdata.1 as usize);
+    let data = image.snapshot.get(start..start.checked_add(length)?)?;
+    Some(FunctionTableEntries::parse(data))
+}
+
+fn info(image: &Image, rva: u32) -> Option<UnwindInfo<'_>> {
+    UnwindInfo::parse(image.snapshot.get(rva as usize..)?)
+}
+
+/// The caller of the function at `rip`; the registers in `state` become its. `exact`: `rip` was interrupted, it is not
+/// where a call returns to.
+pub(crate) fn step(
+    image: &Image,
+    state: &mut impl UnwindState,
+    rip: usize,
+    exact: bool,
+) -> Option<u64> {
+    let rva = u32::try_from(rip - image.base).ok()?;
+    let Some(function) = table(image)?.lookup(rva) else {
+        return leaf(state);
+    };
+    let offset = rva - function.begin_address.get();
+    let mut at = function.unwind_info_address.get();
+    // A call returns into no epilog.
+    if exact && let Some(rest) = epilog(image, function, rip) {
+        finish(state, info(image, at)?.frame_register(), &rest)?;
+        return leaf(state);
+    }
+    for link in 0..LONGEST_CHAIN {
+        let info = info(image, at)?;
+        let done = |(code, _): &(u8, UnwindOperation)| link > 0 || u32::from(*code) <= offset;
+        for (_, operation) in info.unwind_operations().filter(done) {
+            if let ControlFlow::Break(rip) = info.resolve_operation(state, &operation)? {
+                return Some(rip);
+            }
+        }
+        match trailer(image, at, &info)? {
+            (true, chained) => at = word(image, chained + 8)?,
+            (false, _) => return leaf(state),
+        }
+    }
+    None
+}
+
+/// The caller of a function without a frame.
+pub(crate) fn leaf(state: &mut impl UnwindState) -> Option<u64> {
+    let rsp = state.read_register(Register::RSP);
+    let rip = state.read_stack(rsp)?;
+    state.write_register(Register::RSP, rsp + 8);
+    Some(rip)
+}
+
+/// What is left of the epilog that `rip` is in, if it is in one.
+fn epilog(
+    image: &Image,
+    function: &RuntimeFunction,
+    rip: usize,
+) -> Option<Vec<FunctionEpilogInstruction>> {
+    // Any jump looks like the end of an epilog; one to its own function ends none.
+    if jumps_within(rip, image.base, function) {
+        return None;
+    }
+    let code = image
+        .snapshot
+        .get(rip - image.base..function.end_address.get() as usize)?;
+    let register = info(image, function.unwind_info_address.get())?.frame_register();
+    let rest = FunctionEpilogInstruction::parse_sequence(code, register).ok()?;
+    Some(rest.iter().copied().collect())
+}
+
+/// Does what is left of an epilog.
+fn finish(
+    state: &mut impl UnwindState,
+    frame_register: Option<Register>,
+    rest: &[FunctionEpilogInstruction],
+) -> Option<()> {
+    for instruction in rest {
+        let rsp = state.read_register(Register::RSP);
+        match *instruction {
+            FunctionEpilogInstruction::AddSP(bytes) => {
+                state.write_register(Register::RSP, rsp + u64::from(bytes));
+            }
+            FunctionEpilogInstruction::AddSPFromFP(bytes) => {
+                let frame = state.read_register(frame_register?);
+                state.write_register(Register::RSP, frame + u64::from(bytes));
+            }
+            FunctionEpilogInstruction::Pop(register) => {
+                let value = state.read_stack(rsp)?;
+                state.write_register(register, value);
+                state.write_register(Register::RSP, rsp + 8);
+            }
+        }
+    }
+    Some(())
+}
+
+/// What follows the codes of the unwind information at `at`: whether it is a chained function, and where it lies.
+///
+/// Counted here and not by the crate: the codes' number is rounded up to an even one, which it leaves out.
+fn trailer(image: &Image, at: u32, info: &UnwindInfo<'_>) -> Option<(bool, u32)> {
+    let codes = u32::from(info.unwind_codes_len).next_multiple_of(2);
+    let trailer = at.checked_add(4 + 2 * codes)?;
+    let chained = info.flags().contains(UnwindInfoFlags::CHAININFO);
+    (!chained || (trailer as usize + 12) <= image.snapshot.len()).then_some((chained, trailer))
+}
+
+fn word(image: &Image, rva: u32) -> Option<u32> {
+    let bytes = image.snapshot.get(rva as usize..rva as usize + 4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// The frame of the function at `rip`, whose registers `state` has; `None`: a leaf, which has none.
+pub(crate) fn frame(image: &Image, state: &mut impl UnwindState, rip: usize) -> Option<Frame> {
+    let rva = u32::try_from(rip - image.base).ok()?;
+    let function = table(image)?.lookup(rva)?;
+    let entry = image
+        .snapshot
+        .as_ptr()
+        .addr()
+        .abs_diff(std::ptr::from_ref(function).addr());
+    let first = info(image, function.unwind_info_address.get())?;
+    let offset = rva - function.begin_address.get();
+    let in_prolog = offset < u32::from(first.prolog_size);
+    let establisher = match first.frame_register() {
+        Some(register) if !in_prolog => {
+            state.read_register(register) - u64::from(first.frame_register_offset())
+        }
+        _ => state.read_register(Register::RSP),
+    };
+    Some(Frame {
+        entry: image.base + entry,
+        establisher,
+        handler: if in_prolog {
+            None
+        } else {
+            handler(image, function)
+        },
+    })
+}
+
+/// The handler of a function: of the first of those that it is chained to.
+fn handler(image: &Image, function: &RuntimeFunction) -> Option<Handler> {
+    let mut at = function.unwind_info_address.get();
+    for _ in 0..LONGEST_CHAIN {
+        let info = info(image, at)?;
+        let (chained, trailer) = trailer(image, at, &info)?;
+        if chained {
+            at = word(image, trailer + 8)?;
+            continue;
+        }
+        let flags = info.flags();
+        if !flags.intersects(UnwindInfoFlags::EHANDLER | UnwindInfoFlags::UHANDLER) {
+            return None;
+        }
+        return Some(Handler {
+            routine: image.base + word(image, trailer)? as usize,
+            data: image.base + trailer as usize + 4,
+            on_exception: flags.contains(UnwindInfoFlags::EHANDLER),
+            on_unwind: flags.contains(UnwindInfoFlags::UHANDLER),
+        });
+    }
+    None
+}
+
+fn jumps_within(rip: usize, base: usize, function: &RuntimeFunction) -> bool {
+    let Some(instruction) = decode(rip) else {
+        return false;
+    };
+    let target = instruction.near_branch_target().wrapping_sub(base as u64);
+    let range = function.begin_address.get()..function.end_address.get();
+    instruction.flow_control() == FlowControl::UnconditionalBranch
+        && u32::try_from(target).is_ok_and(|target| range.contains(&target))
+}

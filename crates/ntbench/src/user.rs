@@ -1,0 +1,134 @@
+//! User address space: the buffers that a program hands to a driver by their addresses.
+//!
+//! Everything below [`END`] is user space to drivers under test (`MmHighestUserAddress` and its kin say so too), and none
+//! of the host's own memory lies there. The bench divides the processor's addresses lower than Windows does because
+//! Linux gives this process the lower half only. Pages are handed out of one arena whose state is a table, so that a
+//! probe needs no touch. One address space serves all simulated processes: a driver that keeps a user address and uses
+//! it in another process finds the first one's memory, or nothing.
+
+mod arena;
+mod trap;
+
+use crate::status::NtStatus;
+
+pub(crate) use arena::{Pages, State};
+pub(crate) use trap::{Trap, stepped, touched};
+
+/// One past the highest user address.
+pub(crate) const END: usize = 0x1000_0000_0000;
+/// Windows gives no program the first 64 KB, nor the last.
+const UNUSED: usize = 0x1_0000;
+
+/// A buffer as a program describes it: nothing says that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserBuffer {
+    /// Its address.
+    pub(crate) address: u64,
+    /// How long the program says it is.
+    pub(crate) length: u32,
+}
+
+/// Whether an address is one of user space: null pointers are.
+pub(crate) fn is_user(address: usize) -> bool {
+    address < END
+}
+
+/// What `ProbeForRead` checks: the range's alignment, and that it is no system memory. Not that it is there.
+///
+/// # Errors
+/// `STATUS_DATATYPE_MISALIGNMENT`, `STATUS_ACCESS_VIOLATION`.
+pub(crate) fn probe_for_read(
+    address: usize,
+    length: usize,
+    alignment: usize,
+) -> Result<(), NtStatus> {
+    if length == 0 {
+        return Ok(());
+    }
+    if alignment > 1 && !address.is_multiple_of(alignment) {
+        return Err(NtStatus::DATATYPE_MISALIGNMENT);
+    }
+    match address.checked_add(length) {
+        Some(end) if end <= END - UNUSED => Ok(()),
+        _ => Err(NtStatus::ACCESS_VIOLATION),
+    }
+}
+
+/// What `ProbeForWrite` checks: as [`probe_for_read`], and each page is there and may be written now. A moment later it
+/// may be gone.
+///
+/// # Errors
+/// `STATUS_DATATYPE_MISALIGNMENT`, `STATUS_ACCESS_VIOLATION`.
+pub(crate) fn probe_for_write(
+    address: usize,
+    length: usize,
+    alignment: usize,
+) -> Result<(), NtStatus> {
+    probe_for_read(address, length, alignment)?;
+    if length == 0 || arena::all(address, length, State::ReadWrite) {
+        Ok(())
+    } else {
+        Err(NtStatus::ACCESS_VIOLATION)
+    }
+}
+
+static HIGHEST: usize = END - UNUSED - 1;
+static PROBE: usize = END - UNUSED;
+static SYSTEM: usize = END;
+
+fn at(value: &'static usize) -> usize {
+    std::ptr::from_ref(value).expose_provenance()
+}
+
+exports! { "ntoskrnl.exe";
+    data MmHighestUserAddress = || at(&HIGHEST);
+    data MmUserProbeAddress = || at(&PROBE);
+    data MmSystemRangeStart = || at(&SYSTEM);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_for_reading_looks_at_the_range_alone() {
+        assert_eq!(probe_for_read(0x2_0001, 16, 1), Ok(()));
+        assert_eq!(
+            probe_for_read(0x2_0001, 16, 4),
+            Err(NtStatus::DATATYPE_MISALIGNMENT)
+        );
+        assert_eq!(
+            probe_for_read(END - UNUSED, 1, 1),
+            Err(NtStatus::ACCESS_VIOLATION)
+        );
+        assert_eq!(probe_for_read(END - UNUSED - 1, 1, 1), Ok(()));
+        assert_eq!(
+            probe_for_read(usize::MAX, 16, 1),
+            Err(NtStatus::ACCESS_VIOLATION)
+        );
+        assert_eq!(
+            probe_for_read(usize::MAX, 0, 1),
+            Ok(()),
+            "an empty range is anywhere"
+        );
+    }
+
+    #[test]
+    fn a_probe_for_writing_wants_each_page() {
+        let pages = Pages::new(2).expect("pages");
+        let base = pages.base();
+        assert_eq!(probe_for_write(base, 0x2000, 8), Ok(()));
+        assert_eq!(
+            probe_for_write(base + 1, 0x2000, 1),
+            Err(NtStatus::ACCESS_VIOLATION)
+        );
+        pages.set(1, 1, State::ReadOnly).expect("set");
+        assert_eq!(probe_for_write(base, 0x1000, 8), Ok(()));
+        assert_eq!(
+            probe_for_write(base, 0x1001, 8),
+            Err(NtStatus::ACCESS_VIOLATION)
+        );
+        drop(pages);
+        assert_eq!(probe_for_write(base, 1, 1), Err(NtStatus::ACCESS_VIOLATION));
+    }
+}

@@ -1,0 +1,173 @@
+//! The pages of user space.
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use crate::cpu::memory::PAGE;
+
+/// Where the arena begins: an address that looks like a Windows program's heap.
+const BASE: usize = 0x200_0000_0000;
+/// How many pages it has: 1 GB, of which only what is touched costs memory.
+const PAGES: usize = 1 << 18;
+
+/// What a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum State {
+    /// Not there.
+    Absent = 0,
+    /// May be read.
+    ReadOnly = 1,
+    /// May be read and written.
+    ReadWrite = 2,
+}
+
+static STATES: [AtomicU8; PAGES] = [const { AtomicU8::new(0) }; PAGES];
+
+/// Free runs of pages: first page and number, in order.
+static FREE: LazyLock<io::Result<Mutex<Vec<(usize, usize)>>>> = LazyLock::new(|| {
+    let flags =
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let base = std::ptr::with_exposed_provenance_mut(BASE);
+    // SAFETY: MAP_FIXED_NOREPLACE takes the range only if nobody has it.
+    let got = unsafe { libc::mmap(base, PAGES * PAGE, libc::PROT_NONE, flags, -1, 0) };
+    if got == base {
+        Ok(Mutex::new(vec![(0, PAGES)]))
+    } else {
+        Err(io::Error::last_os_error())
+    }
+});
+
+/// Whether every page of a range is in that state.
+pub(super) fn all(address: usize, length: usize, state: State) -> bool {
+    let inside = |address: usize| (BASE..BASE + PAGES * PAGE).contains(&address);
+    if !inside(address) || !inside(address + length - 1) {
+        return false;
+    }
+    let (first, last) = (
+        (address - BASE) / PAGE,
+        (address + length - 1 - BASE) / PAGE,
+    );
+    STATES[first..=last]
+        .iter()
+        .all(|page| page.load(Ordering::Acquire) == state as u8)
+}
+
+/// Pages of a program, with one behind them that is never there. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    first: usize,
+    count: usize,
+}
+
+impl Pages {
+    /// Fresh zeroed pages that may be read and written.
+    pub(crate) fn new(count: usize) -> io::Result<Self> {
+        let free = FREE
+            .as_ref()
+            .map_err(|error| io::Error::new(error.kind(), "user space could not be mapped"))?;
+        let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = free
+            .iter()
+            .position(|(_, room)| *room > count)
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        let (first, room) = free[index];
+        if room == count + 1 {
+            free.remove(index);
+        } else {
+            free[index] = (first + count + 1, room - count - 1);
+        }
+        drop(free);
+        let pages = Self { first, count };
+        pages.set(0, count, State::ReadWrite)?;
+        Ok(pages)
+    }
+
+    /// The lowest address.
+    pub(crate) fn base(&self) -> usize {
+        BASE + self.first * PAGE
+    }
+
+    /// How many bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.count * PAGE
+    }
+
+    /// Changes `count` pages from the `from`-th on.
+    pub(crate) fn set(&self, from: usize, count: usize, state: State) -> io::Result<()> {
+        self.protect(from, count, state)?;
+        for page in &STATES[self.first + from..self.first + from + count] {
+            page.store(state as u8, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// As [`set`](Self::set), behind the back of the probes: what happens between a probe and a touch.
+    pub(crate) fn protect(&self, from: usize, count: usize, state: State) -> io::Result<()> {
+        assert!(from + count <= self.count, "pages of another buffer");
+        protect(self.base() + from * PAGE, count * PAGE, state)
+    }
+
+    /// Puts bytes at an offset, whatever the page's state was before, and leaves the page readable and writable.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(
+            offset + bytes.len() <= self.length(),
+            "bytes outside the buffer"
+        );
+        let to: *mut u8 = std::ptr::with_exposed_provenance_mut(self.base() + offset);
+        // SAFETY: the range is this buffer's (asserted), and `new` made it writable.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) };
+    }
+
+    /// The bytes at an offset. The pages must be readable.
+    pub(crate) fn read(&self, offset: usize, length: usize) -> Vec<u8> {
+        assert!(offset + length <= self.length(), "bytes outside the buffer");
+        let mut bytes = vec![0; length];
+        let from: *const u8 = std::ptr::with_exposed_provenance(self.base() + offset);
+        // SAFETY: the range is this buffer's (asserted) and readable, which the caller sees to.
+        unsafe { std::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), length) };
+        bytes
+    }
+}
+
+/// Changes pages of the arena. Safe in a signal handler.
+pub(super) fn protect(address: usize, length: usize, state: State) -> io::Result<()> {
+    let bits = match state {
+        State::Absent => libc::PROT_NONE,
+        State::ReadOnly => libc::PROT_READ,
+        State::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+    };
+    // SAFETY: callers name pages of the arena alone, which holds nothing of the host's.
+    if unsafe { libc::mprotect(std::ptr::with_exposed_provenance_mut(address), length, bits) } != 0
+    {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        let base = std::ptr::with_exposed_provenance_mut(self.base());
+        // SAFETY: the pages are this buffer's; their contents are forgotten.
+        unsafe { libc::madvise(base, self.length(), libc::MADV_DONTNEED) };
+        if self.set(0, self.count, State::Absent).is_err() {
+            // Never to be handed out again, then.
+            return;
+        }
+        let Ok(free) = FREE.as_ref() else { return };
+        let mut free = free.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = free.partition_point(|(first, _)| *first < self.first);
+        free.insert(index, (self.first, self.count + 1));
+        // Neighbours become one.
+        for index in [index, index.wrapping_sub(1)] {
+            if let Some(&[(first, count), (next, more)]) =
+                free.get(index..).and_then(|rest| rest.first_chunk())
+                && first + count == next
+            {
+                free[index] = (first, count + more);
+                free.remove(index + 1);
+            }
+        }
+    }
+}
