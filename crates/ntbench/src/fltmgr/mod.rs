@@ -31,6 +31,7 @@ mod info;
 mod name;
 mod objects;
 pub(crate) mod operation;
+pub(crate) mod port;
 mod register;
 mod work;
 
@@ -53,7 +54,7 @@ use crate::status::NtStatus;
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> Vec<&'static [Export]> {
-    vec![
+    let mut tables = vec![
         register::exports(),
         create::exports(),
         ecp::exports(),
@@ -62,7 +63,9 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         flight::exports(),
         context_api::exports(),
         work::exports(),
-    ]
+    ];
+    tables.extend(port::tables());
+    tables
 }
 
 /// Makes a volume for each device that holds files.
@@ -112,6 +115,7 @@ pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
 pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     let mut left = register::leftovers(driver);
+    left.extend(port::leftovers(&driver.service));
     left.extend(work::leftovers(&driver.service));
     left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::{self, About};
 use super::objects::{self, Altitude, Filter, FilterState, Object, Rundown};
-use super::{attach, context};
+use super::{attach, context, port};
 use crate::abi::flt::{
     ContextRegistration, FLT_CONTEXT_END, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD,
     IRP_MJ_OPERATION_END, OperationRegistration, Registration,
@@ -150,6 +150,7 @@ fn state(filter: &Filter) -> std::sync::MutexGuard<'_, FilterState> {
 /// Tears a filter down: no new callbacks, the instances go, then the filter.
 fn unregister(filter: &Arc<Filter>) {
     *state(filter) = FilterState::Unregistered;
+    port::filter_goes(filter);
     for volume in objects::volumes() {
         for instance in volume
             .instances()
