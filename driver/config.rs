@@ -53,6 +53,23 @@ impl Settings {
         }
     }
 
+    /// All of them.
+    pub(crate) fn current(&self) -> Config {
+        Config {
+            expand_policy: self.policy(),
+            on_expand_failure: self.on_failure(),
+            ancestor_opens: self.ancestors(),
+            unc_only: self.unc_only().into(),
+            debug_print: self.debug_print().into(),
+            reservation_bytes: self.reservation.load(Relaxed),
+            red_zone_bytes: self.red_zone.load(Relaxed),
+            minimum_stack_bytes: self.minimum_stack(),
+            max_nest_depth: self.max_nest_depth(),
+            log_capacity: self.log_capacity.load(Relaxed),
+            ..Config::DEFAULT
+        }
+    }
+
     /// Puts settings that have been validated in force.
     pub(crate) fn put(&self, config: &Config) {
         self.policy.store(config.expand_policy.0, Relaxed);

@@ -10,7 +10,8 @@ use protocol::{Flags, NtStatus, Policy, Record};
 use recorder::Claim;
 
 use crate::{
-    Create, PreCreate, config::SETTINGS, fallback, inspect, print, recorder::HEADROOM_RECORDER,
+    Create, PreCreate, config::SETTINGS, fallback, inspect, port, print,
+    recorder::HEADROOM_RECORDER,
 };
 
 /// What was left of the stack at one point.
@@ -140,4 +141,5 @@ pub(crate) fn post_create(create: &Create<'_>, sequence: usize) {
     if SETTINGS.debug_print() {
         print::record(sequence);
     }
+    port::news(create.filter());
 }

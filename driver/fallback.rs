@@ -17,7 +17,7 @@ use crate::{
     config::SETTINGS,
     create::{Sample, Visit, commit},
     inspect, print,
-    recorder::HEADROOM_RECORDER,
+    recorder::{HEADROOM_RECORDER, mark},
 };
 
 /// What it takes to fill a record on the caller's stack, with room to spare.
@@ -52,6 +52,7 @@ pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
 pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<PreCreate> {
     let depth = begin_record(visit, Flags(0));
     if let Some(record) = &mut visit.record {
+        inspect::image_name(visit.create, record);
         record.outcome = Outcome::FAILED;
         record.reservation_status = protocol::NtStatus(error.status().cast_unsigned());
     }
@@ -75,7 +76,19 @@ pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<
                 }
             }
         }
-        _ => None,
+        _ => {
+            mark_uninspected(&visit.record);
+            None
+        }
+    }
+}
+
+/// Moves the watermarks for a create that no inspection moved them for.
+fn mark_uninspected(record: &Option<Claim<'static, Record>>) {
+    if let Some(record) = record
+        && !record.flags.contains(Flags::INSIDE_SAMPLED)
+    {
+        mark(record, None);
     }
 }
 
@@ -101,11 +114,13 @@ fn flag(record: &mut Option<Claim<'static, Record>>, flag: Flags) {
 
 /// Files the record, if there is one, and lets the create go on.
 fn pass(record: Option<Claim<'static, Record>>) -> Verdict {
+    mark_uninspected(&record);
     record.map_or(Verdict::Pass, |record| Verdict::PassThen(commit(record)))
 }
 
 /// Files the record of a create that this driver ends, and says with what.
 fn end(record: Option<Claim<'static, Record>>, status: NtStatus) {
+    mark_uninspected(&record);
     let Some(record) = record else { return };
     let sequence = commit(record) as u64;
     HEADROOM_RECORDER.complete(sequence, protocol::NtStatus(status.0.cast_unsigned()));

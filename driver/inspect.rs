@@ -21,7 +21,7 @@ use crate::{
     config::SETTINGS,
     create::{Sample, Visit},
     kernel, local,
-    recorder::HEADROOM_RECORDER,
+    recorder::{HEADROOM_RECORDER, mark},
 };
 
 /// How many creates of this driver lie above a create, counting from 1 for one that its inspection issued.
@@ -42,13 +42,27 @@ impl ExtraCreateParameter for NestDepth {
 }
 
 /// The record of an inspection, if one could be had: where it could not, the inspection is the same and unrecorded.
-struct Note<'r>(Option<&'r mut Record>);
+struct Note<'r> {
+    record: Option<&'r mut Record>,
+    /// The lowest stack pointer that was seen. What the kernel's own functions use below it is not known.
+    lowest: usize,
+}
 
 impl Note<'_> {
     fn put(&mut self, write: impl FnOnce(&mut Record)) {
-        if let Some(record) = &mut self.0 {
+        if let Some(record) = &mut self.record {
             write(record);
         }
+    }
+
+    /// Looks where the stack pointer is, for the watermarks.
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "the stack pointer is to be that of the caller"
+    )]
+    fn look_down(&mut self) {
+        self.lowest = self.lowest.min(kstack::stack_pointer());
     }
 
     fn flag(&mut self, flag: Flags) {
@@ -71,7 +85,11 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
             record
         }),
     };
-    let mut note = Note(claim.as_deref_mut());
+    let start = kstack::stack_pointer();
+    let mut note = Note {
+        record: claim.as_deref_mut(),
+        lowest: start,
+    };
     note.put(|record| {
         record.inside_low = inside.limits.low as u64;
         record.inside_high = inside.limits.high as u64;
@@ -87,6 +105,8 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
         }
         record.inspect_ticks = kernel::performance_counter().wrapping_sub(record.qpc);
     });
+    let spent = start.saturating_sub(note.lowest);
+    note.put(|record| mark(record, u32::try_from(spent).ok()));
     visit.record = claim;
 }
 
@@ -216,6 +236,7 @@ fn look_at(
     name: &[u16],
     ecps: Option<&EcpList<'_>>,
 ) -> Result<(), fltmgr::NtStatus> {
+    note.look_down();
     let file = File::open(
         create.filter(),
         &OpenRequest {
@@ -237,7 +258,7 @@ fn look_at(
 }
 
 /// Keeps the end of the process's image name; what is not ASCII becomes a question mark.
-fn image_name(create: &Create<'_>, record: &mut Record) {
+pub(crate) fn image_name(create: &Create<'_>, record: &mut Record) {
     kernel::with_process_image(create, |path| {
         let mut name = [0; protocol::IMAGE_NAME_BYTES];
         let file_name = path

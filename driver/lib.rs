@@ -8,8 +8,10 @@
 //! * `create`: the create path, all that runs on the caller's stack;
 //! * `fallback`: what becomes of a create for which there is no stack;
 //! * `inspect`: the deep work that runs on the reserved stack;
-//! * `recorder`: the records, found by a debugger under the name `HEADROOM_RECORDER`;
+//! * `recorder`: the records and the watermarks, found by a debugger under the names `HEADROOM_RECORDER` and
+//!   `HEADROOM_WATERMARKS`;
 //! * `config`: the settings, from the service's `Parameters` key;
+//! * `port`: the communication port, `\HeadroomPort`;
 //! * `print`: a line per record for a debugger's console, when that is asked for;
 //! * `registry`: values of that key;
 //! * `kernel`: the kernel's clocks and identities;
@@ -18,9 +20,10 @@
 //!
 //! # Order
 //!
-//! Set up: settings, registration, records, filtering. Taken down in the opposite order: when `FltUnregisterFilter` has
-//! returned, no callback runs and none will, and only then the records' memory goes. A step that fails undoes those
-//! before it.
+//! Set up: settings, records, the task that pushes, registration, port, filtering. Taken down in the opposite order: the
+//! port closes, so that no client connects; `FltUnregisterFilter` ends the connections, and when it has returned, no
+//! callback and no work item runs and none will; only then the task and the records' memory go. A step that fails undoes
+//! those before it, in the same order.
 //!
 //! # Sections
 //!
@@ -36,20 +39,39 @@ mod inspect;
 mod instance;
 mod kernel;
 mod local;
+mod port;
 mod print;
 mod recorder;
 mod registry;
 
-use fltmgr::{Attach, FileSystem, Filter, FilterCell, Minifilter, NtStatus, Unload, Volume};
+use fltmgr::{
+    Attach, FileSystem, Filter, FilterCell, Kept, Minifilter, NtStatus, Port, ReadyTask, Unload,
+    Volume,
+};
 use wdk::paged_code;
 // The panic handler: a bug check that names the place. Nothing on a reachable path panics.
 use wdk_panic as _;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
 
-use crate::{config::SETTINGS, instance::Instance, recorder::Records};
+use crate::{config::SETTINGS, instance::Instance, port::HeadroomPort, recorder::Records};
 
 /// The registration, from the start of filtering to the unload.
 static FILTER: FilterCell = FilterCell::new();
+
+/// What else was set up.
+static RUNNING: Kept<Running> = Kept::new();
+
+/// See [`RUNNING`].
+struct Running {
+    port: Port<HeadroomPort>,
+    rest: Rest,
+}
+
+/// What callbacks use, and what therefore outlives the registration. Dropped in this order.
+struct Rest {
+    _push: ReadyTask,
+    _records: Records,
+}
 
 /// The minifilter.
 struct Headroom;
@@ -64,7 +86,8 @@ impl Minifilter for Headroom {
 
     fn attach(volume: Volume) -> Attach<Instance> {
         match volume.file_system() {
-            FileSystem::Other if SETTINGS.unc_only() => Attach::Decline,
+            // Who asks for an instance on a local volume gets it, and with it a record that says what is left alone.
+            FileSystem::Other if SETTINGS.unc_only() && !volume.is_asked_for() => Attach::Decline,
             FileSystem::Network | FileSystem::Other => Attach::With(Instance::new()),
         }
     }
@@ -84,10 +107,18 @@ impl Minifilter for Headroom {
     }
 
     fn unload(_: Unload) {
-        drop(FILTER.take());
-        // SAFETY: the filter is unregistered: no callback of it runs, and none will.
-        unsafe { recorder::stop() };
+        if let Some(running) = RUNNING.take() {
+            take_down(running, FILTER.take());
+        }
     }
+}
+
+/// Takes everything down, in order.
+fn take_down(running: Running, filter: Option<Filter>) {
+    let Running { port, rest } = running;
+    drop(port);
+    drop(filter);
+    drop(rest);
 }
 
 /// The driver's entry point. `PASSIVE_LEVEL`.
@@ -114,11 +145,27 @@ pub unsafe extern "system" fn driver_entry(
 fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
     paged_code!();
     config::load(driver);
-    let filter = Filter::register::<Headroom>(driver)?;
-    // On failure the filter is dropped, and so unregistered, on the way out.
+    // Locals are dropped in the opposite order, which is how a failure takes down what there is.
     let records = Records::start(SETTINGS.log_capacity())?;
-    // On failure `start` unregisters the filter first, and then `records` frees the memory.
-    FILTER.start(filter)?;
-    records.keep();
-    Ok(())
+    let push = port::PUSH.set_up()?;
+    let filter = Filter::register::<Headroom>(driver)?;
+    let port = Port::open(filter.as_ref())?;
+    let running = Running {
+        port,
+        rest: Rest {
+            _push: push,
+            _records: records,
+        },
+    };
+    // Kept first, since the unload callback may run as soon as filtering has started.
+    if let Err(running) = RUNNING.put(running) {
+        take_down(running, Some(filter));
+        return Err(NtStatus::UNSUCCESSFUL);
+    }
+    FILTER.start(filter).map_err(|(status, filter)| {
+        if let Some(running) = RUNNING.take() {
+            take_down(running, Some(filter));
+        }
+        status
+    })
 }

@@ -3,13 +3,11 @@
 //! A static under a name of its own, so that a debugger finds it with `x headroom!HEADROOM_RECORDER`; it starts with a
 //! signature, so that a search of a crash dump finds it without symbols.
 
-use core::{
-    mem,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use fltmgr::{NtStatus, POOL_ALIGNMENT, PoolBytes, Tag};
-use recorder::Recorder;
+use protocol::{Flags, Record};
+use recorder::{Recorder, Sample, Watermarks};
 
 use crate::kernel;
 
@@ -18,13 +16,35 @@ use crate::kernel;
 #[unsafe(no_mangle)]
 pub(crate) static HEADROOM_RECORDER: Recorder = Recorder::new();
 
+/// The least stack that was ever left, and the most that was ever used.
+#[used]
+#[unsafe(no_mangle)]
+pub(crate) static HEADROOM_WATERMARKS: Watermarks = Watermarks::new();
+
+/// Moves the watermarks that a create goes beyond; once for each. `spent` is how much stack its inspection is known to
+/// have used.
+pub(crate) fn mark(record: &Record, spent: Option<u32>) {
+    HEADROOM_WATERMARKS.note(
+        &Sample {
+            before: record.before_remaining,
+            inside: record
+                .flags
+                .contains(Flags::INSIDE_SAMPLED)
+                .then_some(record.inside_remaining),
+            spent,
+            depth: record.nest_depth,
+        },
+        &record.image_name,
+    );
+}
+
 /// Slots of the ring that is attached, to say how much memory goes back.
 static SLOTS: AtomicUsize = AtomicUsize::new(0);
 
 const TAG: Tag = Tag::new(b"HdrR");
 const _: () = assert!(Recorder::ALIGN <= POOL_ALIGNMENT);
 
-/// The recorder's memory while the driver is being set up; dropped, it goes back to the pool.
+/// The recorder's memory; dropped, it goes back to the pool.
 pub(crate) struct Records(());
 
 impl Records {
@@ -48,31 +68,16 @@ impl Records {
             }
         }
     }
-
-    /// The driver is set up: from here on [`stop`] is what gives the memory back.
-    pub(crate) fn keep(self) {
-        mem::forget(self);
-    }
 }
 
 impl Drop for Records {
     fn drop(&mut self) {
-        // SAFETY: dropped only where the filter could not be started and has been unregistered again.
-        unsafe { stop() };
-    }
-}
-
-/// Detaches the ring and frees it.
-///
-/// # Safety
-///
-/// No callback of the filter runs, and none will.
-pub(crate) unsafe fn stop() {
-    // SAFETY: the caller vouches for it: nobody claims, reads or completes a record.
-    let memory = unsafe { HEADROOM_RECORDER.detach() };
-    let bytes = Recorder::ring_bytes(SLOTS.load(Relaxed));
-    if let (Some(memory), Some(bytes)) = (memory, bytes) {
-        // SAFETY: given away by `Records::start` with this length, and detached once.
-        drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
+        // SAFETY: dropped where no filter is registered (any more): nobody claims, reads or completes a record.
+        let memory = unsafe { HEADROOM_RECORDER.detach() };
+        let bytes = Recorder::ring_bytes(SLOTS.load(Relaxed));
+        if let (Some(memory), Some(bytes)) = (memory, bytes) {
+            // SAFETY: given away by `start` with this length, and detached once.
+            drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
+        }
     }
 }

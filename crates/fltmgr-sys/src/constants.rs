@@ -28,6 +28,9 @@ pub const FLTFL_POST_OPERATION_DRAINING: u32 = 1;
 /// Flag of an unload callback: the filter cannot refuse.
 pub const FLTFL_FILTER_UNLOAD_MANDATORY: u32 = 1;
 
+/// Flag of an instance's set-up: somebody asked for it.
+pub const FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT: u32 = 2;
+
 /// A kind of context (`FLT_CONTEXT_TYPE`).
 pub type FLT_CONTEXT_TYPE = u16;
 /// The context of an instance.

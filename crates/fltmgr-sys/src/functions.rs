@@ -155,6 +155,8 @@ unsafe extern "C" {
         InstanceListSize: u32,
         NumberInstancesReturned: *mut u32,
     ) -> NTSTATUS;
+    /// The file system of an instance's or a volume's volume. <= APC_LEVEL.
+    pub fn FltGetFileSystemType(FltObject: PVOID, FileSystemType: *mut i32) -> NTSTATUS;
     /// Describes an instance. <= APC_LEVEL.
     pub fn FltGetInstanceInformation(
         Instance: PFLT_INSTANCE,

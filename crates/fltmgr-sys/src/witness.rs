@@ -150,6 +150,10 @@ fn constants_agree_with_the_metadata() {
         crate::FLTFL_FILTER_UNLOAD_MANDATORY,
         metadata::FLTFL_FILTER_UNLOAD_MANDATORY
     );
+    assert_eq!(
+        crate::FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT,
+        metadata::FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT
+    );
     assert_eq!(crate::FLT_PREOP_PENDING, metadata::FLT_PREOP_PENDING);
     assert_eq!(
         u32::from(crate::FLT_INSTANCE_CONTEXT),

@@ -39,6 +39,12 @@ impl Filter {
             .map(Self)
             .ok_or(NtStatus::INVALID_PARAMETER)
     }
+
+    /// The filter, for functions that ask for it.
+    #[must_use]
+    pub const fn as_ref(&self) -> FilterRef<'_> {
+        FilterRef(self.0.as_ptr(), PhantomData)
+    }
 }
 
 impl Drop for Filter {
@@ -65,13 +71,20 @@ impl FilterCell {
     ///
     /// # Errors
     ///
-    /// What `FltStartFiltering` returned. The filter has then been unregistered.
-    pub fn start(&self, filter: Filter) -> Result<(), NtStatus> {
+    /// What `FltStartFiltering` returned, and the filter, to be unregistered when what depends on it has been undone.
+    pub fn start(&self, filter: Filter) -> Result<(), (NtStatus, Filter)> {
         let raw = ManuallyDrop::new(filter).0.as_ptr();
         self.0.store(raw, Ordering::Release);
         // SAFETY: the filter is registered, and has not been started before: only this consumes a `Filter` and starts it.
         let status = unsafe { FltStartFiltering(raw) };
-        NtStatus::check(status).inspect_err(|_| drop(self.take()))
+        match NtStatus::check(status) {
+            Ok(()) => Ok(()),
+            Err(status) => {
+                self.0.store(ptr::null_mut(), Ordering::Release);
+                // SAFETY: it came from the filter that was passed in, which has not been dropped.
+                Err((status, Filter(unsafe { NonNull::new_unchecked(raw) })))
+            }
+        }
     }
 
     /// Takes the filter out, to be dropped.

@@ -4,7 +4,7 @@ use core::ptr::{self, NonNull};
 
 use fltmgr_sys::{
     FLT_INSTANCE, FLT_VOLUME, FltAttachVolume, FltDetachVolume, FltEnumerateInstances,
-    FltGetInstanceInformation, FltGetVolumeFromName, FltObjectDereference,
+    FltGetFileSystemType, FltGetInstanceInformation, FltGetVolumeFromName, FltObjectDereference,
 };
 
 use crate::{FilterRef, NtStatus, UnicodeStr, filter::keep_frame, irql};
@@ -143,6 +143,18 @@ struct Information {
 pub struct InstanceNames([u64; 128]);
 
 impl InstanceHandle {
+    /// `FLT_FILESYSTEM_TYPE` of its volume.
+    ///
+    /// # Errors
+    ///
+    /// What the Filter Manager returned.
+    pub fn file_system(&self) -> Result<u32, NtStatus> {
+        let mut kind = 0;
+        // SAFETY: the instance is referenced; the last argument is a writable local.
+        let status = unsafe { FltGetFileSystemType(self.0.as_ptr().cast(), &raw mut kind) };
+        NtStatus::check(status).map(|()| kind.cast_unsigned())
+    }
+
     /// Its names.
     ///
     /// # Errors

@@ -13,8 +13,9 @@ use fltmgr_sys::{
     FltFreeSecurityDescriptor, FltSendMessage, PFLT_PORT,
 };
 use wdk_sys::{
-    LARGE_INTEGER, NTSTATUS, OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, PVOID,
-    STATUS_SUCCESS,
+    _EVENT_TYPE, _KWAIT_REASON, KEVENT, LARGE_INTEGER, NTSTATUS, OBJ_CASE_INSENSITIVE,
+    OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, PVOID, STATUS_SUCCESS,
+    ntddk::{KeInitializeEvent, KeSetEvent, KeWaitForSingleObject},
 };
 
 use crate::{
@@ -44,7 +45,11 @@ pub trait PortService: 'static {
     /// # Errors
     ///
     /// What the client's send returns.
-    fn message(input: UserInput<'_>, output: UserOutput<'_>) -> Result<usize, NtStatus>;
+    fn message(
+        filter: FilterRef<'_>,
+        input: UserInput<'_>,
+        output: UserOutput<'_>,
+    ) -> Result<usize, NtStatus>;
 }
 
 /// A server port; dropped, it is closed: no client connects any more, and those that are connected stay until the filter
@@ -120,11 +125,13 @@ pub struct Clients(&'static [Client]);
 
 /// One connection, or the place for one.
 ///
-/// The Filter Manager reads and clears the pointer to a client's port under a lock of its own, so that a message and a
-/// disconnect may meet; the pointer therefore stands where it never moves and is never freed.
+/// A connection is closed when its last sender has left: none of them finds its port gone. Nobody waits long for that,
+/// since the Filter Manager lets senders go before it tells the filter that their client has gone.
 pub struct Client {
     /// Senders at work, and the flags below.
     state: AtomicU32,
+    /// The last sender has left a connection that ends.
+    idle: UnsafeCell<KEVENT>,
     port: UnsafeCell<PFLT_PORT>,
     /// Connected to which filter.
     filter: UnsafeCell<*mut FLT_FILTER>,
@@ -135,8 +142,8 @@ const TAKEN: u32 = 1 << 31;
 /// Messages can be sent.
 const OPEN: u32 = 1 << 30;
 
-// SAFETY: the cells are written only by whoever has changed `state` from 0 to TAKEN, before OPEN is set; after that the
-// Filter Manager alone changes the port, under its own lock.
+// SAFETY: the cells are written only by whoever has changed `state` from 0 to TAKEN, before OPEN is set, and by whoever
+// ends the connection, after its last sender; the event is the kernel's to synchronise.
 unsafe impl Sync for Client {}
 
 impl Client {
@@ -145,6 +152,8 @@ impl Client {
     pub const fn new() -> Self {
         Self {
             state: AtomicU32::new(0),
+            // SAFETY: numbers and pointers: zeros are an event, if one that has to be initialised before its use.
+            idle: UnsafeCell::new(unsafe { core::mem::zeroed() }),
             port: UnsafeCell::new(ptr::null_mut()),
             filter: UnsafeCell::new(ptr::null_mut()),
         }
@@ -163,16 +172,30 @@ impl Client {
         unsafe { self.port.get().write(port) };
         // SAFETY: as above.
         unsafe { self.filter.get().write(filter) };
+        // SAFETY: as above; the event is not paged.
+        unsafe { KeInitializeEvent(self.idle.get(), _EVENT_TYPE::NotificationEvent, 0) };
         self.state.fetch_or(OPEN, Ordering::Release);
         true
     }
 
-    /// Ends the connection; senders that wait on it come back.
+    /// Ends the connection.
     fn end(&self) {
-        self.state.fetch_and(!OPEN, Ordering::AcqRel);
+        let before = self.state.fetch_and(!OPEN, Ordering::AcqRel);
+        if before & !(OPEN | TAKEN) != 0 {
+            // SAFETY: the event is initialised and in a static; this is PASSIVE_LEVEL, where waiting is allowed.
+            let _ = unsafe {
+                KeWaitForSingleObject(
+                    self.idle.get().cast(),
+                    _KWAIT_REASON::Executive,
+                    0,
+                    0,
+                    ptr::null_mut(),
+                )
+            };
+        }
         // SAFETY: not changed while the place is taken.
         let filter = unsafe { self.filter.get().read() };
-        // SAFETY: the filter is registered while callbacks of its port run; the port is this connection's, or NULL.
+        // SAFETY: the filter is registered while callbacks of its port run; the port is this connection's.
         unsafe { FltCloseClientPort(filter, self.port.get()) };
         self.state.fetch_and(!TAKEN, Ordering::AcqRel);
     }
@@ -199,8 +222,7 @@ impl Client {
             // Relative, in units of 100 ns.
             QuadPart: -10_000 * i64::from(milliseconds),
         };
-        // SAFETY: the filter stays: its unregistration disconnects clients first and waits for this caller, which runs in
-        // a callback or work item of it. The port's place does not move. No reply is asked for.
+        // SAFETY: the connection, and with it the filter, stays until its last sender has left. No reply is asked for.
         let status = unsafe {
             FltSendMessage(
                 filter,
@@ -212,7 +234,10 @@ impl Client {
                 &raw mut timeout,
             )
         };
-        self.state.fetch_sub(1, Ordering::Release);
+        if self.state.fetch_sub(1, Ordering::AcqRel) == TAKEN | 1 {
+            // SAFETY: the event is initialised; whoever ends the connection waits for it.
+            let _ = unsafe { KeSetEvent(self.idle.get(), 0, 0) };
+        }
         // STATUS_TIMEOUT is a success code.
         if status == STATUS_SUCCESS {
             Ok(())
@@ -278,7 +303,7 @@ unsafe extern "C" fn disconnect(cookie: PVOID) {
 }
 
 unsafe extern "C" fn message<S: PortService>(
-    _cookie: PVOID,
+    cookie: PVOID,
     input: PVOID,
     input_length: u32,
     output: PVOID,
@@ -289,7 +314,11 @@ unsafe extern "C" fn message<S: PortService>(
     let input = unsafe { UserInput::new(input.cast(), input_length) };
     // SAFETY: as above.
     let output = unsafe { UserOutput::new(output.cast(), output_length) };
-    let (status, length) = match S::message(input, output) {
+    // SAFETY: the cookie is the one that `connect` left: a place among the clients, which are static.
+    let client = unsafe { &*cookie.cast::<Client>() };
+    // SAFETY: not changed while the client is connected, and it stays connected during this callback.
+    let filter = FilterRef(unsafe { client.filter.get().read() }, PhantomData);
+    let (status, length) = match S::message(filter, input, output) {
         Ok(length) => (STATUS_SUCCESS, u32::try_from(length).unwrap_or(u32::MAX)),
         Err(status) => (status.0, 0),
     };

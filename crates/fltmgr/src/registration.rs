@@ -8,7 +8,8 @@ use fltmgr_sys::{
     FLT_POSTOP_FINISHED_PROCESSING, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_COMPLETE,
     FLT_PREOP_SUCCESS_NO_CALLBACK, FLT_PREOP_SUCCESS_WITH_CALLBACK, FLT_REGISTRATION,
     FLT_REGISTRATION_VERSION_0203, FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY,
-    FLTFL_POST_OPERATION_DRAINING, IRP_MJ_OPERATION_END, STATUS_FLT_DO_NOT_ATTACH,
+    FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT, FLTFL_POST_OPERATION_DRAINING, IRP_MJ_OPERATION_END,
+    STATUS_FLT_DO_NOT_ATTACH,
 };
 use wdk_sys::{
     FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PAGED_CODE, PVOID, STATUS_SUCCESS,
@@ -48,6 +49,7 @@ pub trait Minifilter: Sized + 'static {
 /// A volume that a filter may attach to.
 #[derive(Clone, Copy)]
 pub struct Volume {
+    asked: bool,
     device_type: u32,
     file_system: FLT_FILESYSTEM_TYPE,
 }
@@ -62,6 +64,12 @@ pub enum FileSystem {
 }
 
 impl Volume {
+    /// Whether somebody asked for this instance: a program, or the filter by [`crate::instances::attach`].
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        self.asked
+    }
+
     /// The kind of file system.
     #[must_use]
     pub const fn file_system(self) -> FileSystem {
@@ -227,12 +235,13 @@ unsafe extern "C" fn post_create<F: Minifilter>(
 #[unsafe(link_section = "PAGE")]
 unsafe extern "C" fn instance_setup<F: Minifilter>(
     objects: *const FLT_RELATED_OBJECTS,
-    _flags: u32,
+    flags: u32,
     device_type: u32,
     file_system: FLT_FILESYSTEM_TYPE,
 ) -> NTSTATUS {
     PAGED_CODE!();
     let volume = Volume {
+        asked: flags & FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT != 0,
         device_type,
         file_system,
     };

@@ -1,6 +1,7 @@
 //! Work of a filter's own for a system worker thread.
 
 use core::{
+    marker::PhantomData,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
@@ -21,13 +22,13 @@ use crate::{FilterRef, NtStatus, filter::keep_frame, irql};
 pub struct Task {
     item: AtomicPtr<FLT_GENERIC_WORKITEM>,
     queued: AtomicBool,
-    work: fn(),
+    work: fn(FilterRef<'_>),
 }
 
 impl Task {
     /// A task that is not set up. `work` runs at `PASSIVE_LEVEL`.
     #[must_use]
-    pub const fn new(work: fn()) -> Self {
+    pub const fn new(work: fn(FilterRef<'_>)) -> Self {
         Self {
             item: AtomicPtr::new(core::ptr::null_mut()),
             queued: AtomicBool::new(false),
@@ -91,11 +92,11 @@ impl Drop for ReadyTask {
     }
 }
 
-unsafe extern "C" fn run(_item: PFLT_GENERIC_WORKITEM, _filter: PVOID, context: PVOID) {
+unsafe extern "C" fn run(_item: PFLT_GENERIC_WORKITEM, filter: PVOID, context: PVOID) {
     // SAFETY: the context is the static task that was queued.
     let task = unsafe { &*context.cast::<Task>() };
     // Before the work: what is asked for from here on is not covered by it. The Filter Manager lets a routine's item be
     // queued again while the routine runs.
     task.queued.store(false, Ordering::Release);
-    (task.work)();
+    (task.work)(FilterRef(filter.cast(), PhantomData));
 }
