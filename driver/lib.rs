@@ -45,8 +45,8 @@ mod recorder;
 mod registry;
 
 use fltmgr::{
-    Attach, FileSystem, Filter, FilterCell, Kept, Minifilter, NtStatus, Port, ReadyTask, Unload,
-    Volume,
+    Attach, Creates, FileSystem, Filter, FilterCell, Kept, Minifilter, NtStatus, OnCreate, Port,
+    ReadyTask, Unload, Volume,
 };
 use wdk::paged_code;
 // The panic handler: a bug check that names the place. Nothing on a reachable path panics.
@@ -82,6 +82,7 @@ type Create<'a> = fltmgr::Create<'a, Headroom>;
 type PreCreate = fltmgr::PreCreate<Headroom>;
 
 impl Minifilter for Headroom {
+    type Operations = (Creates,);
     type Instance = Instance;
 
     fn attach(volume: Volume) -> Attach<Instance> {
@@ -96,6 +97,14 @@ impl Minifilter for Headroom {
         instance.close();
     }
 
+    fn unload(_: Unload) {
+        if let Some(running) = RUNNING.take() {
+            take_down(running, FILTER.take());
+        }
+    }
+}
+
+impl OnCreate for Headroom {
     #[inline(always)]
     fn pre_create(create: &Create<'_>) -> PreCreate {
         create::pre_create(create)
@@ -104,12 +113,6 @@ impl Minifilter for Headroom {
     #[inline]
     fn post_create(create: &Create<'_>, sequence: usize) {
         create::post_create(create, sequence);
-    }
-
-    fn unload(_: Unload) {
-        if let Some(running) = RUNNING.take() {
-            take_down(running, FILTER.take());
-        }
     }
 }
 

@@ -3,26 +3,24 @@
 use core::{marker::PhantomData, ptr};
 
 use fltmgr_sys::{
-    FLT_CALLBACK_DATA, FLT_FILESYSTEM_TYPE, FLT_FSTYPE_LANMAN, FLT_FSTYPE_MUP, FLT_FSTYPE_NFS,
-    FLT_FSTYPE_RDPDR, FLT_FSTYPE_WEBDAV, FLT_OPERATION_REGISTRATION, FLT_POSTOP_CALLBACK_STATUS,
-    FLT_POSTOP_FINISHED_PROCESSING, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_COMPLETE,
+    FLT_FILESYSTEM_TYPE, FLT_FSTYPE_LANMAN, FLT_FSTYPE_MUP, FLT_FSTYPE_NFS, FLT_FSTYPE_RDPDR,
+    FLT_FSTYPE_WEBDAV, FLT_PREOP_CALLBACK_STATUS, FLT_PREOP_COMPLETE,
     FLT_PREOP_SUCCESS_NO_CALLBACK, FLT_PREOP_SUCCESS_WITH_CALLBACK, FLT_REGISTRATION,
     FLT_REGISTRATION_VERSION_0203, FLT_RELATED_OBJECTS, FLTFL_FILTER_UNLOAD_MANDATORY,
-    FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT, FLTFL_POST_OPERATION_DRAINING, IRP_MJ_OPERATION_END,
-    STATUS_FLT_DO_NOT_ATTACH,
+    FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT, STATUS_FLT_DO_NOT_ATTACH,
 };
-use wdk_sys::{
-    FILE_DEVICE_NETWORK_FILE_SYSTEM, IRP_MJ_CREATE, NTSTATUS, PAGED_CODE, PVOID, STATUS_SUCCESS,
-};
+use wdk_sys::{FILE_DEVICE_NETWORK_FILE_SYSTEM, NTSTATUS, PAGED_CODE, STATUS_SUCCESS};
 
 use crate::{
-    Create, NtStatus, Wait,
+    Create, NtStatus, Operations, Wait,
     context::{self, Contexts},
 };
 
-/// A minifilter that looks at creates. The tables that the Filter Manager asks for are made from the implementation when
-/// it is compiled.
+/// A minifilter. The tables that the Filter Manager asks for are made from the implementation when it is compiled.
 pub trait Minifilter: Sized + 'static {
+    /// What it looks at: a tuple of [`crate::Creates`], [`crate::Cleanups`].
+    type Operations: Operations<Self>;
+
     /// What the filter keeps with each of its instances: `()` for nothing.
     type Instance: Send + Sync + 'static;
 
@@ -31,15 +29,6 @@ pub trait Minifilter: Sized + 'static {
 
     /// An instance is being torn down: creates that wait are to be let go soon. `PASSIVE_LEVEL`.
     fn detaching(_instance: &Self::Instance) {}
-
-    /// Before a create goes down. `PASSIVE_LEVEL`, in the opener's thread, and on the opener's kernel stack.
-    fn pre_create(create: &Create<'_, Self>) -> PreCreate<Self>;
-
-    /// After a create has come up, where [`PreCreate::PassThen`] asked for it. `PASSIVE_LEVEL`, in the opener's thread.
-    ///
-    /// Not called where the instance is torn down while the create is still below: nothing is known of it then, and a
-    /// context is a number that nobody has to free.
-    fn post_create(_create: &Create<'_, Self>, _context: usize) {}
 
     /// The filter is asked to unload. `PASSIVE_LEVEL`. The implementation takes its [`crate::Filter`] and drops it; when
     /// that returns, no callback runs any more.
@@ -96,7 +85,7 @@ pub enum Attach<I> {
 pub enum Verdict {
     /// It goes on, and the filter has no interest in what becomes of it.
     Pass,
-    /// It goes on, and [`Minifilter::post_create`] gets this number when it comes up.
+    /// It goes on, and [`crate::OnCreate::post_create`] gets this number when it comes up.
     PassThen(usize),
     /// It goes no further: the opener gets this status, which is an error.
     Fail(NtStatus),
@@ -153,34 +142,13 @@ pub enum Unload {
 pub(crate) struct Table<F>(PhantomData<F>);
 
 impl<F: Minifilter> Table<F> {
-    const OPERATIONS: &'static [FLT_OPERATION_REGISTRATION; 2] = &[
-        FLT_OPERATION_REGISTRATION {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "major functions are one byte"
-            )]
-            MajorFunction: IRP_MJ_CREATE as u8,
-            Flags: 0,
-            PreOperation: Some(pre_create::<F>),
-            PostOperation: Some(post_create::<F>),
-            Reserved1: ptr::null_mut(),
-        },
-        FLT_OPERATION_REGISTRATION {
-            MajorFunction: IRP_MJ_OPERATION_END,
-            Flags: 0,
-            PreOperation: None,
-            PostOperation: None,
-            Reserved1: ptr::null_mut(),
-        },
-    ];
-
     const REGISTRATION: &'static FLT_REGISTRATION = &FLT_REGISTRATION {
         #[expect(clippy::cast_possible_truncation, reason = "112")]
         Size: size_of::<FLT_REGISTRATION>() as u16,
         Version: FLT_REGISTRATION_VERSION_0203,
         Flags: 0,
         ContextRegistration: Contexts::<F>::registration(),
-        OperationRegistration: Self::OPERATIONS.as_ptr(),
+        OperationRegistration: F::Operations::TABLE.as_ptr(),
         FilterUnloadCallback: Some(unload::<F>),
         InstanceSetupCallback: Some(instance_setup::<F>),
         // Without this callback nobody could detach an instance by hand.
@@ -198,38 +166,6 @@ impl<F: Minifilter> Table<F> {
     pub(crate) const fn registration() -> *const FLT_REGISTRATION {
         ptr::from_ref(Self::REGISTRATION)
     }
-}
-
-unsafe extern "C" fn pre_create<F: Minifilter>(
-    data: *mut FLT_CALLBACK_DATA,
-    objects: *const FLT_RELATED_OBJECTS,
-    context: *mut PVOID,
-) -> FLT_PREOP_CALLBACK_STATUS {
-    // SAFETY: the Filter Manager's own arguments, valid until this callback returns, for the operation registered.
-    let create = unsafe { Create::new(data, objects) };
-    match F::pre_create(&create) {
-        PreCreate::Now(verdict) => {
-            let (status, number) = verdict.apply(&create);
-            // SAFETY: the Filter Manager passes a place for one pointer, which it hands on without looking at it.
-            unsafe { *context = ptr::without_provenance_mut(number) };
-            status
-        }
-        PreCreate::Wait(wait) => wait.begin(&create, context),
-    }
-}
-
-unsafe extern "C" fn post_create<F: Minifilter>(
-    data: *mut FLT_CALLBACK_DATA,
-    objects: *const FLT_RELATED_OBJECTS,
-    context: PVOID,
-    flags: u32,
-) -> FLT_POSTOP_CALLBACK_STATUS {
-    if flags & FLTFL_POST_OPERATION_DRAINING == 0 {
-        // SAFETY: the Filter Manager's own arguments, valid until this callback returns, for the operation registered.
-        let create = unsafe { Create::new(data, objects) };
-        F::post_create(&create, context.addr());
-    }
-    FLT_POSTOP_FINISHED_PROCESSING
 }
 
 #[unsafe(link_section = "PAGE")]
