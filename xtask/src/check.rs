@@ -1,13 +1,25 @@
 //! `cargo xtask test`: everything that must hold before a change is shown to others.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{driver, host, layout::Layout, setup, steps::Steps};
+use crate::{
+    driver, host,
+    layout::Layout,
+    packages,
+    run::Tool,
+    setup::{self, Toolchain},
+    stack_budget,
+    steps::Steps,
+};
 
+/// The driver's package.
+const DRIVER: &str = "headroom";
 /// The variable by which tests find the driver's image.
-pub(crate) const DRIVER_VARIABLE: &str = "HEADROOM_SYS";
+const DRIVER_VARIABLE: &str = "HEADROOM_SYS";
+/// Drivers for tests to run: the variable that names each, and its image.
+type Images = Vec<(String, PathBuf)>;
 
 /// Runs all of it.
 pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
@@ -48,16 +60,27 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         for name in [
             "build the driver",
             "build it again",
+            "stack budget",
             "lint, driver",
+            "example drivers",
             "tests",
         ] {
             steps.skip(name, "the toolchain could not be set up");
         }
+        pure_tests(&mut steps, layout);
         return steps.finish("cargo xtask test");
     };
     let built = steps.run("build the driver", || {
-        driver::build_and_inspect(&toolchain, layout, "headroom")
+        driver::build_and_inspect(&toolchain, layout, DRIVER)
     });
+    match &built {
+        Some(built) => {
+            steps.run("stack budget", || {
+                stack_budget::run(layout, DRIVER, &built.sys)
+            });
+        }
+        None => steps.skip("stack budget", "it is the driver's, which was not built"),
+    }
     if cfg!(windows) {
         steps.skip(
             "build it again",
@@ -65,44 +88,103 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         );
     } else {
         steps.run("build it again", || {
-            driver::reproduce(&toolchain, layout, "headroom")
+            driver::reproduce(&toolchain, layout, DRIVER)
         });
     }
     steps.run("lint, driver", || driver::clippy(&toolchain, layout));
+    let mut images = steps
+        .run("example drivers", || examples(&toolchain, layout))
+        .unwrap_or_default();
     match built {
-        Some(built) => tests(&mut steps, layout, &built.sys),
+        Some(built) => {
+            images.push((DRIVER_VARIABLE.to_owned(), built.sys));
+            tests(&mut steps, layout, &images);
+        }
         None => steps.skip("tests", "they run the driver, which was not built"),
     }
+    pure_tests(&mut steps, layout);
     steps.finish("cargo xtask test")
 }
 
-/// The tests of every default member, against the driver's image.
-fn tests(steps: &mut Steps, layout: &Layout, sys: &Path) {
-    let remedy = format!(
-        "{DRIVER_VARIABLE}={} cargo test -p <package> <test>",
-        sys.display()
-    );
-    if host::has_nextest() {
-        steps.run("tests", || {
-            host::cargo("test", layout)
-                .args(["nextest", "run", "--locked", "--no-fail-fast"])
-                .env(DRIVER_VARIABLE, sys)
-                .remedy(&remedy)
-                .run()
-        });
-        steps.run("documentation tests", || {
-            host::cargo("test the documentation", layout)
-                .args(["test", "--locked", "--doc"])
-                .env(DRIVER_VARIABLE, sys)
-                .run()
-        });
+/// Builds the drivers among the examples, each held to the rules for images and to its own stack budget.
+fn examples(toolchain: &Toolchain, layout: &Layout) -> Result<Images> {
+    let mut images = Images::new();
+    for package in packages::all(layout)? {
+        if package.is_example_driver(layout) {
+            let name = &package.name;
+            let sys = driver::build_and_inspect(toolchain, layout, name)?.sys;
+            stack_budget::run(layout, name, &sys)?;
+            images.push((example_variable(name), sys));
+        }
+    }
+    Ok(images)
+}
+
+/// The variable by which tests find an example's image: `EXAMPLE_CREATE_LOGGER_SYS` for `create-logger`.
+fn example_variable(package: &str) -> String {
+    format!("EXAMPLE_{}_SYS", package.to_uppercase().replace('-', "_"))
+}
+
+/// The tests of every default member, against the drivers' images.
+fn tests(steps: &mut Steps, layout: &Layout, images: &Images) {
+    let set: Vec<String> = images
+        .iter()
+        .map(|(variable, sys)| format!("{variable}={}", sys.display()))
+        .collect();
+    let remedy = format!("{} cargo test -p <package> <test>", set.join(" "));
+    let with_images = |tool: Tool| {
+        let tool = images
+            .iter()
+            .fold(tool, |tool, (variable, sys)| tool.env(variable, sys));
+        tool.remedy(&remedy).run()
+    };
+    let args: &[&[&str]] = if host::has_nextest() {
+        // It runs no documentation tests.
+        &[
+            &["nextest", "run", "--locked", "--no-fail-fast"],
+            &["test", "--locked", "--doc"],
+        ]
     } else {
-        steps.run("tests", || {
-            host::cargo("test", layout)
-                .args(["test", "--locked", "--no-fail-fast"])
-                .env(DRIVER_VARIABLE, sys)
-                .remedy(&remedy)
-                .run()
-        });
+        &[&["test", "--locked", "--no-fail-fast"]]
+    };
+    for (args, name) in args.iter().zip(["tests", "documentation tests"]) {
+        steps.run(name, || with_images(host::cargo(name, layout).args(*args)));
+    }
+}
+
+/// Tests that run no driver and are not among the default members' own.
+fn pure_tests(steps: &mut Steps, layout: &Layout) {
+    steps.run("tests, kernel half", || {
+        host::cargo("test the kernel half's layouts on this machine", layout)
+            .args(["test", "--locked", "--package", "fltmgr-sys"])
+            .run()
+    });
+    // Not optimised: that would take longer than it saves.
+    steps.run("tests, interleavings", || {
+        host::cargo("test the recorder with loom", layout)
+            .args(["test", "--locked"])
+            .args([
+                "--package",
+                "recorder",
+                "--features",
+                "loom",
+                "--test",
+                "loom",
+            ])
+            .remedy("LOOM_LOG=trace with the same command shows the interleaving that fails")
+            .run()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_examples_variable_is_its_packages_name() {
+        assert_eq!(
+            example_variable("create-logger"),
+            "EXAMPLE_CREATE_LOGGER_SYS"
+        );
     }
 }

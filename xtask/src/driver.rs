@@ -11,11 +11,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     image::{Image, report},
     layout::{DRIVER_TARGET, Layout},
+    packages,
     setup::Toolchain,
     stamp,
 };
 
-/// The kernel half of the workspace: what is built and linted for the driver's target.
+/// The kernel half of the workspace: what is built and linted for the driver's target, beside the drivers among the examples.
 pub(crate) const KERNEL_PACKAGES: [&str; 4] = ["headroom", "kstack", "fltmgr", "fltmgr-sys"];
 
 /// A driver that was built.
@@ -96,9 +97,15 @@ pub(crate) fn build_and_inspect(
 pub(crate) fn clippy(toolchain: &Toolchain, layout: &Layout) -> Result<()> {
     forget_stale(toolchain, &layout.driver_target())?;
     toolchain.ensure_subcommand(layout, "clippy")?;
+    let examples = packages::all(layout)?.into_iter();
+    let examples = examples
+        .filter(|package| package.is_example_driver(layout))
+        .map(|package| package.name);
     let packages = KERNEL_PACKAGES
-        .iter()
-        .flat_map(|package| ["--package", package]);
+        .into_iter()
+        .map(str::to_owned)
+        .chain(examples)
+        .flat_map(|package| ["--package".to_owned(), package]);
     toolchain
         .cargo("lint the kernel half")
         .dir(&layout.root)

@@ -15,8 +15,10 @@ mod driver;
 mod host;
 mod image;
 mod layout;
+mod packages;
 mod run;
 mod setup;
+mod stack_budget;
 mod stamp;
 mod steps;
 
@@ -49,6 +51,15 @@ enum Command {
     Demo,
     /// Run everything that must hold: format, lints, two builds, tests
     Test,
+    /// Print how much kernel stack the driver's own frames take, and check it against [package.metadata.stack-budget]
+    Budget {
+        /// The driver's package; its manifest holds the limits
+        #[arg(short, long, default_value = "headroom")]
+        package: String,
+        /// A .sys file with its .pdb beside it, instead of building the package
+        #[arg(long)]
+        image: Option<PathBuf>,
+    },
     /// Print what a driver image is, and check it
     Image {
         /// The .sys file
@@ -105,6 +116,17 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Demo => demo::run(&layout, quiet),
         Command::Test => check::run(&layout, quiet),
+        Command::Budget { package, image } => {
+            let image = match image {
+                Some(image) => image,
+                None => {
+                    let toolchain = setup::ensure(&layout, quiet)?;
+                    let cargo = layout.driver_target();
+                    driver::build(&toolchain, &layout, &package, &cargo, &layout.out())?.sys
+                }
+            };
+            stack_budget::run(&layout, &package, &image)
+        }
         Command::Image { file } => driver::inspect(&file),
         Command::Reproduce { package } => {
             driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)

@@ -1,0 +1,3 @@
+//! The part of `cargo xtask` that its tests hold against measurements: what a driver puts on a kernel stack.
+
+pub mod budget;
