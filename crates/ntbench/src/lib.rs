@@ -41,7 +41,7 @@ mod unwind;
 mod user;
 mod verifier;
 
-pub use client::{Machine, MachineError, Thread};
+pub use client::{Machine, MachineError, Port, Thread};
 pub use status::NtStatus;
 
 /// Set in the environment of a process that is to be a machine.

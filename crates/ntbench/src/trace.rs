@@ -28,6 +28,23 @@ pub(crate) fn quiet() -> bool {
     QUIET.load(Ordering::Relaxed)
 }
 
+/// The quiet, while this lives.
+pub(crate) struct Quiet(());
+
+impl Quiet {
+    /// Begins it.
+    pub(crate) fn begin() -> Self {
+        QUIET.store(true, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        QUIET.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Sets how many events are kept.
 pub(crate) fn set_capacity(capacity: Option<usize>) {
     RING.lock().unwrap_or_else(PoisonError::into_inner).capacity =

@@ -26,12 +26,17 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
         }
     }
     let thread = thread::try_current();
+    let mut text = text.into();
+    if let Some(message) = machine::sending() {
+        text.push_str("; ");
+        text.push_str(&message);
+    }
     let name = code::name(code).to_owned();
     let report = BugCheckReport {
         code,
         parameters,
         meaning: code::meaning(code).map(str::to_owned),
-        text: text.into(),
+        text,
         tid: thread.map_or(0, |thread| thread.tid),
         pid: thread.map_or(0, thread::Thread::pid),
         process_image: thread.map_or_else(String::new, |thread| thread.process.image.clone()),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::MachineError;
-use crate::wire::{Envelope, Message, Reply, Request, StackListing, SystemCall};
+use crate::wire::{Envelope, Message, PortCall, Reply, Request, StackListing, SystemCall};
 
 const DEATH_GRACE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(5);
@@ -202,7 +202,9 @@ fn label(request: &Request) -> String {
     match request {
         Request::Boot(_) => "Boot".to_owned(),
         Request::LoadDriver(spec) => format!("LoadDriver({})", spec.image.display()),
-        Request::UnloadDriver { service } => format!("UnloadDriver({service})"),
+        Request::UnloadDriver { service, mandatory } => {
+            format!("UnloadDriver({service}, mandatory: {mandatory})")
+        }
         Request::SystemCall {
             call: SystemCall::CreateFile(create),
             ..
@@ -213,7 +215,22 @@ fn label(request: &Request) -> String {
         } => {
             format!("NtQueryAttributesFile({name})")
         }
+        Request::Port { call, .. } => port_label(call),
         other => format!("{other:?}"),
+    }
+}
+
+fn port_label(call: &PortCall) -> String {
+    match call {
+        PortCall::Connect { name, .. } => format!("FilterConnectCommunicationPort({name})"),
+        PortCall::Send(message) => format!("FilterSendMessage({} bytes)", message.input.len()),
+        PortCall::Get { .. } => "FilterGetMessage".to_owned(),
+        PortCall::Reply { .. } => "FilterReplyMessage".to_owned(),
+        PortCall::Close { .. } => "CloseHandle(a port)".to_owned(),
+        PortCall::Fuzz(fuzz) => format!(
+            "{} fuzzed messages from {} on, seed {:#x}",
+            fuzz.count, fuzz.first, fuzz.seed
+        ),
     }
 }
 

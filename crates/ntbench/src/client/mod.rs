@@ -2,6 +2,7 @@
 
 mod error;
 mod link;
+mod port;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -17,6 +18,7 @@ use crate::wire::{
 };
 pub use error::MachineError;
 use link::{Link, Shared, protocol, receive};
+pub use port::Port;
 
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -95,13 +97,26 @@ impl Machine {
         }
     }
 
-    /// Unloads a driver by its service name.
+    /// Unloads a driver by its service name, as `fltmc unload` does: its filter may refuse.
     ///
     /// # Errors
     /// When there is no such driver. A refused unload is no error but a status.
     pub fn unload_driver(&self, service: &str) -> Result<NtStatus, MachineError> {
+        self.unload(service, false)
+    }
+
+    /// Stops a driver by its service name, as `sc stop` does: its filter cannot refuse.
+    ///
+    /// # Errors
+    /// When there is no such driver.
+    pub fn stop_driver(&self, service: &str) -> Result<NtStatus, MachineError> {
+        self.unload(service, true)
+    }
+
+    fn unload(&self, service: &str, mandatory: bool) -> Result<NtStatus, MachineError> {
         match self.link.ask(Request::UnloadDriver {
             service: service.to_owned(),
+            mandatory,
         })? {
             Reply::Unloaded(status) => Ok(status),
             other => Err(protocol("UnloadDriver", &other)),
@@ -225,6 +240,14 @@ impl Thread {
     /// When the machine dies of it.
     pub fn close(&self, handle: u64) -> Result<Completion, MachineError> {
         self.call(SystemCall::Close { handle })
+    }
+
+    /// `NtCancelSynchronousIoFile`: cancels what the thread `of` is waiting for.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn cancel_io(&self, of: &Self) -> Result<Completion, MachineError> {
+        self.call(SystemCall::CancelIo { tid: of.info.tid })
     }
 
     /// Any system call.

@@ -1,6 +1,9 @@
 //! The machine's process: its main loop, its threads, its images.
 
+mod buffers;
+mod fuzz;
 mod modules;
+mod ports;
 mod requests;
 mod worker;
 
@@ -12,6 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use crate::cpu::fault;
 use crate::wire::{Envelope, Message, Reply};
 
+pub(crate) use fuzz::sending;
 pub(crate) use modules::{in_image, module_at, unloaded_at};
 
 /// The machine's exit status when the bench itself failed.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::modules::{self, Module};
-use super::{reply, worker};
+use super::{ports, reply, worker};
 use crate::cpu::memory;
 use crate::loader;
 use crate::symbols::Symbols;
@@ -21,9 +21,12 @@ pub(super) fn dispatch(id: u64, request: Request) {
     match request {
         Request::Boot(config) => boot(id, *config),
         Request::LoadDriver(spec) => on_system(id, move || load(&spec)),
-        Request::UnloadDriver { service } => on_system(id, move || unload(&service)),
+        Request::UnloadDriver { service, mandatory } => {
+            on_system(id, move || unload(&service, mandatory));
+        }
         Request::Shutdown => on_system(id, shutdown),
         Request::SystemCall { thread, call } => on(id, thread, move || system_call(&call)),
+        Request::Port { thread, call } => on(id, thread, move || ports::call(call)),
         Request::StartThread(spec) => {
             let started = worker::start_thread(&spec);
             reply(
@@ -54,7 +57,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
     }
 }
 
-fn refused(text: String) -> Reply {
+pub(super) fn refused(text: String) -> Reply {
     Reply::Refused(Refusal::Config(text))
 }
 
@@ -133,11 +136,11 @@ fn load(spec: &DriverSpec) -> Reply {
     })
 }
 
-fn unload(service: &str) -> Reply {
+fn unload(service: &str, mandatory: bool) -> Reply {
     let Some(module) = modules::find(|module| module.service.eq_ignore_ascii_case(service)) else {
         return not_there(format!("no driver of service {service} is loaded"));
     };
-    match ntos::unload_driver(service) {
+    match ntos::unload_driver(service, mandatory) {
         Some(status) => {
             if status.is_success() {
                 modules::remove(&module.image);
@@ -154,6 +157,7 @@ fn system_call(call: &SystemCall) -> Reply {
         SystemCall::QueryAttributes { name, root } => {
             ntos::syscall::nt_query_attributes_file(name, *root)
         }
+        SystemCall::CancelIo { tid } => status(ntos::syscall::nt_cancel_synchronous_io(*tid)),
         SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
     });
     Reply::Completion(completion)

@@ -57,7 +57,7 @@ impl Context {
             context_flags: CONTEXT_FLAGS,
             mxcsr: registers.mxcsr,
             segments: SEGMENTS,
-            eflags: registers.flags & 0xFFFF_FFFF,
+            eflags: registers.flags,
             debug: [0; 6],
             general: registers.general,
             rip: registers.rip,

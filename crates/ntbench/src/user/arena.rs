@@ -25,8 +25,11 @@ pub(crate) enum State {
 
 static STATES: [AtomicU8; PAGES] = [const { AtomicU8::new(0) }; PAGES];
 
-/// Free runs of pages: first page and number, in order.
-static FREE: LazyLock<io::Result<Mutex<Vec<(usize, usize)>>>> = LazyLock::new(|| {
+/// Runs of pages: first page and number, in order.
+type Runs = Vec<(usize, usize)>;
+
+/// What is free.
+static FREE: LazyLock<io::Result<Mutex<Runs>>> = LazyLock::new(|| {
     let flags =
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
     let base = std::ptr::with_exposed_provenance_mut(BASE);

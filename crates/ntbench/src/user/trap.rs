@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::arena::{Pages, State, protect};
@@ -32,15 +33,15 @@ thread_local! {
     static STEPPING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A trap on pages that live longer than it.
-pub(crate) struct Trap<'a> {
+/// A trap on pages.
+pub(crate) struct Trap {
     slot: &'static Slot,
-    pages: &'a Pages,
+    pages: Arc<Pages>,
 }
 
-impl<'a> Trap<'a> {
+impl Trap {
     /// Has the pages go away at touch number `nth`, counted from 1. Probes find them there until then.
-    pub(crate) fn set(pages: &'a Pages, nth: u64) -> io::Result<Self> {
+    pub(crate) fn set(pages: &Arc<Pages>, nth: u64) -> io::Result<Self> {
         let free = |slot: &&Slot| {
             let take =
                 slot.base
@@ -51,11 +52,14 @@ impl<'a> Trap<'a> {
         slot.left.store(nth.saturating_sub(1), Ordering::Release);
         slot.length.store(pages.length(), Ordering::Release);
         pages.protect(0, pages.length() / PAGE, State::Absent)?;
-        Ok(Self { slot, pages })
+        Ok(Self {
+            slot,
+            pages: Arc::clone(pages),
+        })
     }
 }
 
-impl Drop for Trap<'_> {
+impl Drop for Trap {
     fn drop(&mut self) {
         self.slot.length.store(0, Ordering::Release);
         // A failure leaves the pages unreadable, which whoever reads them will be told by a fault.

@@ -5,6 +5,7 @@
 
 mod config;
 mod hex;
+mod port;
 mod report;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::status::NtStatus;
 pub use config::*;
+pub use port::*;
 pub use report::*;
 
 /// How a system call ended.
@@ -35,10 +37,13 @@ pub enum Request {
     Boot(Box<MachineConfig>),
     /// Maps a driver and calls its `DriverEntry`.
     LoadDriver(DriverSpec),
-    /// Unloads a driver by its service name, as `fltmc unload` or `sc stop` does.
+    /// Unloads a driver by its service name.
     UnloadDriver {
         /// The service's name.
         service: String,
+        /// As `sc stop` does, which a filter cannot refuse; else as `fltmc unload`.
+        #[serde(default)]
+        mandatory: bool,
     },
     /// Starts a thread.
     StartThread(ThreadSpec),
@@ -53,6 +58,13 @@ pub enum Request {
         thread: u32,
         /// Which call.
         call: SystemCall,
+    },
+    /// Does something with a communication port on a thread.
+    Port {
+        /// On which thread.
+        thread: u32,
+        /// What.
+        call: PortCall,
     },
     /// The address of `module!name`.
     Symbol {
@@ -90,6 +102,11 @@ pub enum SystemCall {
         /// `RootDirectory`; 0: none.
         root: u64,
     },
+    /// `NtCancelSynchronousIoFile`: cancels what another thread is waiting for.
+    CancelIo {
+        /// That thread's id ([`ThreadInfo::tid`]).
+        tid: u64,
+    },
     /// `NtClose`.
     Close {
         /// The handle.
@@ -110,6 +127,10 @@ pub enum Reply {
     Thread(ThreadInfo),
     /// A system call ended.
     Completion(Completion),
+    /// A call on a port ended.
+    Port(PortAnswer),
+    /// A run of messages ended.
+    Fuzzed(FuzzReport),
     /// A symbol's address.
     Address(u64),
     /// Memory.

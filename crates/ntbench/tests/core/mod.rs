@@ -28,6 +28,17 @@ const IMPORTS: &[&str] = &[
     "NorThisOne",
     "__chkstk",
 ];
+const FILTER_IMPORTS: &[&str] = &[
+    "FltRegisterFilter",
+    "FltStartFiltering",
+    "FltUnregisterFilter",
+    "FltBuildDefaultSecurityDescriptor",
+    "FltFreeSecurityDescriptor",
+    "FltCreateCommunicationPort",
+    "FltCloseCommunicationPort",
+    "FltCloseClientPort",
+    "FltSendMessage",
+];
 
 fn run(command: &mut Command) {
     let what = format!("{command:?}");
@@ -59,17 +70,24 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
 /// Compiles the case `name` of that file.
 pub(crate) fn compile_from(file: &str, name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
-    let (definition, library) = (folder.join("nt.def"), folder.join("libnt.a"));
-    std::fs::write(
-        &definition,
-        format!("LIBRARY ntoskrnl.exe\nEXPORTS\n{}\n", IMPORTS.join("\n")),
-    )
-    .expect("written");
-    run(Command::new(LIBRARIAN)
-        .arg("-d")
-        .arg(&definition)
-        .arg("-l")
-        .arg(&library));
+    let library = |dll: &str, names: &[&str]| {
+        let (definition, library) = (
+            folder.join(format!("{dll}.def")),
+            folder.join(format!("lib{dll}.a")),
+        );
+        std::fs::write(
+            &definition,
+            format!("LIBRARY {dll}\nEXPORTS\n{}\n", names.join("\n")),
+        )
+        .expect("written");
+        run(Command::new(LIBRARIAN)
+            .current_dir(&folder)
+            .arg("-d")
+            .arg(&definition)
+            .arg("-l")
+            .arg(&library));
+        library
+    };
     let image = folder.join(format!("{name}.sys"));
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/core")
@@ -105,7 +123,8 @@ pub(crate) fn compile_from(file: &str, name: &str, defines: &[&str]) -> PathBuf 
         .arg(&source)
         .arg("-o")
         .arg(&image)
-        .arg(&library));
+        .arg(library("ntoskrnl.exe", IMPORTS))
+        .arg(library("fltmgr.sys", FILTER_IMPORTS)));
     image
 }
 
