@@ -1,12 +1,16 @@
 //! Attaching a filter's instances to volumes, and tearing them down.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::callback::{self, About, argument, related};
-use super::objects::{self, Altitude, Filter, Instance, Object, Rundown, Volume};
+use super::drain;
+use super::objects::{
+    self, ATTACHED, Altitude, DETACHED, Filter, Instance, LEAVING, Object, Rundown, Volume,
+};
 use super::{context, register};
-use crate::abi::flt::FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
+use crate::abi::flt::{FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_TEARDOWN_MANUAL};
 use crate::ntos::driver::status_of;
 use crate::ntos::registry;
 use crate::status::NtStatus;
@@ -14,6 +18,8 @@ use crate::verifier;
 
 /// The instance's `Flags`: not attached by itself.
 const SUPPRESS_AUTOMATIC: u32 = 1;
+/// The instance's `Flags`: not attached by hand.
+const SUPPRESS_MANUAL: u32 = 2;
 
 /// Attaches a filter to every volume, where its instances' flags and its setup callback let it.
 pub(super) fn everywhere(filter: &Arc<Filter>) {
@@ -21,63 +27,101 @@ pub(super) fn everywhere(filter: &Arc<Filter>) {
         return;
     };
     for name in registry::subkeys(&key) {
-        let instance = format!("{key}\\{name}");
-        let altitude =
-            registry::read_sz(&instance, "Altitude").and_then(|text| Altitude::parse(&text));
         // Without an altitude and flags an instance is not described, and the Filter Manager makes none.
-        let (Some(altitude), Some(flags)) = (altitude, registry::read_dword(&instance, "Flags"))
-        else {
+        let Some((altitude, flags)) = described(&key, &name) else {
             continue;
         };
         if flags & SUPPRESS_AUTOMATIC != 0 {
             continue;
         }
         for volume in objects::volumes() {
-            let _ = attach(filter, &volume, &name, altitude.clone());
+            let setup = FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
+            let attached = attach(filter, &volume, &name, &altitude, setup);
+            if attached.err() == Some(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION) {
+                verifier::finding(
+                    "altitude-collision",
+                    format!(
+                        "{} cannot attach to {}: another instance has its altitude",
+                        filter.service, volume.name
+                    ),
+                );
+            }
         }
     }
 }
 
+/// The altitude and flags of an instance as the registry has them.
+fn described(key: &str, name: &str) -> Option<(String, u32)> {
+    let instance = format!("{key}\\{name}");
+    Some((
+        registry::read_sz(&instance, "Altitude")?,
+        registry::read_dword(&instance, "Flags")?,
+    ))
+}
+
+/// The name and altitude of an instance that may be attached by hand; `None`: the default one.
+pub(super) fn by_hand(filter: &Filter, name: Option<String>) -> Result<(String, String), NtStatus> {
+    let key = register::instances_key(&filter.service).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let name = name
+        .or_else(|| registry::read_sz(&key, "DefaultInstance"))
+        .ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    let (altitude, flags) = described(&key, &name).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
+    if flags & SUPPRESS_MANUAL != 0 {
+        return Err(NtStatus::FLT_DO_NOT_ATTACH);
+    }
+    Ok((name, altitude))
+}
+
 /// Attaches one instance.
-fn attach(
+pub(super) fn attach(
     filter: &Arc<Filter>,
     volume: &Arc<Volume>,
     name: &str,
-    altitude: Altitude,
-) -> Result<(), NtStatus> {
+    altitude: &str,
+    setup: u32,
+) -> Result<Arc<Instance>, NtStatus> {
+    let parsed = Altitude::parse(altitude).ok_or(NtStatus::INVALID_PARAMETER)?;
+    let instances = volume.instances();
     let taken = |other: &Arc<Instance>| {
         Arc::ptr_eq(&other.filter, filter) && other.name.eq_ignore_ascii_case(name)
     };
-    if volume.instances().iter().any(taken) {
+    if instances.iter().any(taken) {
         return Err(NtStatus::FLT_INSTANCE_NAME_COLLISION);
+    }
+    if instances.iter().any(|other| other.altitude == parsed) {
+        return Err(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION);
+    }
+    if !filter.rundown.enter() {
+        return Err(NtStatus::FLT_DELETING_OBJECT);
     }
     let instance = Arc::new(Instance {
         address: objects::opaque(),
         name: name.to_owned(),
-        altitude,
+        altitude: parsed,
+        altitude_text: altitude.to_owned(),
         filter: Arc::clone(filter),
         volume: Arc::clone(volume),
         rundown: Rundown::default(),
+        outstanding: Mutex::default(),
+        teardown: AtomicU8::new(ATTACHED),
         references: AtomicI64::new(0),
     });
     objects::insert(instance.address, Object::Instance(Arc::clone(&instance)));
-    let status = set_up(&instance);
+    let mut status = set_up(&instance, setup);
+    if status.is_success() && !volume.attach(&instance) {
+        // Another filter was faster.
+        status = NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION;
+    }
     if !status.is_success() {
+        context::instance_gone(&instance);
         objects::remove(instance.address);
-        return Err(status);
     }
-    if !volume.attach(&instance) {
-        objects::remove(instance.address);
-        verifier::finding(
-            "altitude-collision",
-            format!(
-                "{} cannot attach to {}: another instance has its altitude",
-                filter.service, volume.name
-            ),
-        );
-        return Err(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION);
+    filter.rundown.leave();
+    if status.is_success() {
+        Ok(instance)
+    } else {
+        Err(status)
     }
-    Ok(())
 }
 
 fn about<'a>(instance: &'a Instance, phase: &'static str) -> About<'a> {
@@ -90,14 +134,13 @@ fn about<'a>(instance: &'a Instance, phase: &'static str) -> About<'a> {
 }
 
 /// Asks the filter whether it wants the volume.
-fn set_up(instance: &Arc<Instance>) -> NtStatus {
+fn set_up(instance: &Arc<Instance>, flags: u32) -> NtStatus {
     let routine = instance.filter.registration.instance_setup;
     if routine == 0 {
         return NtStatus::SUCCESS;
     }
     let objects = related(instance, None);
     let volume = &instance.volume;
-    let flags = FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
     let arguments = [
         argument(&*objects),
         u64::from(flags),
@@ -122,8 +165,42 @@ fn set_up(instance: &Arc<Instance>) -> NtStatus {
     status
 }
 
-/// Tears an instance down: the filter is told, operations that are in it end, the filter is told again.
-pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) {
+/// Detaches an instance on request, if the filter lets it: one without a query callback never does.
+pub(super) fn detach(instance: &Arc<Instance>) -> NtStatus {
+    let routine = instance.filter.registration.instance_query_teardown;
+    if routine == 0 {
+        return NtStatus::FLT_DO_NOT_DETACH;
+    }
+    let objects = related(instance, None);
+    let arguments = [argument(&*objects), 0];
+    let status = status_of(callback::call(
+        about(instance, "query teardown"),
+        routine,
+        &arguments,
+    ));
+    if !status.is_success() {
+        return status;
+    }
+    if tear_down(instance, FLTFL_INSTANCE_TEARDOWN_MANUAL) {
+        NtStatus::SUCCESS
+    } else {
+        NtStatus::FLT_DELETING_OBJECT
+    }
+}
+
+/// Tears an instance down: the filter is told, operations that are below it are taken from it, those that are in it end,
+/// the filter is told again. False: somebody else was at it, and is done.
+pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
+    let begun =
+        instance
+            .teardown
+            .compare_exchange(ATTACHED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
+    if begun.is_err() {
+        while instance.teardown.load(Ordering::Acquire) != DETACHED {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        return false;
+    }
     let registration = &instance.filter.registration;
     let tell = |routine: usize, phase: &'static str| {
         if routine != 0 {
@@ -138,21 +215,31 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) {
     instance.rundown.close();
     instance.volume.detach(instance);
     tell(registration.instance_teardown_start, "teardown start");
+    drain::drain(instance);
     instance.rundown.wait();
     tell(registration.instance_teardown_complete, "teardown complete");
     context::instance_gone(instance);
-    let references = instance.references.load(Ordering::Acquire);
-    if references > 0 {
+    instance.teardown.store(DETACHED, Ordering::Release);
+    if instance.references.load(Ordering::Acquire) <= 0 {
+        objects::remove(instance.address);
+    }
+    true
+}
+
+/// A filter is being unregistered, and its instances are detached: nobody may hold a reference to one.
+pub(super) fn report_references(filter: &Arc<Filter>) {
+    for instance in objects::instances_of(filter) {
+        let references = instance.references.load(Ordering::Acquire);
         verifier::finding(
             "fltmgr-leak",
             format!(
                 "the instance of {} on {} is gone with {references} reference(s) to it left; each FltObjectReference \
                  needs its FltObjectDereference",
-                instance.filter.service, instance.volume.name
+                filter.service, instance.volume.name
             ),
         );
+        objects::remove(instance.address);
     }
-    objects::remove(instance.address);
 }
 
 /// Takes an instance of a driver that is gone away.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::callback::{self, About, argument, related};
+use super::drain::Outstanding;
 use super::flight::{Flight, Resume, Step, Verdict, name_of, take_stray_completion};
 use super::frames::frames;
 use super::objects::Instance;
@@ -28,6 +29,8 @@ pub(super) struct Waiting {
     pub(super) context: usize,
     /// The parameters as it saw them.
     pub(super) parameters: IoParameterBlock,
+    /// By which a teardown finds it; `None`: it waits for `FLT_PREOP_SYNCHRONIZE`, which cannot be drained.
+    pub(super) outstanding: Option<Arc<Outstanding>>,
 }
 
 /// What the file system does.
@@ -244,10 +247,16 @@ fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
                     ),
                 );
             }
+            let operation = &flight.operation;
+            let outstanding = (status != PREOP_SYNCHRONIZE).then(|| {
+                let (major, file) = (operation.major, &operation.file);
+                Outstanding::note(instance, flight.data(), major, file, context)
+            });
             Before::CallMe(Waiting {
                 instance: Arc::clone(instance),
                 context,
                 parameters,
+                outstanding,
             })
         }
         PREOP_COMPLETE => {

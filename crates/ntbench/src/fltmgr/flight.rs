@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
+use super::cancel::{self, Cancel};
 use super::objects::{self, Instance};
 use crate::abi::base::ListEntry;
 use crate::abi::flt::{
@@ -39,6 +40,10 @@ pub(crate) struct Operation {
     pub(crate) pid: u64,
     /// The instance whose callback is running or was pended.
     pub(crate) instance: Mutex<Option<Arc<Instance>>>,
+    /// The id of the thread that it came in on.
+    pub(super) tid: u64,
+    /// Whether it is cancelled, and who wants to know.
+    pub(super) cancel: Mutex<Cancel>,
     pending: Mutex<Pending>,
     resumed: Condvar,
 }
@@ -95,6 +100,17 @@ pub(crate) fn at(data: usize) -> Option<Arc<Operation>> {
         .unwrap_or_else(PoisonError::into_inner)
         .get(&data)
         .cloned()
+}
+
+/// The operations that came in on a thread, with their `PFLT_CALLBACK_DATA`.
+pub(super) fn of_thread(tid: u64) -> Vec<(usize, Arc<Operation>)> {
+    OPERATIONS
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .filter(|(_, operation)| operation.tid == tid)
+        .map(|(data, operation)| (*data, Arc::clone(operation)))
+        .collect()
 }
 
 /// The status that a `PFLT_CALLBACK_DATA` of an operation under way has now.
@@ -193,6 +209,8 @@ impl Operation {
             process: ps::current_process(),
             pid: thread::current().pid(),
             instance: Mutex::new(None),
+            tid: thread::current().tid,
+            cancel: Mutex::default(),
             pending: Mutex::new(Pending::default()),
             resumed: Condvar::new(),
         }
@@ -280,6 +298,7 @@ fn complete(data: usize, verdict: Verdict, function: &str) {
             ),
         )
     };
+    cancel::check_cleared(&operation, function);
     let mut state = pending(&operation);
     let mut verdict = verdict;
     let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;

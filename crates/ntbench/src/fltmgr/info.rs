@@ -1,13 +1,13 @@
 //! Small questions: who asked, what volume is this, references to the Filter Manager's objects.
 
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use super::flight;
-use super::objects::{self, Object};
+use super::objects::{self, DETACHED, FilterState, Object, Volume};
 use crate::abi::base::UnicodeString;
 use crate::ntos::memory::{Guest, terminated, wide};
-use crate::ntos::{irql, object, routines};
+use crate::ntos::{driver, irql, object, routines};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{bugcheck, faults};
@@ -20,9 +20,67 @@ fn references(object: &Object) -> &AtomicI64 {
     }
 }
 
+/// Notes that the driver that is calling took a reference to a volume, or gave one back.
+pub(super) fn hold(volume: &Volume, change: i64) {
+    volume.references.fetch_add(change, Ordering::AcqRel);
+    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    let mut holders = volume
+        .holders
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    *holders.entry(service).or_default() += change;
+}
+
+/// What references to volumes a driver that goes away has left; they are taken away.
+pub(super) fn leftovers(service: &str) -> Vec<String> {
+    let left = |volume: Arc<Volume>| {
+        let mut holders = volume
+            .holders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let count = holders.remove(service).filter(|count| *count > 0)?;
+        volume.references.fetch_sub(count, Ordering::AcqRel);
+        Some(format!(
+            "{count} reference(s) to the volume {} were not given back; each FltGetVolumeFrom… and each volume of \
+             FltEnumerateVolumes needs its FltObjectDereference",
+            volume.name
+        ))
+    };
+    objects::volumes().into_iter().filter_map(left).collect()
+}
+
+/// Whether new references to an object are refused: it is being torn down.
+fn is_going(object: &Object) -> bool {
+    match object {
+        Object::Filter(filter) => {
+            *filter.state.lock().unwrap_or_else(PoisonError::into_inner)
+                == FilterState::Unregistered
+        }
+        Object::Instance(instance) => instance.rundown.is_closed(),
+        Object::Volume(_) => false,
+    }
+}
+
 fn reference(address: usize, function: &str, change: i64) -> Option<i64> {
     let object = objects::at(address)?;
+    if change > 0 && is_going(&object) {
+        return None;
+    }
+    if let Object::Volume(volume) = &object {
+        hold(volume, change);
+        return check(address, function, volume.references.load(Ordering::Acquire));
+    }
     let count = references(&object).fetch_add(change, Ordering::AcqRel) + change;
+    if count == 0
+        && let Object::Instance(instance) = &object
+        && instance.teardown.load(Ordering::Acquire) == DETACHED
+    {
+        objects::remove(address);
+    }
+    check(address, function, count)
+}
+
+fn check(address: usize, function: &str, count: i64) -> Option<i64> {
     if count < 0 {
         bugcheck::raise(
             0xF5,
@@ -110,7 +168,7 @@ exports! { "fltmgr.sys";
     fn FltGetVolumeFromInstance(instance: usize, volume: Guest<usize>) -> NtStatus {
         irql::at_most("FltGetVolumeFromInstance", APC_LEVEL);
         let instance = objects::instance(instance, "FltGetVolumeFromInstance");
-        instance.volume.references.fetch_add(1, Ordering::AcqRel);
+        hold(&instance.volume, 1);
         volume.write(instance.volume.address);
         NtStatus::SUCCESS
     }
@@ -120,7 +178,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltGetVolumeFromFileObject", APC_LEVEL);
         let _ = objects::filter(filter, "FltGetVolumeFromFileObject");
         let file = object::file(file, "FltGetVolumeFromFileObject");
-        file.volume.references.fetch_add(1, Ordering::AcqRel);
+        hold(&file.volume, 1);
         volume.write(file.volume.address);
         NtStatus::SUCCESS
     }

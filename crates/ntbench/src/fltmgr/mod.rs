@@ -7,8 +7,7 @@
 //! * Operations are creates, cleanups and closes. A filter may register others; nothing sends them.
 //! * What is left of a pended create's way down runs in the thread that completes it, unless it is completed before its
 //!   callback has returned: then in its own.
-//! * An instance is torn down when the operations in it have ended. Windows calls their post-operation callbacks
-//!   early, with `FLTFL_POST_OPERATION_DRAINING`.
+//! * An instance that is detached stays an object while it is referenced; Windows delays the end of the teardown.
 //! * No names are cached: each query asks the name space, and a query of the cache alone misses. The Filter Manager's
 //!   own opens for a normalized name on a remote volume are not sent through the filters below.
 //! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
@@ -18,12 +17,15 @@
 //! * A local volume's file system charges no frames ([`below`]).
 
 mod attach;
+mod attach_api;
 mod below;
 mod callback;
+mod cancel;
 mod context;
 mod context_api;
 mod create;
 mod descent;
+mod drain;
 mod ecp;
 mod flight;
 mod frames;
@@ -56,11 +58,13 @@ use crate::status::NtStatus;
 pub(crate) fn tables() -> Vec<&'static [Export]> {
     let mut tables = vec![
         register::exports(),
+        attach_api::exports(),
         create::exports(),
         ecp::exports(),
         name::exports(),
         info::exports(),
         flight::exports(),
+        cancel::exports(),
         context_api::exports(),
         work::exports(),
     ];
@@ -107,15 +111,21 @@ pub(crate) fn file_gone(file: &File, last: Option<FileId>) {
     context::file_gone(file, last);
 }
 
+/// Cancels the operations that a thread waits for; false: there is none.
+pub(crate) fn cancel(tid: u64) -> bool {
+    cancel::thread(tid)
+}
+
 /// Unloads the filter of a driver; `None`: it has none.
-pub(crate) fn unload(driver: &Driver) -> Option<NtStatus> {
-    register::unload(driver)
+pub(crate) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
+    register::unload(driver, mandatory)
 }
 
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
 pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     let mut left = register::leftovers(driver);
     left.extend(port::leftovers(&driver.service));
+    left.extend(info::leftovers(&driver.service));
     left.extend(work::leftovers(&driver.service));
     left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));

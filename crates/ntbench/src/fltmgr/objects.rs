@@ -2,8 +2,10 @@
 
 use std::cmp::Ordering as Order;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+
+use super::drain::Outstanding;
 
 use crate::abi::flt::{OperationRegistration, Registration};
 use crate::bugcheck;
@@ -29,6 +31,8 @@ pub(crate) struct Filter {
     pub(crate) rundown: Rundown,
     /// Whether `FltStartFiltering` was called, whether it was unregistered.
     pub(crate) state: Mutex<FilterState>,
+    /// Whether it is being unloaded without having been asked.
+    pub(crate) mandatory: AtomicBool,
     /// References that drivers took.
     pub(crate) references: AtomicI64,
 }
@@ -60,6 +64,8 @@ pub(crate) struct Volume {
     pub(crate) file_system: u32,
     /// References that drivers took.
     pub(crate) references: AtomicI64,
+    /// Who holds them, by service.
+    pub(crate) holders: Mutex<HashMap<String, i64>>,
     /// Its instances, the highest altitude first.
     instances: RwLock<Arc<[Arc<Instance>]>>,
 }
@@ -72,15 +78,28 @@ pub(crate) struct Instance {
     pub(crate) name: String,
     /// Its altitude.
     pub(crate) altitude: Altitude,
+    /// Its altitude as it was written.
+    pub(crate) altitude_text: String,
     /// Its filter.
     pub(crate) filter: Arc<Filter>,
     /// Its volume.
     pub(crate) volume: Arc<Volume>,
     /// Operations that are in it.
     pub(crate) rundown: Rundown,
+    /// Those of them that are to come back up to it.
+    pub(crate) outstanding: Mutex<Vec<Arc<Outstanding>>>,
+    /// How far its teardown is.
+    pub(crate) teardown: AtomicU8,
     /// References that drivers took.
     pub(crate) references: AtomicI64,
 }
+
+/// Nobody has begun to tear the instance down.
+pub(crate) const ATTACHED: u8 = 0;
+/// Somebody is at it.
+pub(crate) const LEAVING: u8 = 1;
+/// It is done; the object stays while it is referenced.
+pub(crate) const DETACHED: u8 = 2;
 
 /// What an opaque pointer is.
 #[derive(Clone)]
@@ -133,6 +152,18 @@ pub(crate) fn filters() -> Vec<Arc<Filter>> {
         _ => None,
     };
     objects.values().filter_map(filter).collect()
+}
+
+/// Every instance of a filter, also those that are detached and still referenced.
+pub(crate) fn instances_of(filter: &Arc<Filter>) -> Vec<Arc<Instance>> {
+    let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
+    let instance = |object: &Object| match object {
+        Object::Instance(instance) if Arc::ptr_eq(&instance.filter, filter) => {
+            Some(Arc::clone(instance))
+        }
+        _ => None,
+    };
+    objects.values().filter_map(instance).collect()
 }
 
 /// Every volume.
@@ -206,6 +237,7 @@ impl Volume {
             device_type,
             file_system,
             references: AtomicI64::new(0),
+            holders: Mutex::default(),
             instances: RwLock::new(Arc::new([])),
         });
         insert(volume.address, Object::Volume(Arc::clone(&volume)));
@@ -275,6 +307,11 @@ impl Rundown {
     /// Leaves.
     pub(crate) fn leave(&self) {
         self.0.fetch_sub(2, Ordering::AcqRel);
+    }
+
+    /// Whether nobody may enter any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// Lets nobody in any more.

@@ -135,6 +135,10 @@ fn run(
         flight.operation.after.store(true, Ordering::Release);
         flight.with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
         for post in std::mem::take(&mut descent.waiting).into_iter().rev() {
+            let outstanding = post.outstanding.as_ref();
+            if !outstanding.is_none_or(|outstanding| outstanding.is_due(&post.instance)) {
+                continue;
+            }
             let around = frames([
                 "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted",
                 "fltmgr!FltpPassThroughCompletionWorker",

@@ -1,14 +1,16 @@
 //! `FltRegisterFilter`, `FltStartFiltering`, `FltUnregisterFilter`, and the unload of a filter.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::{self, About};
 use super::objects::{self, Altitude, Filter, FilterState, Object, Rundown};
 use super::{attach, context, port};
 use crate::abi::flt::{
-    ContextRegistration, FLT_CONTEXT_END, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD,
-    IRP_MJ_OPERATION_END, OperationRegistration, Registration,
+    ContextRegistration, FLT_CONTEXT_END, FLTFL_FILTER_UNLOAD_MANDATORY,
+    FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD, FLTFL_INSTANCE_TEARDOWN_MANDATORY_FILTER_UNLOAD,
+    FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP, IRP_MJ_OPERATION_END, OperationRegistration,
+    Registration,
 };
 use crate::faults;
 use crate::ntos::driver::{self, Driver, status_of};
@@ -119,6 +121,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
         operations,
         rundown: Rundown::default(),
         state: Mutex::new(FilterState::Registered),
+        mandatory: AtomicBool::new(false),
         references: AtomicI64::new(0),
     });
     objects::insert(filter.address, Object::Filter(Arc::clone(&filter)));
@@ -151,17 +154,17 @@ fn state(filter: &Filter) -> std::sync::MutexGuard<'_, FilterState> {
 fn unregister(filter: &Arc<Filter>) {
     *state(filter) = FilterState::Unregistered;
     port::filter_goes(filter);
-    for volume in objects::volumes() {
-        for instance in volume
-            .instances()
-            .iter()
-            .filter(|instance| Arc::ptr_eq(&instance.filter, filter))
-        {
-            attach::tear_down(instance, FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD);
-        }
-    }
+    let reason = if filter.mandatory.load(Ordering::Acquire) {
+        FLTFL_INSTANCE_TEARDOWN_MANDATORY_FILTER_UNLOAD
+    } else {
+        FLTFL_INSTANCE_TEARDOWN_FILTER_UNLOAD
+    };
+    tear_down_all(filter, reason);
     filter.rundown.close();
     filter.rundown.wait();
+    // What was being attached meanwhile.
+    tear_down_all(filter, reason);
+    attach::report_references(filter);
     context::filter_gone(filter);
     let references = filter.references.load(Ordering::Acquire);
     if references > 0 {
@@ -177,23 +180,54 @@ fn unregister(filter: &Arc<Filter>) {
     objects::remove(filter.address);
 }
 
-/// Unloads the filter of a driver as `fltmc unload` does: the filter may refuse.
-pub(super) fn unload(driver: &Driver) -> Option<NtStatus> {
+fn tear_down_all(filter: &Arc<Filter>, reason: u32) {
+    for volume in objects::volumes() {
+        for instance in volume
+            .instances()
+            .iter()
+            .filter(|instance| Arc::ptr_eq(&instance.filter, filter))
+        {
+            attach::tear_down(instance, reason);
+        }
+    }
+}
+
+/// Unloads the filter of a driver as `fltmc unload` does: the filter may refuse. `mandatory`: as `sc stop` does, which
+/// a filter cannot refuse, except once and for all when it registers.
+pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
     let filter = objects::filters()
         .into_iter()
         .find(|filter| filter.driver_object == driver.object())?;
     let routine = filter.registration.filter_unload;
-    if routine == 0 {
+    let no_stop = filter.registration.flags & FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP != 0;
+    if routine == 0 || (mandatory && no_stop) {
         return Some(NtStatus::FLT_DO_NOT_DETACH);
     }
+    filter.mandatory.store(mandatory, Ordering::Release);
     let about = About {
         filter: &filter.service,
         phase: "unload",
         operation: "",
         path: String::new(),
     };
-    let status = status_of(callback::call(about, routine, &[0]));
-    if status.is_success() && *state(&filter) != FilterState::Unregistered {
+    let flags = if mandatory {
+        FLTFL_FILTER_UNLOAD_MANDATORY
+    } else {
+        0
+    };
+    let answer = status_of(callback::call(about, routine, &[u64::from(flags)]));
+    if mandatory && !answer.is_success() {
+        verifier::finding(
+            "mandatory-unload-refused",
+            format!(
+                "the unload callback of {} returned {answer} to a mandatory unload, which goes on all the same; refuse \
+                 only where FLTFL_FILTER_UNLOAD_MANDATORY is not set",
+                filter.service
+            ),
+        );
+    }
+    let status = if mandatory { NtStatus::SUCCESS } else { answer };
+    if answer.is_success() && *state(&filter) != FilterState::Unregistered {
         verifier::finding(
             "unload-without-unregister",
             format!(

@@ -84,13 +84,13 @@ pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
     status
 }
 
-/// Unloads the driver of that service; `None`: there is none.
-pub(crate) fn unload(service: &str) -> Option<NtStatus> {
+/// Unloads the driver of that service, whether its filter wants it or not where `mandatory`; `None`: there is none.
+pub(crate) fn unload(service: &str, mandatory: bool) -> Option<NtStatus> {
     let _guard = SERVICE_CONTROL
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let driver = find(|driver| driver.service.eq_ignore_ascii_case(service))?;
-    let status = match fltmgr::unload(&driver) {
+    let status = match fltmgr::unload(&driver, mandatory) {
         Some(status) => status,
         None => driver.call_unload(),
     };

@@ -90,9 +90,9 @@ pub(crate) fn load_driver(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
     driver::load(image, spec)
 }
 
-/// Unloads the driver of that service; `None`: there is none. After a success the caller unmaps the image.
-pub(crate) fn unload_driver(service: &str) -> Option<NtStatus> {
-    driver::unload(service)
+/// Unloads the driver of that service, as `sc stop` does where `mandatory`, else as `fltmc unload`; `None`: there is none. After a success the caller unmaps the image.
+pub(crate) fn unload_driver(service: &str, mandatory: bool) -> Option<NtStatus> {
+    driver::unload(service, mandatory)
 }
 
 /// Looks for what is left over; findings go to the verifier. Runs on the system thread, last.

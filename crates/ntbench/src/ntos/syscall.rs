@@ -11,7 +11,7 @@ use crate::abi::flt::USER_MODE;
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
 use crate::status::NtStatus;
 use crate::wire::{Completion, CreateFile};
-use crate::{cost, stack};
+use crate::{cost, fltmgr, stack};
 
 const fn completion(status: NtStatus) -> Completion {
     Completion {
@@ -104,6 +104,15 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
         }
         done
     })
+}
+
+/// `NtCancelSynchronousIoFile`.
+pub(crate) fn nt_cancel_synchronous_io(tid: u64) -> NtStatus {
+    if fltmgr::cancel(tid) {
+        NtStatus::SUCCESS
+    } else {
+        NtStatus::NOT_FOUND
+    }
 }
 
 /// `NtClose`.

@@ -156,6 +156,12 @@ IMPORT NTSTATUS FltSetStreamContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
 IMPORT NTSTATUS FltSetStreamHandleContext(PVOID, PVOID, ULONG, PVOID, PVOID *);
 IMPORT NTSTATUS FltGetStreamHandleContext(PVOID, PVOID, PVOID *);
 
+IMPORT NTSTATUS FltBuildDefaultSecurityDescriptor(PVOID *, ULONG);
+IMPORT void FltFreeSecurityDescriptor(PVOID);
+IMPORT NTSTATUS FltCreateCommunicationPort(PVOID, PVOID *, OBJECT_ATTRIBUTES *, PVOID, PVOID, PVOID, PVOID, int);
+IMPORT void FltCloseCommunicationPort(PVOID);
+IMPORT void FltCloseClientPort(PVOID, PVOID *);
+IMPORT NTSTATUS FltSendMessage(PVOID, PVOID *, PVOID, ULONG, PVOID, ULONG *, int64_t *);
 IMPORT NTSTATUS EtwRegister(const GUID *, PVOID, PVOID, uint64_t *);
 IMPORT NTSTATUS EtwUnregister(uint64_t);
 IMPORT NTSTATUS EtwSetInformation(uint64_t, ULONG, const void *, ULONG);

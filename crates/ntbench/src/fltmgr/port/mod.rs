@@ -24,7 +24,6 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
 pub(crate) use client::{connect, disconnect, get, reply, send};
-pub(crate) use queue::PortMessage;
 
 use super::objects::{self, Filter, FilterState, Rundown};
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, ObjectAttributes};
