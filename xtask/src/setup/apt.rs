@@ -16,6 +16,8 @@ pub(super) struct Need {
     pub(super) anyone_of: &'static [&'static str],
     /// What it is for.
     pub(super) why: &'static str,
+    /// What to do on a system that has none of them.
+    pub(super) otherwise: &'static str,
 }
 
 /// Package lists older than this are fetched again before anything is installed.
@@ -23,37 +25,30 @@ const LISTS_TOO_OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Installs packages.
 pub(super) fn install(needs: &[Need]) -> Result<()> {
-    let wanted = || {
-        needs
-            .iter()
-            .map(|need| need.anyone_of[0])
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
     if run::which("apt-get").is_none() {
         bail!(
-            "step `install packages` failed\n  this machine has no apt-get, and these are missing:\n{}\n  to do:   install what corresponds to: {}",
-            needs
-                .iter()
-                .map(|need| format!("    {:<26} {}", need.anyone_of[0], need.why))
-                .collect::<Vec<_>>()
-                .join("\n"),
-            wanted()
+            "step `install packages` failed\n  this machine has no apt-get, and these are missing:{}",
+            list(needs)
         );
     }
     let stale = lists_are_old() || needs.iter().any(|need| candidate(need).is_none());
     if stale {
         update();
     }
+    let (found, missing): (Vec<_>, Vec<_>) = needs
+        .iter()
+        .map(|need| (need, candidate(need)))
+        .partition(|(_, package)| package.is_some());
+    if !missing.is_empty() {
+        let missing = missing.into_iter().map(|(need, _)| need);
+        bail!(
+            "step `install packages` failed\n  this system's package lists do not have:{}",
+            list(missing)
+        );
+    }
     let mut packages = Vec::new();
-    for need in needs {
-        let Some(package) = candidate(need) else {
-            bail!(
-                "step `install packages` failed\n  this system's package lists have none of: {}\n  it is needed as {}\n  to do:   install it by other means",
-                need.anyone_of.join(", "),
-                need.why
-            );
-        };
+    for (need, package) in found {
+        let package = package.unwrap_or_default();
         say(&format!("installing {package:<24} {}", need.why));
         packages.push(package);
     }
@@ -74,6 +69,25 @@ pub(super) fn install(needs: &[Need]) -> Result<()> {
         update();
         apt("install packages", &args)
     })
+}
+
+/// What is missing, what for, and what to do about each.
+fn list<'a>(needs: impl IntoIterator<Item = &'a Need>) -> String {
+    let mut lines = Vec::new();
+    let mut remedies: Vec<&str> = Vec::new();
+    for need in needs {
+        let names = need.anyone_of.join(" or ");
+        lines.push(format!("\n    {names:<26} {}", need.why));
+        if !remedies.contains(&need.otherwise) {
+            remedies.push(need.otherwise);
+        }
+    }
+    lines.extend(
+        remedies
+            .iter()
+            .map(|remedy| format!("\n  to do:   {remedy}")),
+    );
+    lines.concat()
 }
 
 /// Refreshes the lists. One repository of many that cannot be reached fails this as a whole; whether what is wanted can be had, the
@@ -130,4 +144,34 @@ fn apt(step: &str, args: &[&str]) -> Result<()> {
         .env("DEBIAN_FRONTEND", "noninteractive")
         .remedy("run the command by hand and look at what it says; it needs the network, the right to install packages, and must not have to remove any")
         .run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_had_is_listed_with_what_to_do_once_each() {
+        let need = |name: &'static [&'static str], otherwise| Need {
+            anyone_of: name,
+            why: "compiles",
+            otherwise,
+        };
+        let text = list(&[
+            need(&["a-web"], "install rustup"),
+            need(&["b-web"], "install rustup"),
+            need(&["c-19", "c-22"], "install lld"),
+        ]);
+        assert_eq!(
+            text.lines().map(str::trim).collect::<Vec<_>>(),
+            [
+                "",
+                "a-web                      compiles",
+                "b-web                      compiles",
+                "c-19 or c-22               compiles",
+                "to do:   install rustup",
+                "to do:   install lld",
+            ]
+        );
+    }
 }

@@ -176,6 +176,10 @@ fn add_target(
     added
 }
 
+/// Debian 12 has the -web packages, Debian 13 and Ubuntu have not.
+const INSTALL_RUSTUP: &str = "install rustup and a toolchain, and run this again: `apt-get install rustup && rustup default stable` on Debian 13 and \
+    Ubuntu 24.04 or later, https://rustup.rs elsewhere. rustup then adds the driver's target and brings the linker";
+
 const DEBIAN_BIN: &str = "/usr/bin";
 const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust";
 
@@ -210,22 +214,26 @@ fn debian(may_install: bool) -> Result<Compiler> {
         needs.push(Need {
             anyone_of: &["rustc-web"],
             why: "a compiler with library source of exactly its version",
+            otherwise: INSTALL_RUSTUP,
         });
         needs.push(Need {
             anyone_of: &["cargo-web"],
             why: "the Cargo that belongs to that compiler",
+            otherwise: INSTALL_RUSTUP,
         });
     }
     if debian_library().is_none() {
         needs.push(Need {
             anyone_of: &["rust-web-src"],
             why: "the source of core and alloc, to build them for Windows",
+            otherwise: INSTALL_RUSTUP,
         });
     }
     if lld_link().is_none() {
         needs.push(Need {
             anyone_of: &["lld-19", "lld-22"],
             why: "lld-link, which links images for Windows and makes import libraries",
+            otherwise: INSTALL_RUSTUP,
         });
     }
     if !needs.is_empty() {

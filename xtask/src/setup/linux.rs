@@ -117,6 +117,7 @@ pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
         apt::install(&[apt::Need {
             anyone_of: &["gcc-mingw-w64-x86-64-win32", "gcc-mingw-w64-x86-64"],
             why: WHY,
+            otherwise: "install mingw-w64's gcc for x86_64, so that x86_64-w64-mingw32-gcc is in PATH",
         }])?;
     }
     match missing() {
@@ -166,6 +167,7 @@ fn libclang(may_install: bool) -> Result<PathBuf> {
         apt::install(&[apt::Need {
             anyone_of: &["libclang1-19", "libclang1-18", "libclang1-16", "libclang1"],
             why: WHY,
+            otherwise: "install libclang 13 to 22, or set LIBCLANG_PATH to its directory",
         }])?;
     }
     find().with_context(|| format!("step `find libclang` failed\n  {WHY}; none was found\n  to do:   install libclang 13 to 22, or set LIBCLANG_PATH to its directory"))
@@ -203,6 +205,7 @@ fn mingw_headers() -> Result<PathBuf> {
     apt::install(&[apt::Need {
         anyone_of: &["mingw-w64-common"],
         why: WHY,
+        otherwise: "install mingw-w64's headers, or set WDKContentRoot to a real WDK",
     }])?;
     find().with_context(|| format!("step `find the kernel headers` failed\n  {WHY} were not found\n  to do:   install mingw-w64's headers (Debian: mingw-w64-common)"))
 }

@@ -153,7 +153,11 @@ fn install_package(name: &str) -> Result<()> {
         ),
         _ => (&["rust-web-clippy", "rust-clippy"], "lints the source"),
     };
-    apt::install(&[apt::Need { anyone_of, why }])
+    apt::install(&[apt::Need {
+        anyone_of,
+        why,
+        otherwise: "rustup component add rustfmt clippy, where rustup brought the compiler",
+    }])
 }
 
 #[cfg(windows)]
