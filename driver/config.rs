@@ -11,7 +11,7 @@ use protocol::{AncestorScope, Config, OnExpandFailure, Policy, Reason, Rejection
 use wdk_sys::{DRIVER_OBJECT, STATUS_OBJECT_NAME_NOT_FOUND};
 
 use crate::{
-    print,
+    events, print,
     registry::{Key, Value},
 };
 
@@ -154,6 +154,7 @@ pub(crate) fn load(driver: &mut DRIVER_OBJECT) {
             for &setting in Setting::ALL {
                 if let Err(rejection) = read(&key, setting, &mut config) {
                     print::rejected(&rejection);
+                    events::bad_setting(&rejection);
                 }
             }
         }

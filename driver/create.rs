@@ -10,7 +10,7 @@ use protocol::{Flags, NtStatus, Policy, Record};
 use recorder::Claim;
 
 use crate::{
-    Create, PreCreate, config::SETTINGS, fallback, inspect, port, print,
+    Create, PreCreate, config::SETTINGS, events, fallback, inspect, port, print,
     recorder::HEADROOM_RECORDER,
 };
 
@@ -141,5 +141,6 @@ pub(crate) fn post_create(create: &Create<'_>, sequence: usize) {
     if SETTINGS.debug_print() {
         print::record(sequence);
     }
+    events::create(sequence);
     port::news(create.filter());
 }

@@ -16,7 +16,7 @@ use crate::{
     Create, Headroom, PreCreate,
     config::SETTINGS,
     create::{Sample, Visit, commit},
-    inspect, print,
+    events, inspect, print,
     recorder::{HEADROOM_RECORDER, mark},
 };
 
@@ -30,6 +30,7 @@ const WORKER_STACK: RedZone = RedZone::new(0x3000);
 #[cold]
 #[inline(never)]
 pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
+    events::low_stack(before.remaining, SETTINGS.minimum_stack());
     if before.remaining < RECORD_STACK {
         HEADROOM_RECORDER.skip_low_stack();
         return PreCreate::PASS;
@@ -50,6 +51,7 @@ pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
 #[cold]
 #[inline(never)]
 pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<PreCreate> {
+    events::expansion_failed(visit.before.remaining, visit.reserved, error.status());
     let depth = begin_record(visit, Flags(0));
     if let Some(record) = &mut visit.record {
         inspect::image_name(visit.create, record);
@@ -127,6 +129,7 @@ fn end(record: Option<Claim<'static, Record>>, status: NtStatus) {
     if SETTINGS.debug_print() {
         print::record(sequence);
     }
+    events::create(sequence);
 }
 
 fn deny(mut record: Option<Claim<'static, Record>>) -> Verdict {

@@ -6,6 +6,7 @@
 //! inside and after. A file per concern:
 //!
 //! * `create`: the create path, all that runs on the caller's stack;
+//! * `events`: what a trace session can listen to;
 //! * `fallback`: what becomes of a create for which there is no stack;
 //! * `inspect`: the deep work that runs on the reserved stack;
 //! * `recorder`: the records and the watermarks, found by a debugger under the names `HEADROOM_RECORDER` and
@@ -20,7 +21,7 @@
 //!
 //! # Order
 //!
-//! Set up: settings, records, the task that pushes, registration, port, filtering. Taken down in the opposite order: the
+//! Set up: events, settings, records, the task that pushes, registration, port, filtering. Taken down in the opposite order: the
 //! port closes, so that no client connects; `FltUnregisterFilter` ends the connections, and when it has returned, no
 //! callback and no work item runs and none will; only then the task and the records' memory go. A step that fails undoes
 //! those before it, in the same order.
@@ -34,6 +35,7 @@
 
 mod config;
 mod create;
+mod events;
 mod fallback;
 mod inspect;
 mod instance;
@@ -53,7 +55,9 @@ use wdk::paged_code;
 use wdk_panic as _;
 use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
 
-use crate::{config::SETTINGS, instance::Instance, port::HeadroomPort, recorder::Records};
+use crate::{
+    config::SETTINGS, events::Events, instance::Instance, port::HeadroomPort, recorder::Records,
+};
 
 /// The registration, from the start of filtering to the unload.
 static FILTER: FilterCell = FilterCell::new();
@@ -71,6 +75,7 @@ struct Running {
 struct Rest {
     _push: ReadyTask,
     _records: Records,
+    _events: Events,
 }
 
 /// The minifilter.
@@ -147,8 +152,9 @@ pub unsafe extern "system" fn driver_entry(
 #[unsafe(link_section = "PAGE")]
 fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
     paged_code!();
-    config::load(driver);
     // Locals are dropped in the opposite order, which is how a failure takes down what there is.
+    let events = Events::register();
+    config::load(driver);
     let records = Records::start(SETTINGS.log_capacity())?;
     let push = port::PUSH.set_up()?;
     let filter = Filter::register::<Headroom>(driver)?;
@@ -158,6 +164,7 @@ fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
         rest: Rest {
             _push: push,
             _records: records,
+            _events: events,
         },
     };
     // Kept first, since the unload callback may run as soon as filtering has started.
@@ -170,5 +177,7 @@ fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
             take_down(running, Some(filter));
         }
         status
-    })
+    })?;
+    events::started();
+    Ok(())
 }
