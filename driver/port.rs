@@ -29,7 +29,6 @@ use crate::{
     recorder::{HEADROOM_RECORDER, HEADROOM_WATERMARKS},
 };
 
-const INSTANCES: bool = false;
 const TAG: Tag = Tag::new(b"HdrP");
 
 /// How long a push waits for one client.
@@ -192,9 +191,6 @@ fn answer(
         Request::ResetWatermarks => {
             HEADROOM_WATERMARKS.reset();
             status(output, protocol::NtStatus::SUCCESS)
-        }
-        Request::Attach(_) | Request::Detach(_) | Request::Instances if !INSTANCES => {
-            status(output, protocol::NtStatus(0xC000_00BB))
         }
         Request::Attach(name) => with_names(filter, name, output, instances::attach),
         Request::Detach(name) => with_names(filter, name, output, instances::detach),

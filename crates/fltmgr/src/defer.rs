@@ -35,7 +35,6 @@ use wdk_sys::{
 use crate::{Create, Minifilter, NtStatus, Tag, Verdict, filter::keep_frame, irql, pool::PoolBox};
 
 const TAG: Tag = Tag::new(b"FmDf");
-const CANCELLABLE: bool = false;
 
 /// What is to be done with a create that waits.
 pub trait Deferred<F: Minifilter>: Send + Sized + 'static {
@@ -165,12 +164,8 @@ impl<F: Minifilter> Wait<F> {
         let data = create.data();
         // SAFETY: the callback data are valid during the callback, and this array is the filter's whose callback runs.
         unsafe { (*data.as_ptr()).FilterContext[0] = header.as_ptr().cast() };
-        let armed = if CANCELLABLE {
-            // SAFETY: an IRP operation (checked when the wait was prepared) that is passing this filter.
-            unsafe { FltSetCancelCompletion(data.as_ptr(), Some(cancel)) }
-        } else {
-            0
-        };
+        // SAFETY: an IRP operation (checked when the wait was prepared) that is passing this filter.
+        let armed = unsafe { FltSetCancelCompletion(data.as_ptr(), Some(cancel)) };
         if let Err(why) = NtStatus::check(armed) {
             return refused(header, create, why, context);
         }
@@ -250,9 +245,6 @@ fn take(common: &Common, data: NonNull<FLT_CALLBACK_DATA>) -> Turn {
     );
     if won.is_err() {
         return Turn::Gone;
-    }
-    if !CANCELLABLE {
-        return Turn::Ours;
     }
     // SAFETY: the create has not been completed, since only the winner of the turn completes it.
     let cleared = unsafe { FltClearCancelCompletion(data.as_ptr()) };
