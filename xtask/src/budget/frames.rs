@@ -3,11 +3,13 @@
 
 use anyhow::{Context as _, Result, bail};
 use pe_unwind_info::x86_64::{
-    FunctionTableEntries, UnwindInfo, UnwindInfoTrailer, UnwindOperation,
+    FunctionTableEntries, RuntimeFunction, UnwindInfo, UnwindInfoFlags, UnwindOperation,
 };
 
 /// A call pushes it before the function's first instruction.
 pub(super) const RETURN_ADDRESS: u32 = 8;
+/// Bytes of a function table's entry.
+const ENTRY: usize = size_of::<RuntimeFunction>();
 /// Chunks chained to chunks chained to …: the longest row followed.
 const LONGEST_CHAIN: usize = 32;
 
@@ -82,13 +84,93 @@ fn chunk(memory: &[u8], start: u32, end: u32, mut info_at: u32) -> Result<Chunk>
             };
             chunk.frame = chunk.frame.checked_add(more).context("a frame of 4 GB")?;
         }
-        match info.trailer() {
-            Some(UnwindInfoTrailer::ChainedUnwindInfo { chained }) => {
-                chunk.function = chained.begin_address.get();
-                info_at = chained.unwind_info_address.get();
-            }
-            _ => return Ok(chunk),
+        if !info.flags().contains(UnwindInfoFlags::CHAININFO) {
+            return Ok(chunk);
         }
+        // Counted here and not by the crate: the codes' number is rounded up to an even one, which it leaves out.
+        let codes = u32::from(info.unwind_codes_len).next_multiple_of(2);
+        let next = info_at.saturating_add(4 + 2 * codes) as usize;
+        let next = memory
+            .get(next..next.saturating_add(ENTRY))
+            .and_then(|bytes| FunctionTableEntries::parse(bytes).functions())
+            .and_then(<[_]>::first)
+            .context("chained to what lies outside the image")?;
+        chunk.function = next.begin_address.get();
+        info_at = next.unwind_info_address.get();
     }
     bail!("a chain without end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: usize = 0x100;
+    const PRIMARY: usize = 0x200;
+    const CHAINED: usize = 0x240;
+
+    /// A function at 0x1000 that saves two registers and takes 0x12340 bytes, and a part of it elsewhere that saves one more.
+    fn memory() -> Vec<u8> {
+        let mut memory = vec![0; 0x300];
+        let mut put = |at: usize, bytes: &[u8]| memory[at..at + bytes.len()].copy_from_slice(bytes);
+        let entry = |start: u32, end: u32, info: usize| {
+            [start, end, u32::try_from(info).unwrap()]
+                .map(u32::to_le_bytes)
+                .concat()
+        };
+        put(TABLE, &entry(0x1000, 0x1080, PRIMARY));
+        put(TABLE + 12, &entry(0x1100, 0x1140, CHAINED));
+        // Version 1; a prolog of 10 bytes; 4 slots: UWOP_ALLOC_LARGE (in units of 8), UWOP_PUSH_NONVOL rdi, rbx.
+        put(
+            PRIMARY,
+            &[1, 10, 4, 0, 10, 0x01, 0x68, 0x24, 2, 0x70, 1, 0x30],
+        );
+        // Version 1, UNW_FLAG_CHAININFO; 2 slots: UWOP_PUSH_NONVOL rsi, and one to fill up.
+        put(CHAINED, &[1 | 4 << 3, 1, 1, 0, 1, 0x60, 0, 0]);
+        put(CHAINED + 8, &entry(0x1000, 0x1080, PRIMARY));
+        memory
+    }
+
+    fn read(memory: &[u8]) -> Result<Vec<Chunk>> {
+        chunks(memory, u32::try_from(TABLE)?, 24)
+    }
+
+    #[test]
+    fn a_frame_is_what_the_prolog_takes_and_a_part_adds_to_it() {
+        const FRAME: u32 = 8 + 16 + 0x12340;
+        assert_eq!(
+            read(&memory()).unwrap(),
+            [
+                Chunk {
+                    start: 0x1000,
+                    end: 0x1080,
+                    function: 0x1000,
+                    frame: FRAME,
+                    prolog_end: 0x100a,
+                },
+                Chunk {
+                    start: 0x1100,
+                    end: 0x1140,
+                    function: 0x1000,
+                    frame: FRAME + 8,
+                    prolog_end: 0x1101,
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn damage_is_an_error() {
+        let damaged = |at: usize, bytes: &[u8]| {
+            let mut memory = memory();
+            memory[at..at + bytes.len()].copy_from_slice(bytes);
+            read(&memory).unwrap_err();
+        };
+        // Of no known version; outside the image; overlapping; chained to itself.
+        damaged(PRIMARY, &[3]);
+        damaged(TABLE + 8, &[0xff; 4]);
+        damaged(TABLE + 4, &0x1101_u32.to_le_bytes());
+        damaged(CHAINED + 16, &0x240_u32.to_le_bytes());
+        chunks(&memory(), u32::MAX, 24).unwrap_err();
+    }
 }

@@ -76,7 +76,11 @@ impl Analysis {
             ));
         }
         self.unexpanded(&mut report.text, &known, &deepest);
-        let measured: Vec<usize> = expanding.into_iter().chain(known).collect();
+        let measured: Vec<usize> = if callouts.is_empty() {
+            self.entries.clone()
+        } else {
+            expanding.into_iter().chain(known).collect()
+        };
         self.unseen(&mut report, &measured);
         for (at, edge, name) in self.tail_calls() {
             report.broken.push(format!(
