@@ -12,8 +12,9 @@
 //!   own opens for a normalized name on a remote volume are not sent through the filters below.
 //! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
 //!   instances are attached.
-//! * Unloading is what `fltmc unload` does: the filter may refuse. Nothing unloads with
-//!   `FLTFL_FILTER_UNLOAD_MANDATORY` yet, attaches or detaches on request, mounts or dismounts.
+//! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. Nothing mounts or
+//!   dismounts.
+//! * A cancel reaches the operations that filters pend; what the file system waits for is not cancelled.
 //! * A local volume's file system charges no frames ([`below`]).
 
 mod attach;

@@ -27,8 +27,15 @@ struct Value {
     data: Vec<u8>,
 }
 
+/// A key: its name as it was written, and its values.
+#[derive(Debug)]
+struct Key {
+    name: String,
+    values: Vec<Value>,
+}
+
 /// Keys by their full path in upper case.
-static KEYS: Mutex<BTreeMap<Vec<u16>, Vec<Value>>> = Mutex::new(BTreeMap::new());
+static KEYS: Mutex<BTreeMap<Vec<u16>, Key>> = Mutex::new(BTreeMap::new());
 
 /// An open key.
 #[derive(Debug)]
@@ -37,7 +44,7 @@ pub(crate) struct KeyHandle {
     pub(crate) path: String,
 }
 
-fn lock() -> MutexGuard<'static, BTreeMap<Vec<u16>, Vec<Value>>> {
+fn lock() -> MutexGuard<'static, BTreeMap<Vec<u16>, Key>> {
     KEYS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -82,7 +89,8 @@ fn write(path: &str, values: &[(String, RegistryValue)]) {
             }
         })
         .collect();
-    lock().insert(names::key(path), values);
+    let name = path.rsplit('\\').next().unwrap_or(path).to_owned();
+    lock().insert(names::key(path), Key { name, values });
 }
 
 /// Writes a minifilter's service key as its INF would have: `Parameters`, and `Instances` in both places that Windows
@@ -133,6 +141,7 @@ pub(crate) fn write_service(
 fn value(path: &str, name: &str) -> Option<Value> {
     lock()
         .get(&names::key(path))?
+        .values
         .iter()
         .find(|value| names::same(&value.name, name))
         .cloned()
@@ -156,21 +165,20 @@ pub(crate) fn read_dword(path: &str, name: &str) -> Option<u32> {
     Some(u32::from_le_bytes(*value.data.first_chunk()?))
 }
 
-/// The names of a key's direct subkeys.
+/// The names of a key's direct subkeys, as they were written.
 pub(crate) fn subkeys(path: &str) -> Vec<String> {
     let prefix: Vec<u16> = names::key(path)
         .into_iter()
         .chain([names::BACKSLASH])
         .collect();
-    let below = |key: &Vec<u16>| key.strip_prefix(prefix.as_slice()).map(<[u16]>::to_vec);
-    let names = lock()
-        .keys()
-        .filter_map(below)
-        .filter(|rest| !rest.contains(&names::BACKSLASH))
-        .collect::<Vec<_>>();
-    names
+    let direct = |path: &[u16]| {
+        path.strip_prefix(prefix.as_slice())
+            .is_some_and(|rest| !rest.contains(&names::BACKSLASH))
+    };
+    lock()
         .iter()
-        .map(|name| String::from_utf16_lossy(name))
+        .filter(|(path, _)| direct(path))
+        .map(|(_, key)| key.name.clone())
         .collect()
 }
 
