@@ -1,6 +1,8 @@
 //! What the tests on a machine share: the driver, a machine with it, its records.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod port;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
