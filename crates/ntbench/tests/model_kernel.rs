@@ -33,6 +33,9 @@ fn what_no_kernel_survives_ends_the_machine() {
         (9, 0xC2, 0x46),
         (10, 0x3B, 0xC000_0005),
         (11, 0x10, 0),
+        (12, 0x7E, 0xC000_0005),
+        (13, 0x7E, 0xC000_0005),
+        (14, 0x7E, 0xC000_0005),
     ] {
         let bench = Bench::new();
         let image = compile("misuse", &[&format!("MISUSE={misuse}")]);

@@ -4,11 +4,10 @@
 //!
 //! * Calls above their documented IRQL are findings, whether or not Windows would get away with them; where Windows
 //!   itself ends (pool, waits, IRQL out of order) the machine does.
-//! * Nobody is denied access: there are no security descriptors, and `ACCESS_STATE` holds masks only.
+//! * Nobody is denied access to a file: only ports have security descriptors, and `ACCESS_STATE` holds masks only.
 //! * Names are compared without regard to case always, as the object manager of every current Windows does.
 //! * Debug output is shown whatever its component and level; a wait ends by its event or its time, never by an alert.
 //! * `KUSER_SHARED_DATA` is not there: what compilers inline from it (`KeQuerySystemTime`, `KeQueryTickCount`) faults.
-//! * `__try` is bound and not dispatched: a fault ends the machine inside a guarded block too.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};

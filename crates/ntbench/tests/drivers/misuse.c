@@ -1,6 +1,8 @@
 /* One thing that a kernel does not survive, chosen by MISUSE. */
 #include "flt.h"
 
+static PVOID Nowhere;
+
 int DriverEntry(PVOID driver, UNICODE_STRING *path)
 {
     static uint64_t lock, event[3];
@@ -44,6 +46,15 @@ int DriverEntry(PVOID driver, UNICODE_STRING *path)
         break;
     case 10: /* a null pointer where a string is wanted */
         RtlInitUnicodeString(0, u"x");
+        break;
+    case 12: /* copies to a null pointer */
+        memcpy(*(PVOID volatile *)&Nowhere, &mutex, sizeof(mutex));
+        break;
+    case 13: /* moves from one */
+        memmove(&mutex, *(PVOID volatile *)&Nowhere, sizeof(mutex));
+        break;
+    case 14: /* fills at one */
+        memset(*(PVOID volatile *)&Nowhere, 1, 8);
         break;
     case 11: /* releases a spin lock that nobody owns */
         KeReleaseSpinLock(&lock, 0);
