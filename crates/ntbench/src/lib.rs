@@ -41,7 +41,7 @@ mod unwind;
 mod user;
 mod verifier;
 
-pub use client::{Machine, MachineError, Port, Thread};
+pub use client::{Failure, Failures, Machine, MachineError, Port, Thread, each_failure};
 pub use status::NtStatus;
 
 /// Set in the environment of a process that is to be a machine.

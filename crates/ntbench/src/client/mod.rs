@@ -1,6 +1,7 @@
 //! The asking side: starts a machine, talks to it, survives its death.
 
 mod error;
+mod failures;
 mod link;
 mod port;
 
@@ -17,6 +18,7 @@ use crate::wire::{
     ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace,
 };
 pub use error::MachineError;
+pub use failures::{Failure, Failures, each_failure};
 use link::{Link, Shared, protocol, receive};
 pub use port::Port;
 

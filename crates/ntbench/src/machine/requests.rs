@@ -81,6 +81,7 @@ fn on_system(id: u64, job: impl FnOnce() -> Reply + Send + 'static) {
 
 fn boot(id: u64, config: MachineConfig) {
     trace::set_capacity(config.trace_capacity);
+    faults::gather(config.call_stacks.clone());
     faults::set(config.faults.clone());
     stack::configure(&config);
     worker::set_limited(config.limited.clone());
@@ -218,5 +219,6 @@ fn shutdown() -> Reply {
         findings: verifier::all(),
         trace: trace::take(),
         faults: faults::counts(),
+        call_stacks: faults::call_stacks(),
     })
 }

@@ -88,6 +88,34 @@ fn walk(records: &[Record], context: Context) -> Vec<FrameInfo> {
     frames
 }
 
+/// The return addresses of the driver's calls that led to the import it is in, newest first: up to where the kernel
+/// called the driver, and beyond that place where it is the callout of an expansion.
+pub(crate) fn callers() -> Vec<usize> {
+    let mut addresses = Vec::new();
+    let Some(block) = pcr::try_block() else {
+        return addresses;
+    };
+    let import = block.import();
+    if let Some(walker) = Walker::from_import(import) {
+        walker.climb(&mut addresses);
+    }
+    STATE.with_borrow(|state| {
+        for record in state.records.iter().rev() {
+            let Record::Call { import } = record else {
+                continue;
+            };
+            let outer = gate::site(*import);
+            if outer.is_none_or(|site| site.import != "nt!KeExpandKernelStackAndCalloutEx") {
+                return;
+            }
+            if let Some(walker) = Walker::from_import(*import) {
+                walker.climb(&mut addresses);
+            }
+        }
+    });
+    addresses
+}
+
 fn distances(frames: &mut [FrameInfo]) {
     for index in 1..frames.len() {
         let (newer, older) = frames.split_at_mut(index);
@@ -165,6 +193,28 @@ impl Walker {
     fn from_import(import: Import) -> Option<Self> {
         let site = gate::site(import)?;
         Some(Self::new(site.return_address, site.rsp, site.rbp))
+    }
+
+    /// The code addresses from here to the gate.
+    fn climb(mut self, addresses: &mut Vec<usize>) {
+        let end = gate::return_address() as u64;
+        while self.rip != end && addresses.len() < MOST_FRAMES {
+            let Ok(rip) = usize::try_from(self.rip) else {
+                return;
+            };
+            let Some(module) = machine::module_at(rip) else {
+                return;
+            };
+            addresses.push(rip);
+            let before = self.rsp();
+            let Some(caller) = unwind::step(&module.image, &mut self, rip, false) else {
+                return;
+            };
+            self.rip = caller;
+            if self.rsp() <= before {
+                return;
+            }
+        }
     }
 
     fn rsp(&self) -> u64 {

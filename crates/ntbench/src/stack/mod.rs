@@ -19,7 +19,7 @@ use crate::wire::{MachineConfig, StackKind, TraceEvent};
 use crate::{bugcheck, cost, gate, trace};
 
 pub(crate) use expand::{expand, in_callout};
-pub(crate) use listing::{Context, listing};
+pub(crate) use listing::{Context, callers, listing};
 use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
 
 /// Below a thread's stack base: what the kernel keeps there, and the trap frame of a system call. The first frame of

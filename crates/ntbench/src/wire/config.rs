@@ -22,6 +22,9 @@ pub struct MachineConfig {
     pub namespace: NamespaceConfig,
     /// What is made to fail.
     pub faults: Vec<FaultRule>,
+    /// Gather the driver's call stacks of each call that can be made to fail, but for those with these hashes. `None`:
+    /// gather none.
+    pub call_stacks: Option<Vec<u64>>,
     /// Names of modelled frames (`nt!KiSwapContext`) at whose entry a [`StackListing`](super::StackListing) is put into the trace.
     pub snapshot_at: Vec<String>,
     /// Images whose processes run without an administrator's rights: `notepad.exe`.
@@ -163,6 +166,8 @@ pub enum When {
     Nth(u64),
     /// The n-th and all later.
     From(u64),
+    /// Only the first whose driver's call stack has this hash, as in [`CallStack`](super::CallStack).
+    Stack(u64),
 }
 
 /// A driver to load.

@@ -117,6 +117,20 @@ pub struct FinalReport {
     pub trace: Trace,
     /// How often each fault rule's function was called, and how often it was made to fail.
     pub faults: Vec<FaultCount>,
+    /// The call stacks gathered, in the order in which they were first seen.
+    #[serde(default)]
+    pub call_stacks: Vec<CallStack>,
+}
+
+/// How a driver came to a call that can be made to fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallStack {
+    /// The function called.
+    pub call: String,
+    /// The same for the same call and code of the same image, wherever it is loaded.
+    pub hash: u64,
+    /// The driver's frames, newest first: `module!function+0x12 (file:line)`.
+    pub frames: Vec<String>,
 }
 
 /// A fault rule's use.

@@ -23,6 +23,8 @@ const IMPORTS: &[&str] = &[
     "ProbeForWrite",
     "memcpy",
     "MmHighestUserAddress DATA",
+    "ExAllocatePool2",
+    "ExFreePoolWithTag",
     "__C_specific_handler",
     "NoSuchFunction",
     "NorThisOne",
