@@ -1,7 +1,7 @@
 //! What a program does with a port: connect, send, get a message, reply, close. Each runs in its thread's system call.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::queue::{PortMessage, Queue};
@@ -12,18 +12,21 @@ use crate::fltmgr::objects::{self, Rundown};
 use crate::ntos::driver::status_of;
 use crate::ntos::memory::Guest;
 use crate::ntos::pool;
+use crate::stack::Frame;
 use crate::status::NtStatus;
 use crate::user::{UserBuffer, probe_for_read, probe_for_write};
 use crate::{cost, stack, trace, verifier};
 
 const TAG: u32 = u32::from_le_bytes(*b"FMcc");
 
-/// What a control code passes on its way to the Filter Manager.
-const CONTROL: [&str; 3] = [
-    "nt!NtDeviceIoControlFile",
-    "nt!IopXxxControlFile",
-    "fltmgr!FltpMsgDispatch",
-];
+/// What a control code passes on its way to the Filter Manager; looked up once, since fuzzers come by the million.
+static CONTROL: LazyLock<[Frame; 3]> = LazyLock::new(|| {
+    frames([
+        "nt!NtDeviceIoControlFile",
+        "nt!IopXxxControlFile",
+        "fltmgr!FltpMsgDispatch",
+    ])
+});
 
 /// Calls a routine of the port's filter.
 fn call(server: &Server, phase: &'static str, routine: usize, arguments: &[u64]) -> u64 {
@@ -157,7 +160,7 @@ pub(crate) fn send(port: u64, input: UserBuffer, output: UserBuffer) -> (NtStatu
         Ok(client) => client,
         Err(status) => return (status, 0),
     };
-    stack::with_frames(&frames(CONTROL), || {
+    stack::with_frames(&*CONTROL, || {
         if client.queue.disconnected() || !client.rundown.enter() {
             return (NtStatus::PORT_DISCONNECTED, 0);
         }
@@ -234,15 +237,15 @@ pub(crate) fn get(
     limit: Option<Duration>,
 ) -> Result<PortMessage, NtStatus> {
     let client = of_handle(port)?;
-    stack::with_frames(&frames(CONTROL), || client.queue.get(capacity, limit))
+    stack::with_frames(&*CONTROL, || client.queue.get(capacity, limit))
 }
 
 /// `FilterReplyMessage`.
 pub(crate) fn reply(port: u64, message_id: u64, status: NtStatus, body: &[u8]) -> NtStatus {
     match of_handle(port) {
-        Ok(client) => stack::with_frames(&frames(CONTROL), || {
-            client.queue.reply(message_id, status, body)
-        }),
+        Ok(client) => {
+            stack::with_frames(&*CONTROL, || client.queue.reply(message_id, status, body))
+        }
         Err(status) => status,
     }
 }
