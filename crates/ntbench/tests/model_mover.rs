@@ -245,3 +245,48 @@ fn operations_below_are_drained_from_an_instance_that_goes() {
     assert_eq!(lines(&bench.trace()), ["completing, cleared 00000000"]);
     assert!(bench.end().findings.is_empty());
 }
+
+#[test]
+fn instances_come_and_go_amid_creates() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let bench = Bench::new();
+    let port = load(&bench, compile("mover", &["UPPER=1"]), "upper", "380000");
+    let over = AtomicBool::new(false);
+    let openers: Vec<_> = (0..3).map(|_| start(&bench.machine)).collect();
+    std::thread::scope(|scope| {
+        for opener in &openers {
+            scope.spawn(|| {
+                // Few enough for the trace to hold them all.
+                for _ in 0..3000 {
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let opened = open(opener, "\\??\\UNC\\fs\\data\\Docs");
+                    assert_eq!(opened, NtStatus::SUCCESS);
+                }
+            });
+        }
+        for round in 0..60 {
+            assert_eq!(ask(&port, "d"), NtStatus::SUCCESS, "{round}");
+            assert_eq!(ask(&port, "a"), NtStatus::SUCCESS, "{round}");
+        }
+        assert_eq!(
+            bench.machine.stop_driver("upper").unwrap(),
+            NtStatus::SUCCESS
+        );
+        over.store(true, Ordering::Relaxed);
+    });
+    let report = bench.end();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(report.trace.dropped, 0);
+    // Each create that the filter saw came back to it, before its instance was gone.
+    let calls = model::callbacks(&report.trace);
+    let count = |phases: &[&str]| {
+        calls
+            .iter()
+            .filter(|call| phases.contains(&call.phase.as_str()) && !call.operation.is_empty())
+            .count()
+    };
+    assert!(count(&["pre"]) > 0);
+    assert_eq!(count(&["pre"]), count(&["post", "drain"]));
+}
