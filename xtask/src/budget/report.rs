@@ -143,12 +143,15 @@ impl Analysis {
     fn unseen(&self, report: &mut Report, measured: &[usize]) {
         let reach: BTreeSet<usize> = measured.iter().flat_map(|from| self.reach(*from)).collect();
         let mut lines = Vec::new();
-        for (at, edge) in self.recursive.iter().filter(|(at, _)| reach.contains(at)) {
+        for (at, edge) in &self.recursive {
             let place = self.place(*at, self.functions[*at].edges[*edge].at);
-            lines.push(format!("{place} comes back to itself"));
-            report.broken.push(format!(
-                "recursion: {place} comes back to itself, and there is no bound"
-            ));
+            let line = format!("{place} comes back to itself");
+            if reach.contains(at) {
+                report
+                    .broken
+                    .push(format!("recursion: {line}, and there is no bound"));
+            }
+            lines.push(line);
         }
         for at in &reach {
             for unseen in &self.functions[*at].unseen {
