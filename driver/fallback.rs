@@ -126,8 +126,9 @@ fn end(record: Option<Claim<'static, Record>>, status: NtStatus) {
     let Some(record) = record else { return };
     let sequence = commit(record) as u64;
     HEADROOM_RECORDER.complete(sequence, protocol::NtStatus(status.0.cast_unsigned()));
+    // A line takes a reserved stack, and one was just refused.
     if SETTINGS.debug_print() {
-        print::record(sequence);
+        print::leave_out();
     }
     events::create(sequence);
 }

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use fltmgr::{
     Client, Clients, FilterRef, NtStatus, PoolBytes, PortService, Tag, Task, UserInput, UserOutput,
-    instances::{self, InstanceHandle},
+    instances::{self, InstanceHandle, InstanceNames},
     zerocopy::{FromBytes, Immutable, IntoBytes},
 };
 use protocol::{
@@ -220,6 +220,7 @@ fn room(output: &UserOutput<'_>, least: usize, most: usize) -> Result<PoolBytes,
     PoolBytes::try_zeroed(TAG, bytes).ok_or(NtStatus::INSUFFICIENT_RESOURCES)
 }
 
+#[inline(never)]
 fn drain(asked: &Drain, output: UserOutput<'_>) -> Result<usize, NtStatus> {
     const HEAD: usize = size_of::<ReplyHeader>() + size_of::<DrainReply>();
     const MOST: usize = HEAD + MAXIMUM_DRAIN_RECORDS as usize * size_of::<Record>();
@@ -293,6 +294,8 @@ fn watermarks(output: UserOutput<'_>) -> Result<usize, NtStatus> {
     output.copy_from(&reply)
 }
 
+/// A frame of its own, since it is the largest.
+#[inline(never)]
 fn list(filter: FilterRef<'_>, output: UserOutput<'_>) -> Result<usize, NtStatus> {
     const HEAD: usize = size_of::<ReplyHeader>() + size_of::<InstancesReply>();
     const MOST: usize = HEAD + MAXIMUM_INSTANCES * size_of::<InstanceInfo>();
@@ -308,6 +311,7 @@ fn list(filter: FilterRef<'_>, output: UserOutput<'_>) -> Result<usize, NtStatus
     let Some((head_bytes, entries)) = reply.split_at_mut_checked(HEAD) else {
         return status(output, protocol::NtStatus::BUFFER_TOO_SMALL);
     };
+    let mut names = InstanceNames::new();
     let mut count: usize = 0;
     for (instance, place) in instances
         .iter()
@@ -315,9 +319,12 @@ fn list(filter: FilterRef<'_>, output: UserOutput<'_>) -> Result<usize, NtStatus
         .zip(entries.chunks_exact_mut(size_of::<InstanceInfo>()))
     {
         // One that goes meanwhile is left out.
-        let (Ok(names), Ok(file_system)) = (instance.names(), instance.file_system()) else {
+        let Ok(file_system) = instance.file_system() else {
             continue;
         };
+        if instance.names(&mut names).is_err() {
+            continue;
+        }
         let info = InstanceInfo::new(names.volume(), names.instance(), file_system);
         place.copy_from_slice(info.as_bytes());
         count = count.saturating_add(1);

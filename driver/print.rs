@@ -46,8 +46,13 @@ pub(crate) fn record(sequence: u64) {
         }
     });
     if !matches!(printed, Ok(true)) {
-        HEADROOM_LINES_SKIPPED.fetch_add(1, Relaxed);
+        leave_out();
     }
+}
+
+/// Counts a line that is not printed.
+pub(crate) fn leave_out() {
+    HEADROOM_LINES_SKIPPED.fetch_add(1, Relaxed);
 }
 
 fn line(record: &Record, create_status: u32) {

@@ -67,15 +67,12 @@ pub fn attach(
     instance: &[u16],
 ) -> Result<(), NtStatus> {
     let volume = volume(filter, volume_name)?;
-    let mut attached = ptr::null_mut();
     let status = optional(instance, |name| {
-        // SAFETY: the filter is registered and started, the volume is referenced, the name is valid for the call or
-        // NULL, the last argument is a writable local.
-        unsafe { FltAttachVolume(filter.0, volume.0.as_ptr(), name, &raw mut attached) }
+        // SAFETY: the filter is registered, the volume is referenced, the name is valid for the call or NULL; nobody
+        // wants a reference to the instance.
+        unsafe { FltAttachVolume(filter.0, volume.0.as_ptr(), name, ptr::null_mut()) }
     })?;
-    NtStatus::check(status)?;
-    drop(NonNull::new(attached).map(InstanceHandle));
-    Ok(())
+    NtStatus::check(status)
 }
 
 /// Detaches from a volume; an empty name means the default instance.
@@ -139,7 +136,7 @@ struct Information {
     filter_offset: u16,
 }
 
-/// The names of an instance.
+/// Room for the names of an instance: a kilobyte, to be lent to [`InstanceHandle::names`].
 pub struct InstanceNames([u64; 128]);
 
 impl InstanceHandle {
@@ -155,18 +152,17 @@ impl InstanceHandle {
         NtStatus::check(status).map(|()| kind.cast_unsigned())
     }
 
-    /// Its names.
+    /// Puts its names into `names`.
     ///
     /// # Errors
     ///
-    /// What the Filter Manager returned, `STATUS_BUFFER_TOO_SMALL` for one: the names have a kilobyte of room.
-    pub fn names(&self) -> Result<InstanceNames, NtStatus> {
+    /// What the Filter Manager returned, `STATUS_BUFFER_TOO_SMALL` for one.
+    pub fn names(&self, names: &mut InstanceNames) -> Result<(), NtStatus> {
         const FULL_INFORMATION: i32 = 2;
 
-        let mut names = InstanceNames([0; 128]);
         let mut length = 0;
         #[expect(clippy::cast_possible_truncation, reason = "1024")]
-        let room = size_of_val(&names) as u32;
+        let room = size_of::<InstanceNames>() as u32;
         // SAFETY: the instance is referenced; buffer and last argument are writable locals.
         let status = unsafe {
             FltGetInstanceInformation(
@@ -177,11 +173,23 @@ impl InstanceHandle {
                 &raw mut length,
             )
         };
-        NtStatus::check(status).map(|()| names)
+        NtStatus::check(status)
+    }
+}
+
+impl Default for InstanceNames {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl InstanceNames {
+    /// No names.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0; 128])
+    }
+
     const fn head(&self) -> &Information {
         // SAFETY: the buffer is longer than the structure and more strictly aligned, and every pattern of bytes is one.
         unsafe { &*ptr::from_ref(&self.0).cast::<Information>() }
