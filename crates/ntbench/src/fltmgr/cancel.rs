@@ -6,8 +6,10 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use super::callback::{self, About};
+use super::cbdq;
 use super::flight::{self, Operation, name_of};
 use crate::ntos::irql;
+use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 use crate::thread::DISPATCH_LEVEL;
 use crate::verifier;
@@ -16,10 +18,35 @@ use crate::verifier;
 #[derive(Default)]
 pub(super) struct Cancel {
     requested: bool,
-    /// The routine to call; 0: none.
-    routine: usize,
-    /// Whether the routine was taken to be called.
+    armed: Option<Armed>,
+    /// Whether a cancel took that, and whoever it is has the operation.
     taken: bool,
+}
+
+/// Who is told of a cancel.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Armed {
+    /// This routine.
+    Routine(usize),
+    /// A cancel-safe queue, and what stands for the operation there; 0: nothing does.
+    Queue { address: usize, context: usize },
+}
+
+/// Says who is to be told; an error: it is cancelled already.
+pub(super) fn arm(operation: &Operation, who: Armed) -> Result<(), NtStatus> {
+    let mut cancel = lock(operation);
+    if cancel.requested {
+        return Err(NtStatus::CANCELLED);
+    }
+    cancel.armed = Some(who);
+    Ok(())
+}
+
+/// Takes that back; false: a cancel was faster.
+pub(super) fn disarm(operation: &Operation) -> bool {
+    let mut cancel = lock(operation);
+    cancel.armed = None;
+    !cancel.taken
 }
 
 fn lock(operation: &Operation) -> MutexGuard<'_, Cancel> {
@@ -34,14 +61,19 @@ pub(super) fn thread(tid: u64) -> bool {
     let operations = flight::of_thread(tid);
     let found = !operations.is_empty();
     for (data, operation) in operations {
-        let routine = {
+        let armed = {
             let mut cancel = lock(&operation);
             cancel.requested = true;
-            let routine = std::mem::take(&mut cancel.routine);
-            cancel.taken |= routine != 0;
-            routine
+            let armed = cancel.armed.take();
+            cancel.taken |= armed.is_some();
+            armed
         };
-        if routine != 0 {
+        if let Some(Armed::Queue { address, context }) = armed {
+            if context != 0 {
+                Guest::at(context + cbdq::CONTEXT_DATA).write(0_usize);
+            }
+            cbdq::cancelled(address, data);
+        } else if let Some(Armed::Routine(routine)) = armed {
             let filter = operation
                 .instance
                 .lock()
@@ -62,8 +94,8 @@ pub(super) fn thread(tid: u64) -> bool {
 
 /// A pended operation is completed: its routine must be cleared, or a later cancel calls it with what is gone.
 pub(super) fn check_cleared(operation: &Operation, function: &str) {
-    let left = std::mem::take(&mut lock(operation).routine);
-    if left != 0 {
+    let left = lock(operation).armed.take();
+    if left.is_some() {
         verifier::finding(
             "cancel-routine-left",
             format!(
@@ -80,21 +112,14 @@ exports! { "fltmgr.sys";
         let Some(operation) = flight::at(data).filter(|_| routine != 0) else {
             return NtStatus::INVALID_PARAMETER;
         };
-        let mut cancel = lock(&operation);
-        if cancel.requested {
-            return NtStatus::CANCELLED;
-        }
-        cancel.routine = routine;
-        NtStatus::SUCCESS
+        arm(&operation, Armed::Routine(routine)).err().unwrap_or(NtStatus::SUCCESS)
     }
 
     /// Takes the routine back; where it was called already the operation is its.
     fn FltClearCancelCompletion(data: usize) -> NtStatus {
         irql::at_most("FltClearCancelCompletion", DISPATCH_LEVEL);
         let Some(operation) = flight::at(data) else { return NtStatus::INVALID_PARAMETER };
-        let mut cancel = lock(&operation);
-        cancel.routine = 0;
-        if cancel.taken { NtStatus::CANCELLED } else { NtStatus::SUCCESS }
+        if disarm(&operation) { NtStatus::SUCCESS } else { NtStatus::CANCELLED }
     }
 
     /// Whether the operation is cancelled.

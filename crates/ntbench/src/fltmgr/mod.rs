@@ -22,6 +22,7 @@ mod attach_api;
 mod below;
 mod callback;
 mod cancel;
+mod cbdq;
 mod context;
 mod context_api;
 mod create;
@@ -66,6 +67,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         info::exports(),
         flight::exports(),
         cancel::exports(),
+        cbdq::exports(),
         context_api::exports(),
         work::exports(),
     ];
@@ -125,6 +127,7 @@ pub(crate) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
 pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     let mut left = register::leftovers(driver);
+    cbdq::driver_gone(&driver.service);
     left.extend(port::leftovers(&driver.service));
     left.extend(info::leftovers(&driver.service));
     left.extend(work::leftovers(&driver.service));
