@@ -24,7 +24,8 @@ pub trait Minifilter: Sized + 'static {
     /// What the filter keeps with each of its instances: `()` for nothing.
     type Instance: Send + Sync + 'static;
 
-    /// Whether to attach to a volume, and what to keep with the instance. `PASSIVE_LEVEL`.
+    /// Whether to attach to a volume, and what to keep with the instance; where there is no memory to keep it, the filter
+    /// does not attach. `PASSIVE_LEVEL`.
     fn attach(volume: Volume) -> Attach<Self::Instance>;
 
     /// An instance is being torn down: creates that wait are to be let go soon. `PASSIVE_LEVEL`.
@@ -187,7 +188,8 @@ unsafe extern "C" fn instance_setup<F: Minifilter>(
             let objects = unsafe { &*objects };
             match context::keep::<F>(objects, value) {
                 Ok(()) => STATUS_SUCCESS,
-                Err(status) => status.0,
+                // The only refusal that the documentation knows; the volume goes on without the filter.
+                Err(_) => STATUS_FLT_DO_NOT_ATTACH,
             }
         }
         Attach::Decline => STATUS_FLT_DO_NOT_ATTACH,
