@@ -70,17 +70,50 @@ fn clients_come_and_go() {
 #[test]
 fn only_who_the_descriptor_names_may_connect() {
     let bench = talking(&[]);
-    let guest = bench
-        .machine
-        .thread(ThreadSpec {
-            process_image: "notepad.exe".to_owned(),
-            process: 1,
-            stack: StackKind::Ordinary,
-        })
-        .unwrap();
+    let guest = guest(&bench);
     assert_eq!(refused(&guest, PORT, &[]), NtStatus::ACCESS_DENIED);
     assert!(lines(&bench.trace()).is_empty(), "the filter is not asked");
     assert!(bench.thread.connect_port(PORT, &[]).unwrap().is_ok());
+}
+
+/// A thread of a process without an administrator's rights.
+fn guest(bench: &Bench) -> Thread {
+    let spec = ThreadSpec {
+        process_image: "notepad.exe".to_owned(),
+        process: 1,
+        stack: StackKind::Ordinary,
+    };
+    bench.machine.thread(spec).expect("a thread")
+}
+
+#[test]
+fn a_descriptor_is_read_as_it_is() {
+    for (descriptor, administrator, user) in [
+        // None: only the system itself.
+        (1, false, false),
+        // One without a list: everybody.
+        (2, true, true),
+        // The first entry that is about somebody decides.
+        (3, false, true),
+    ] {
+        let bench = talking(&[&format!("DESCRIPTOR={descriptor}")]);
+        let connects = |thread: &Thread| {
+            let connected = thread.connect_port(PORT, &[]).expect("the machine lives");
+            match connected {
+                Ok(_) => true,
+                Err(status) => {
+                    assert_eq!(status, NtStatus::ACCESS_DENIED);
+                    false
+                }
+            }
+        };
+        assert_eq!(connects(&bench.thread), administrator, "{descriptor}");
+        assert_eq!(connects(&guest(&bench)), user, "{descriptor}");
+    }
+    let bench = Bench::new();
+    let image = compile("talker", &["DESCRIPTOR=4"]);
+    assert_eq!(bench.load(image), NtStatus::INVALID_SECURITY_DESCR);
+    assert!(bench.end().findings.is_empty());
 }
 
 #[test]

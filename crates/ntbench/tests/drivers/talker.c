@@ -1,7 +1,8 @@
 /*
  * A filter with a port, after the samples that have one: echoes, sends on request, counts who comes and goes.
  * DEFECT: 1 leaves its server port open, 2 never closes a client port, 3 leaks the security descriptor, 4 says that it
- * wrote more than there was room for, 5 closes a client port twice.
+ * wrote more than there was room for, 5 closes a client port twice. DESCRIPTOR: instead of the default one, 1 none, 2 one
+ * without a list, 3 one that denies administrators and allows users, 4 one that is none.
  */
 #include "flt.h"
 #ifndef DEFECT
@@ -10,6 +11,22 @@
 #ifndef ATTRIBUTES
 #define ATTRIBUTES (OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE)
 #endif
+
+#ifndef DESCRIPTOR
+#define DESCRIPTOR 0
+#endif
+
+/* SECURITY_DESCRIPTOR, absolute; then one that is self-relative, with a list of two entries. */
+static struct { uint8_t Revision, Zero; uint16_t Control; PVOID Owner, Group, Sacl, Dacl; } Open = { 1, 0, 4, 0, 0, 0, 0 };
+static struct {
+    uint8_t Revision, Zero; uint16_t Control; ULONG Owner, Group, Sacl, Dacl;
+    uint8_t List[8], Deny[8], Administrators[16], Allow[8], Users[16];
+} Relative = {
+    DESCRIPTOR == 4 ? 2 : 1, 0, 0x8004, 0, 0, 0, 20,
+    { 2, 0, 56, 0, 2, 0, 0, 0 },
+    { 1, 0, 24, 0, 1, 0, 0, 0 }, { 1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0 },
+    { 0, 0, 24, 0, 1, 0, 0, 0 }, { 1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x21, 2, 0, 0 },
+};
 
 static PVOID Server, Client, Last;
 static const FLT_OPERATION_REGISTRATION Operations[] = { { IRP_MJ_OPERATION_END, 0, 0, 0, 0 } };
@@ -82,6 +99,8 @@ static NTSTATUS Create(PVOID descriptor, ULONG attributes, int most, PVOID *port
     UNICODE_STRING name;
     OBJECT_ATTRIBUTES object = { sizeof(object), 0, &name, attributes, descriptor, 0 };
     RtlInitUnicodeString(&name, u"\\TalkerPort");
+    if (DESCRIPTOR)
+        object.SecurityDescriptor = DESCRIPTOR == 1 ? 0 : DESCRIPTOR == 2 ? (PVOID)&Open : (PVOID)&Relative;
     return FltCreateCommunicationPort(Filter, port, &object, (PVOID)0x44, Connect, Disconnect, Message, most);
 }
 
