@@ -217,3 +217,81 @@ fn jumps_within(rip: usize, base: usize, function: &RuntimeFunction) -> bool {
     instruction.flow_control() == FlowControl::UnconditionalBranch
         && u32::try_from(target).is_ok_and(|target| range.contains(&target))
 }
+
+#[cfg(test)]
+mod tests {
+    use pe_unwind_info::x86_64::XmmRegister;
+
+    use super::*;
+
+    const BASE: usize = 0x10_0000;
+
+    struct State {
+        registers: [u64; 16],
+        stack: Vec<u64>,
+    }
+
+    impl UnwindState for State {
+        fn read_register(&mut self, register: Register) -> u64 {
+            self.registers[register as usize]
+        }
+
+        fn read_stack(&mut self, address: u64) -> Option<u64> {
+            self.stack.get(usize::try_from(address / 8).ok()?).copied()
+        }
+
+        fn write_register(&mut self, register: Register, value: u64) {
+            self.registers[register as usize] = value;
+        }
+
+        fn write_xmm_register(&mut self, _register: XmmRegister, _value: u128) {}
+    }
+
+    /// Two functions: the first (0x80) takes 8 bytes and has a handler; the second (0x100), which pushes RBX, is chained
+    /// to it. Both have one unwind code, so both have padding behind it.
+    fn image() -> Image {
+        let mut bytes = vec![0xCC; 0x200];
+        let mut put = |at: usize, what: &[u8]| bytes[at..at + what.len()].copy_from_slice(what);
+        let function =
+            |begin: u32, end: u32, info: u32| [begin, end, info].map(u32::to_le_bytes).concat();
+        put(0, &function(0x80, 0x100, 0x60));
+        put(12, &function(0x100, 0x180, 0x40));
+        put(0x40, &[0x21, 1, 1, 0, 1, 0x30, 0xEE, 0xEE]);
+        put(0x48, &function(0x80, 0x100, 0x60));
+        put(0x60, &[0x09, 4, 1, 0, 4, 0x02, 0xEE, 0xEE]);
+        put(0x68, &0x90_u32.to_le_bytes());
+        Image::of(&bytes, BASE, (0, 24))
+    }
+
+    #[test]
+    fn a_chained_function_is_unwound_through_what_it_is_chained_to() {
+        // RBX, 8 bytes, the return address.
+        let mut state = State {
+            registers: [0; 16],
+            stack: vec![7, 0, 0x1234],
+        };
+        let caller = step(&image(), &mut state, BASE + 0x120, true);
+        assert_eq!(caller, Some(0x1234));
+        assert_eq!(state.registers[Register::RBX as usize], 7);
+        assert_eq!(state.registers[Register::RSP as usize], 24);
+    }
+
+    #[test]
+    fn a_chained_function_has_the_handler_of_what_it_is_chained_to() {
+        let mut state = State {
+            registers: [0; 16],
+            stack: Vec::new(),
+        };
+        let image = image();
+        let frame =
+            |state: &mut State, rva: usize| frame(&image, state, BASE + rva).expect("a frame");
+        let handler = frame(&mut state, 0x120).handler.expect("a handler");
+        assert_eq!((handler.routine, handler.data), (BASE + 0x90, BASE + 0x6C));
+        assert!(handler.on_exception && !handler.on_unwind);
+        assert!(
+            frame(&mut state, 0x82).handler.is_none(),
+            "none applies in a prolog"
+        );
+        assert!(frame(&mut state, 0x84).handler.is_some());
+    }
+}

@@ -117,6 +117,23 @@ pub(crate) struct Image {
 }
 
 impl Image {
+    /// An image of these bytes at that address, which nothing is mapped at.
+    #[cfg(test)]
+    pub(crate) fn of(snapshot: &[u8], base: usize, pdata: (u32, u32)) -> Self {
+        Self {
+            name: "test".to_owned(),
+            file: PathBuf::new(),
+            pdb: None,
+            base,
+            size: snapshot.len(),
+            entry: 0,
+            sections: Vec::new(),
+            pdata,
+            snapshot: snapshot.into(),
+            mapping: Mapping::reserve(1).expect("a page"),
+        }
+    }
+
     /// Whether an address lies in it.
     pub(crate) fn contains(&self, address: usize) -> bool {
         (self.base..self.base + self.size).contains(&address)
