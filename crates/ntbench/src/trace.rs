@@ -1,7 +1,7 @@
 //! The machine's bounded memory of what happened.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::wire::{CallbackEvent, Trace, TraceEvent};
@@ -21,27 +21,28 @@ static RING: Mutex<Ring> = Mutex::new(Ring {
     dropped: 0,
 });
 static CALLBACKS: AtomicU64 = AtomicU64::new(1);
-static QUIET: AtomicBool = AtomicBool::new(false);
+/// How many want it quiet.
+static QUIET: AtomicU32 = AtomicU32::new(0);
 
 /// Whether callbacks that come by the million are left out: a fuzzer runs.
 pub(crate) fn quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
+    QUIET.load(Ordering::Relaxed) != 0
 }
 
-/// The quiet, while this lives.
+/// The quiet, while one of these lives.
 pub(crate) struct Quiet(());
 
 impl Quiet {
     /// Begins it.
     pub(crate) fn begin() -> Self {
-        QUIET.store(true, Ordering::Relaxed);
+        QUIET.fetch_add(1, Ordering::Relaxed);
         Self(())
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        QUIET.store(false, Ordering::Relaxed);
+        QUIET.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
