@@ -99,20 +99,23 @@ pub(crate) fn text(name: &str, value: &str) -> (String, RegistryValue) {
 
 /// Loads the driver with just these settings, and returns what its `DriverEntry` returned.
 pub(crate) fn load(machine: &Machine, parameters: &[(String, RegistryValue)]) -> NtStatus {
-    let loaded = machine
-        .load_driver(DriverSpec {
-            image: sys(),
-            pdb: None,
-            service: SERVICE.to_owned(),
-            parameters: parameters.to_vec(),
-            instances: vec![InstanceSpec {
-                name: "Headroom Instance".to_owned(),
-                altitude: "385100".to_owned(),
-                flags: 0,
-            }],
-        })
-        .unwrap();
+    let loaded = machine.load_driver(driver_spec(parameters)).unwrap();
     NtStatus(loaded.status.0.cast_unsigned())
+}
+
+/// The driver and its instance, with just these settings.
+pub(crate) fn driver_spec(parameters: &[(String, RegistryValue)]) -> DriverSpec {
+    DriverSpec {
+        image: sys(),
+        pdb: None,
+        service: SERVICE.to_owned(),
+        parameters: parameters.to_vec(),
+        instances: vec![InstanceSpec {
+            name: "Headroom Instance".to_owned(),
+            altitude: "385100".to_owned(),
+            flags: 0,
+        }],
+    }
 }
 
 /// A booted machine with the driver and just these settings.
