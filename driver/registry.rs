@@ -11,7 +11,7 @@ use wdk_sys::{
 
 // A documented export of ntoskrnl.exe that not all headers wdk-sys may be generated from declare.
 unsafe extern "C" {
-    /// Windows 10, version 1803; `ExAllocatePool2`, which wdk-alloc needs, is younger. `PASSIVE_LEVEL`.
+    /// Windows 10, version 1803; `ExAllocatePool2`, which this driver needs too, is younger. `PASSIVE_LEVEL`.
     fn IoOpenDriverRegistryKey(
         DriverObject: *mut DRIVER_OBJECT,
         RegKeyType: i32,
