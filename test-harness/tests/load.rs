@@ -11,6 +11,7 @@ use common::{
 };
 use headroom_harness::backend::bench::SERVICE;
 use ntbench::wire::{FaultRule, RegistryValue, StackKind};
+use ntbench::{Machine, MachineError};
 use protocol::NtStatus;
 
 const NO_MEMORY: u32 = 0xc000_0017;
@@ -21,7 +22,21 @@ const EACH: u32 = CREATES / THREADS;
 
 #[test]
 fn unload_in_the_midst_of_creates_and_load_again() {
-    unloads_under_load(vec![], &[text("AncestorOpens", "Top")]);
+    unloads_under_load(
+        vec![],
+        &[text("AncestorOpens", "Top")],
+        Machine::unload_driver,
+    );
+}
+
+/// As `sc stop` does it: the filter is not asked.
+#[test]
+fn a_mandatory_unload_in_the_midst_of_creates() {
+    unloads_under_load(
+        vec![],
+        &[text("AncestorOpens", "Top")],
+        Machine::stop_driver,
+    );
 }
 
 /// Every create waits for a worker, so the unload finds creates that are pended.
@@ -30,10 +45,24 @@ fn unload_in_the_midst_of_creates_that_wait_for_workers() {
     unloads_under_load(
         vec![expansion_fails(NO_MEMORY)],
         &[text("OnExpandFailure", "Worker")],
+        Machine::unload_driver,
     );
 }
 
-fn unloads_under_load(faults: Vec<FaultRule>, parameters: &[(String, RegistryValue)]) {
+#[test]
+fn a_mandatory_unload_in_the_midst_of_creates_that_wait_for_workers() {
+    unloads_under_load(
+        vec![expansion_fails(NO_MEMORY)],
+        &[text("OnExpandFailure", "Worker")],
+        Machine::stop_driver,
+    );
+}
+
+fn unloads_under_load(
+    faults: Vec<FaultRule>,
+    parameters: &[(String, RegistryValue)],
+    unload: fn(&Machine, &str) -> Result<ntbench::NtStatus, MachineError>,
+) {
     let folder = tempfile::tempdir().unwrap();
     let path = directories(folder.path(), 3);
     let mut config = config(folder.path());
@@ -61,7 +90,7 @@ fn unloads_under_load(faults: Vec<FaultRule>, parameters: &[(String, RegistryVal
         while done.load(Ordering::Relaxed) < CREATES / 3 {
             yield_now();
         }
-        let unloaded = machine.unload_driver(SERVICE).unwrap();
+        let unloaded = unload(&machine, SERVICE).unwrap();
         assert!(unloaded.is_success(), "unload under load: {unloaded}");
         let at_unload = done.load(Ordering::Relaxed);
         while done.load(Ordering::Relaxed) < at_unload + CREATES / 10 {
