@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use common::{
     booted, config, directories, dword, end, expansion_fails, open, records, text, thread,
 };
@@ -12,6 +14,7 @@ use protocol::{Flags, NtStatus, Outcome, Record};
 const NO_MEMORY: u32 = 0xc000_0017;
 const STACK_OVERFLOW: u32 = 0xc000_00fd;
 const INSUFFICIENT_RESOURCES: u32 = 0xc000_009a;
+const CANCELLED: NtStatus = NtStatus(0xc000_0120);
 const NOT_FOUND: u32 = 0xc000_0034;
 
 struct Seen {
@@ -171,6 +174,54 @@ fn a_worker_inspects_what_had_no_stack_and_the_create_completes_once() {
             "the worker's own stack was enough"
         );
     }
+}
+
+/// Creates are cancelled while they wait for a worker: each ends once, as cancelled or as it would have.
+#[test]
+fn a_create_that_waits_can_be_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = directories(folder.path(), 3);
+    let mut config = config(folder.path());
+    config.faults = vec![expansion_fails(NO_MEMORY)];
+    let machine = booted(
+        config,
+        &[
+            text("OnExpandFailure", "Worker"),
+            dword("LogCapacity", 4096),
+        ],
+    );
+    let opener = thread(&machine, StackKind::Ordinary);
+    let canceller = thread(&machine, StackKind::Ordinary);
+    let over = AtomicBool::new(false);
+    let (mut opened, mut cancelled) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                canceller.cancel_io(&opener).unwrap();
+            }
+        });
+        while opened + cancelled < 3000 && (opened < 200 || cancelled < 20) {
+            match open(&opener, &path) {
+                NtStatus::SUCCESS => opened += 1,
+                CANCELLED => cancelled += 1,
+                other => panic!("{other}"),
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    println!("{opened} opened, {cancelled} cancelled");
+    assert!(cancelled > 0, "none of {opened} creates was cancelled");
+    let (anchor, records) = records(&machine);
+    assert_eq!(anchor.written, opened + cancelled, "one record each");
+    let told = records
+        .iter()
+        .filter(|record| record.create_status() == Some(CANCELLED))
+        .count() as u64;
+    assert_eq!(told, cancelled);
+    assert!(records.iter().all(|record| {
+        record.flags.contains(Flags::DEFERRED) && record.create_status().is_some()
+    }));
+    end(machine);
 }
 
 /// An open of the driver's own is never deferred: the inspection that waits for it may itself be a worker's.
