@@ -219,11 +219,30 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
     instance.rundown.wait();
     tell(registration.instance_teardown_complete, "teardown complete");
     context::instance_gone(instance);
-    instance.teardown.store(DETACHED, Ordering::Release);
-    if instance.references.load(Ordering::Acquire) <= 0 {
+    // In one order with `lend`: either that sees the instance gone, or this sees its reference.
+    instance.teardown.store(DETACHED, Ordering::SeqCst);
+    if instance.references.load(Ordering::SeqCst) <= 0 {
         objects::remove(instance.address);
     }
     true
+}
+
+/// References an instance for a driver, unless it is gone.
+pub(super) fn lend(instance: &Instance) -> bool {
+    instance.references.fetch_add(1, Ordering::SeqCst);
+    if instance.teardown.load(Ordering::SeqCst) != DETACHED {
+        return true;
+    }
+    give_back(instance);
+    false
+}
+
+/// Takes the reference back.
+pub(super) fn give_back(instance: &Instance) {
+    let left = instance.references.fetch_sub(1, Ordering::SeqCst) - 1;
+    if left <= 0 && instance.teardown.load(Ordering::SeqCst) == DETACHED {
+        objects::remove(instance.address);
+    }
 }
 
 /// A filter is being unregistered, and its instances are detached: nobody may hold a reference to one.

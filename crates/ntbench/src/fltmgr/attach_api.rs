@@ -198,11 +198,13 @@ exports! { "fltmgr.sys";
             .iter()
             .flat_map(|volume| volume.instances().to_vec())
             .filter(wanted)
+            .filter(|instance| attach::lend(instance))
             .collect();
-        list(&found, array, room, count, |instance| {
-            instance.references.fetch_add(1, Ordering::AcqRel);
-            instance.address
-        })
+        let status = list(&found, array, room, count, |instance| instance.address);
+        if !status.is_success() {
+            found.iter().for_each(|instance| attach::give_back(instance));
+        }
+        status
     }
 
     /// Every volume.
