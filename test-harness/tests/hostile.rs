@@ -197,11 +197,11 @@ fn ten_million_fuzzed_messages() {
         Request::Detach(&name),
         Request::Instances,
     ];
-    let fuzz = PortFuzz {
+    let fuzz = |seed| PortFuzz {
         port: 0,
-        seed: 0x6865_6164_726f_6f6d,
+        seed,
         first: 0,
-        count: MESSAGES,
+        count: MESSAGES / 2,
         corpus: corpus
             .iter()
             .map(|request| FuzzSample(encoded(request)))
@@ -209,9 +209,16 @@ fn ten_million_fuzzed_messages() {
         longest: 1024,
         hostile_per_mille: 20,
     };
-    let report = client.port.fuzz(&fuzz, |_| ()).unwrap();
+    // Two clients at once, so that messages also meet in the driver.
+    let other = Client::connect(&machine);
+    let report = std::thread::scope(|scope| {
+        let second = scope.spawn(|| other.port.fuzz(&fuzz(0x6865_6164), |_| ()).unwrap());
+        let mut report = client.port.fuzz(&fuzz(0x726f_6f6d), |_| ()).unwrap();
+        report.add(&second.join().unwrap());
+        report
+    });
     println!(
-        "{} messages, {} of them in memory that is not what it seems, in {} ms: {:?}",
+        "{} messages, {} of them in memory that is not what it seems, in {} ms of two threads: {:?}",
         report.messages, report.hostile, report.elapsed_ms, report.statuses
     );
     assert_eq!(report.messages, MESSAGES);
@@ -223,6 +230,7 @@ fn ten_million_fuzzed_messages() {
         resets > 10_000,
         "so many messages were requests that do something: {resets}"
     );
+    other.disconnect();
 
     // Whatever of it was taken over is allowed, and the driver does its work.
     let config: Config = client.ask(&Request::GetConfig).reply().body().unwrap();
