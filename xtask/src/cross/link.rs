@@ -202,7 +202,7 @@ mod tests {
             )
         };
         let one = plan(&line("/home/a", "/tmp/rustcAAAA")).unwrap();
-        let two = plan(&line("/work/x/y", "/tmp/rustcBBBB")).unwrap();
+        let two = plan(&line("/srv/x/y", "/tmp/rustcBBBB")).unwrap();
         assert_eq!(one.args, two.args);
         assert!(
             one.args
