@@ -269,10 +269,9 @@ pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
         }],
         ..DriverSpec::default()
     };
-    let doing = format!("loading {}", driver.image.display());
     let loaded = machine
         .load_driver(spec)
-        .map_err(|error| stopped(&doing, error))?;
+        .map_err(|error| stopped("loading the driver", error))?;
     if loaded.status.is_success() {
         return Ok(());
     }
