@@ -237,12 +237,13 @@ pub(super) fn lend(instance: &Instance) -> bool {
     false
 }
 
-/// Takes the reference back.
-pub(super) fn give_back(instance: &Instance) {
+/// Takes a reference back, and says how many are left. With the last one an instance that is detached goes.
+pub(super) fn give_back(instance: &Instance) -> i64 {
     let left = instance.references.fetch_sub(1, Ordering::SeqCst) - 1;
     if left <= 0 && instance.teardown.load(Ordering::SeqCst) == DETACHED {
         objects::remove(instance.address);
     }
+    left
 }
 
 /// A filter is being unregistered, and its instances are detached: nobody may hold a reference to one.

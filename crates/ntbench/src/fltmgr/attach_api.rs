@@ -3,7 +3,6 @@
 //! Every volume or instance that these give to a driver is referenced, to be given back with `FltObjectDereference`.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::objects::{self, Filter, FilterState, Instance, Volume};
 use super::{attach, info};
@@ -28,12 +27,6 @@ fn optional_name(name: Guest<UnicodeString>) -> Option<String> {
     (!name.is_null()).then(|| name.text())
 }
 
-/// Hands an instance out.
-fn lend(instance: &Instance, result: Guest<usize>) {
-    instance.references.fetch_add(1, Ordering::AcqRel);
-    result.write(instance.address);
-}
-
 fn attach_by_hand(
     filter: &Arc<Filter>,
     volume: usize,
@@ -52,12 +45,13 @@ fn attach_by_hand(
         attach::attach(filter, &volume, &name, &altitude, setup)
     });
     match attached {
-        Ok(instance) => {
-            if !result.is_null() {
-                lend(&instance, result);
-            }
+        Ok(_) if result.is_null() => NtStatus::SUCCESS,
+        Ok(instance) if attach::lend(&instance) => {
+            result.write(instance.address);
             NtStatus::SUCCESS
         }
+        // Somebody has detached it again meanwhile.
+        Ok(_) => NtStatus::FLT_DELETING_OBJECT,
         Err(status) => status,
     }
 }
@@ -202,7 +196,9 @@ exports! { "fltmgr.sys";
             .collect();
         let status = list(&found, array, room, count, |instance| instance.address);
         if !status.is_success() {
-            found.iter().for_each(|instance| attach::give_back(instance));
+            for instance in &found {
+                attach::give_back(instance);
+            }
         }
         status
     }
@@ -248,11 +244,11 @@ exports! { "fltmgr.sys";
             return NtStatus::INVALID_PARAMETER;
         }
         match find(filter.as_ref(), &volume, name.as_deref()) {
-            Some(instance) => {
-                lend(&instance, result);
+            Some(instance) if attach::lend(&instance) => {
+                result.write(instance.address);
                 NtStatus::SUCCESS
             }
-            None => NtStatus::FLT_INSTANCE_NOT_FOUND,
+            _ => NtStatus::FLT_INSTANCE_NOT_FOUND,
         }
     }
 

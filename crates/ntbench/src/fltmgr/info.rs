@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use super::flight;
-use super::objects::{self, DETACHED, FilterState, Object, Volume};
+use super::objects::{self, FilterState, Object, Volume};
+use super::{attach, flight};
 use crate::abi::base::UnicodeString;
 use crate::ntos::memory::{Guest, terminated, wide};
 use crate::ntos::{driver, irql, object, routines};
@@ -70,13 +70,10 @@ fn reference(address: usize, function: &str, change: i64) -> Option<i64> {
         hold(volume, change);
         return check(address, function, volume.references.load(Ordering::Acquire));
     }
-    let count = references(&object).fetch_add(change, Ordering::AcqRel) + change;
-    if count == 0
-        && let Object::Instance(instance) = &object
-        && instance.teardown.load(Ordering::Acquire) == DETACHED
-    {
-        objects::remove(address);
-    }
+    let count = match &object {
+        Object::Instance(instance) if change < 0 => attach::give_back(instance),
+        _ => references(&object).fetch_add(change, Ordering::AcqRel) + change,
+    };
     check(address, function, count)
 }
 
