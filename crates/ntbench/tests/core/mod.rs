@@ -1,15 +1,18 @@
 //! Small drivers compiled on the spot, and machines to load them into.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
+#[path = "../mingw/mod.rs"]
+mod mingw;
+
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ntbench::wire::{BugCheckReport, DriverSpec, LoadedDriver, MachineConfig};
 use ntbench::{Machine, MachineError, NtStatus};
 
-const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-const LIBRARIAN: &str = "x86_64-w64-mingw32-dlltool";
+pub(crate) use mingw::scratch;
+use mingw::{COMPILER, library, run};
+
 const IMPORTS: &[&str] = &[
     "IoGetStackLimits",
     "KeExpandKernelStackAndCalloutEx",
@@ -42,28 +45,6 @@ const FILTER_IMPORTS: &[&str] = &[
     "FltSendMessage",
 ];
 
-fn run(command: &mut Command) {
-    let what = format!("{command:?}");
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("{what}: {error}. These tests need the package gcc-mingw-w64-x86-64-win32 to compile drivers.")
-    });
-    assert!(
-        output.status.success(),
-        "{what}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// A folder of its own for each test, below Cargo's for this target.
-pub(crate) fn scratch() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a scratch folder");
-    folder
-}
-
 /// Compiles the case `name` of `core.c`, `defines` in the form `SIZE=0x6000`.
 pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     compile_from("core.c", name, defines)
@@ -72,24 +53,6 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
 /// Compiles the case `name` of that file.
 pub(crate) fn compile_from(file: &str, name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
-    let library = |dll: &str, names: &[&str]| {
-        let (definition, library) = (
-            folder.join(format!("{dll}.def")),
-            folder.join(format!("lib{dll}.a")),
-        );
-        std::fs::write(
-            &definition,
-            format!("LIBRARY {dll}\nEXPORTS\n{}\n", names.join("\n")),
-        )
-        .expect("written");
-        run(Command::new(LIBRARIAN)
-            .current_dir(&folder)
-            .arg("-d")
-            .arg(&definition)
-            .arg("-l")
-            .arg(&library));
-        library
-    };
     let image = folder.join(format!("{name}.sys"));
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/core")
@@ -125,8 +88,8 @@ pub(crate) fn compile_from(file: &str, name: &str, defines: &[&str]) -> PathBuf 
         .arg(&source)
         .arg("-o")
         .arg(&image)
-        .arg(library("ntoskrnl.exe", IMPORTS))
-        .arg(library("fltmgr.sys", FILTER_IMPORTS)));
+        .arg(library(&folder, "ntoskrnl.exe", IMPORTS))
+        .arg(library(&folder, "fltmgr.sys", FILTER_IMPORTS)));
     image
 }
 

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-use std::path::{Path, PathBuf};
+#[path = "../mingw/mod.rs"]
+mod mingw;
+
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ntbench::wire::{
     CallbackEvent, CreateFile, DfsLink, DfsNamespace, DriverSpec, FinalReport, InstanceSpec,
@@ -13,50 +15,7 @@ use ntbench::wire::{
 };
 use ntbench::{Machine, MachineError, NtStatus, Thread};
 
-const COMPILER: &str = "x86_64-w64-mingw32-gcc";
-const LIBRARIAN: &str = "x86_64-w64-mingw32-dlltool";
-
-fn run(command: &mut Command) {
-    let what = format!("{command:?}");
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("{what}: {error}. These tests need the package gcc-mingw-w64-x86-64-win32 to compile drivers.")
-    });
-    assert!(
-        output.status.success(),
-        "{what}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-/// A folder of its own for each test, below Cargo's for this target.
-pub(crate) fn scratch() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("model-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a scratch folder");
-    folder
-}
-
-fn library(folder: &Path, dll: &str, names: &[&str]) -> PathBuf {
-    let (definition, library) = (
-        folder.join(format!("{dll}.def")),
-        folder.join(format!("lib{dll}.a")),
-    );
-    std::fs::write(
-        &definition,
-        format!("LIBRARY {dll}\nEXPORTS\n{}\n", names.join("\n")),
-    )
-    .expect("written");
-    // What these tools put into their working directory goes with the scratch folder.
-    run(Command::new(LIBRARIAN)
-        .current_dir(folder)
-        .arg("-d")
-        .arg(&definition)
-        .arg("-l")
-        .arg(&library));
-    library
-}
+use mingw::{COMPILER, library, run, scratch};
 
 /// Compiles `tests/drivers/{name}.c`, `defines` in the form `DEFECT=1`.
 pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
