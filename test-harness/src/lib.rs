@@ -1,7 +1,8 @@
 //! Exercises `headroom.sys` with opens that nest, and shows what they did to the kernel stack.
 //!
 //! A [`scenario`] says what is opened; a [`backend`] is the machine it is opened on; a [`model::Run`] is what was seen;
-//! [`table`], [`listing`], [`report`] and [`summary`] show it, and [`verdict`] says whether it is what had to be seen.
+//! [`table`], [`listing`], [`report`] and [`summary`] show it, and [`verdict`] says whether it is what had to be seen. [`cli`]
+//! names the [`verbs`] of the program.
 
 #![forbid(unsafe_code)]
 
@@ -13,4 +14,5 @@ pub mod report;
 pub mod scenario;
 pub mod summary;
 pub mod table;
+pub mod verbs;
 pub mod verdict;
