@@ -3,11 +3,18 @@
 //! Which settings there are, their defaults and what each can be is `protocol::Config`'s business, for both of them. A
 //! value in the registry that is of the wrong type or not allowed is not used and never rounded: its default is, a line on
 //! the debugger's console and an event say so, and the driver loads.
+//!
+//! They lie in the driver as `protocol::ConfigBlock` has it, under a name of its own and behind a signature, so that a
+//! debugger and a dump's reader see what was in force.
 
+use core::mem::{offset_of, size_of};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 
 use kstack::{RedZone, Reservation};
-use protocol::{AncestorScope, Config, OnExpandFailure, Policy, Reason, Rejection, Setting};
+use protocol::{
+    AncestorScope, CONFIG_SIGNATURE, CONFIG_VERSION, Config, ConfigBlock, OnExpandFailure, Policy,
+    Reason, Rejection, Setting,
+};
 use wdk_sys::{DRIVER_OBJECT, STATUS_OBJECT_NAME_NOT_FOUND};
 
 use crate::{
@@ -20,16 +27,25 @@ use crate::{
 pub(crate) const MAXIMUM_EXPANSION: u32 = kstack::MAXIMUM_EXPANSION_SIZE as u32;
 
 /// The settings in force.
-pub(crate) static SETTINGS: Settings = Settings::new(&Config::DEFAULT);
+#[used]
+#[unsafe(no_mangle)]
+pub(crate) static HEADROOM_CONFIG: Settings = Settings::new(&Config::DEFAULT);
+
+pub(crate) use self::HEADROOM_CONFIG as SETTINGS;
 
 /// See [`SETTINGS`]. Each is a number of its own, read on its own on the create path, so there is nothing to lock; any
 /// mixture of two allowed configurations is an allowed one.
+#[repr(C, align(16))]
 pub(crate) struct Settings {
+    signature: [u8; 16],
+    version: u16,
+    bytes: u16,
     policy: AtomicU8,
     on_failure: AtomicU8,
     ancestors: AtomicU8,
     unc_only: AtomicBool,
     debug_print: AtomicBool,
+    reserved: [u8; 3],
     reservation: AtomicU32,
     red_zone: AtomicU32,
     minimum_stack: AtomicU32,
@@ -37,14 +53,43 @@ pub(crate) struct Settings {
     log_capacity: AtomicU32,
 }
 
+/// The offset of a setting in the block.
+macro_rules! at {
+    ($field:ident) => {
+        offset_of!(ConfigBlock, config) + offset_of!(Config, $field)
+    };
+}
+
+const _: () = {
+    assert!(size_of::<Settings>() == size_of::<ConfigBlock>());
+    assert!(align_of::<Settings>() == align_of::<ConfigBlock>());
+    assert!(offset_of!(Settings, version) == at!(version));
+    assert!(offset_of!(Settings, bytes) == at!(bytes));
+    assert!(offset_of!(Settings, policy) == at!(expand_policy));
+    assert!(offset_of!(Settings, on_failure) == at!(on_expand_failure));
+    assert!(offset_of!(Settings, ancestors) == at!(ancestor_opens));
+    assert!(offset_of!(Settings, unc_only) == at!(unc_only));
+    assert!(offset_of!(Settings, debug_print) == at!(debug_print));
+    assert!(offset_of!(Settings, reserved) == at!(reserved));
+    assert!(offset_of!(Settings, reservation) == at!(reservation_bytes));
+    assert!(offset_of!(Settings, red_zone) == at!(red_zone_bytes));
+    assert!(offset_of!(Settings, minimum_stack) == at!(minimum_stack_bytes));
+    assert!(offset_of!(Settings, max_nest_depth) == at!(max_nest_depth));
+    assert!(offset_of!(Settings, log_capacity) == at!(log_capacity));
+};
+
 impl Settings {
     const fn new(config: &Config) -> Self {
         Self {
+            signature: CONFIG_SIGNATURE,
+            version: CONFIG_VERSION,
+            bytes: config.bytes,
             policy: AtomicU8::new(config.expand_policy.0),
             on_failure: AtomicU8::new(config.on_expand_failure.0),
             ancestors: AtomicU8::new(config.ancestor_opens.0),
             unc_only: AtomicBool::new(config.unc_only == 1),
             debug_print: AtomicBool::new(config.debug_print == 1),
+            reserved: [0; 3],
             reservation: AtomicU32::new(config.reservation_bytes),
             red_zone: AtomicU32::new(config.red_zone_bytes),
             minimum_stack: AtomicU32::new(config.minimum_stack_bytes),

@@ -11,7 +11,7 @@
 //! * `inspect`: the deep work that runs on the reserved stack;
 //! * `recorder`: the records and the watermarks, found by a debugger under the names `HEADROOM_RECORDER` and
 //!   `HEADROOM_WATERMARKS`;
-//! * `config`: the settings, from the service's `Parameters` key;
+//! * `config`: the settings, from the service's `Parameters` key; found under the name `HEADROOM_CONFIG`;
 //! * `port`: the communication port, `\HeadroomPort`;
 //! * `print`: a line per record for a debugger's console, when that is asked for;
 //! * `registry`: values of that key;
@@ -59,8 +59,11 @@ use crate::{
     config::SETTINGS, events::Events, instance::Instance, port::HeadroomPort, recorder::Records,
 };
 
-/// The registration, from the start of filtering to the unload.
-static FILTER: FilterCell = FilterCell::new();
+/// The registration, from the start of filtering to the unload: a debugger gets from it to the Filter Manager's own list
+/// of instances.
+#[used]
+#[unsafe(no_mangle)]
+static HEADROOM_FILTER: FilterCell = FilterCell::new();
 
 /// What else was set up.
 static RUNNING: Kept<Running> = Kept::new();
@@ -104,7 +107,7 @@ impl Minifilter for Headroom {
 
     fn unload(_: Unload) {
         if let Some(running) = RUNNING.take() {
-            take_down(running, FILTER.take());
+            take_down(running, HEADROOM_FILTER.take());
         }
     }
 }
@@ -172,7 +175,7 @@ fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
         take_down(running, Some(filter));
         return Err(NtStatus::UNSUCCESSFUL);
     }
-    FILTER.start(filter).map_err(|(status, filter)| {
+    HEADROOM_FILTER.start(filter).map_err(|(status, filter)| {
         if let Some(running) = RUNNING.take() {
             take_down(running, Some(filter));
         }

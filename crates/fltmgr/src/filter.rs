@@ -56,6 +56,7 @@ impl Drop for Filter {
 }
 
 /// Where a driver keeps its filter between `DriverEntry` and unload: a static.
+#[repr(transparent)]
 pub struct FilterCell(AtomicPtr<FLT_FILTER>);
 
 impl FilterCell {

@@ -11,7 +11,8 @@
 //!
 //! How a reader finds its way: the [`Anchor`] is a static of the driver, symbol [`ANCHOR_SYMBOL`], and starts with
 //! [`SIGNATURE`], so it is found by name with symbols and by a search of memory without. It gives the address of an array
-//! of slots, each a [`SlotHeader`] followed by one [`Record`]. The [`Watermarks`] are a second static, found the same way.
+//! of slots, each a [`SlotHeader`] followed by one [`Record`]. The [`Watermarks`] and the settings ([`ConfigBlock`]) are two
+//! more statics, found the same way.
 //! A client of the running driver talks to its [`port`].
 //!
 //! [`IntoBytes`]: zerocopy::IntoBytes
@@ -27,6 +28,7 @@ mod hash;
 mod named;
 pub mod port;
 mod record;
+mod settings;
 mod slot;
 mod status;
 mod watermarks;
@@ -40,6 +42,7 @@ use decode::check_size;
 pub use decode::{DecodeError, find_anchors};
 pub use hash::fnv1a64;
 pub use record::{IMAGE_NAME_BYTES, PATH_TAIL_UNITS, Record};
+pub use settings::{CONFIG_SIGNATURE, CONFIG_SYMBOL, ConfigBlock, find_configs};
 pub use slot::{Phase, SLOT_BYTES, SlotHeader, SlotView, completion};
 pub use status::NtStatus;
 pub use watermarks::{

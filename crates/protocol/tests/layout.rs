@@ -1,8 +1,9 @@
 //! The layouts as a reader of bytes sees them.
 
 use protocol::{
-    Anchor, DecodeError, Flags, LAYOUT_VERSION, NtStatus, Outcome, PATH_TAIL_UNITS, Phase, Policy,
-    Record, SIGNATURE, SLOT_BYTES, SlotHeader, SlotView, completion, find_anchors,
+    Anchor, CONFIG_SIGNATURE, Config, ConfigBlock, DecodeError, Flags, LAYOUT_VERSION, NtStatus,
+    Outcome, PATH_TAIL_UNITS, Phase, Policy, Record, SIGNATURE, SLOT_BYTES, SlotHeader, SlotView,
+    completion, find_anchors, find_configs,
 };
 use zerocopy::IntoBytes as _;
 
@@ -253,4 +254,35 @@ fn values_print_with_their_names() {
         flags.to_string(),
         "nested, skipped: no ancestor, 0x80000000"
     );
+}
+
+#[test]
+fn settings_are_found_where_they_stand_and_believed_only_whole() {
+    let block = ConfigBlock {
+        signature: CONFIG_SIGNATURE,
+        config: Config::DEFAULT,
+    };
+    let mut memory = vec![0u8; 256];
+    memory[80..128].copy_from_slice(block.as_bytes());
+    // A program that merely knows the signature.
+    memory[200..216].copy_from_slice(&CONFIG_SIGNATURE);
+    let found: Vec<_> = find_configs(&memory).collect();
+    assert_eq!(found, [(80, Config::DEFAULT)]);
+
+    let short = ConfigBlock::decode(&memory[80..120]).unwrap_err();
+    assert!(
+        matches!(short, DecodeError::Truncated { found: 40, .. }),
+        "{short}"
+    );
+    memory[96] = 9;
+    let other = ConfigBlock::decode(&memory[80..]).unwrap_err();
+    assert_eq!(
+        other,
+        DecodeError::Version {
+            symbol: "HEADROOM_CONFIG",
+            found: 9,
+            known: 1
+        }
+    );
+    assert_eq!(find_configs(&memory).count(), 0);
 }
