@@ -1,7 +1,7 @@
 //! What a run showed, whatever machine it ran on.
 
 use protocol::{Anchor, Flags, NtStatus, Record};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Size of an ordinary thread's kernel stack on x64.
 pub const KERNEL_STACK_BYTES: u64 = 0x6000;
@@ -10,7 +10,7 @@ pub const KERNEL_STACK_BYTES: u64 = 0x6000;
 pub const LARGE_STACK_BYTES: u64 = 0x12000;
 
 /// What the driver is told to do about stack.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expand {
     /// Expand for each inspection.
     Always,
@@ -30,7 +30,7 @@ impl Expand {
 }
 
 /// One scenario run on one machine under one policy.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// The policy.
     pub expand: Expand,
@@ -51,7 +51,7 @@ pub struct Run {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum End {
     /// Every open came back, and the driver was unloaded.
     Completed,
@@ -60,20 +60,20 @@ pub enum End {
 }
 
 /// An open that the scenario made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
     /// The name as it was passed, relative names as such.
     pub name: String,
     /// What the system call returned; `None`: it never did.
-    #[serde(serialize_with = "optional_status")]
+    #[serde(with = "optional_status")]
     pub status: Option<NtStatus>,
     /// What it has to return.
-    #[serde(serialize_with = "status")]
+    #[serde(with = "status")]
     pub expected: NtStatus,
 }
 
 /// A create's arrival in the driver's pre-create callback.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Arrival {
     /// How many creates were under way on the thread, this one included.
     pub depth: u32,
@@ -88,7 +88,7 @@ pub struct Arrival {
 }
 
 /// One of the driver's records, in words.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecordView {
     /// Number of the record.
     pub sequence: u64,
@@ -99,6 +99,15 @@ pub struct RecordView {
     pub path: String,
     /// The process's image name.
     pub process: String,
+    /// The process.
+    #[serde(default)]
+    pub process_id: u32,
+    /// The thread.
+    #[serde(default)]
+    pub thread_id: u32,
+    /// System time when the create arrived: 100 ns units since 1601-01-01 UTC.
+    #[serde(default)]
+    pub system_time: u64,
     /// Stack left before the expansion.
     pub before: Option<u32>,
     /// Stack left where the inspection started.
@@ -116,13 +125,13 @@ pub struct RecordView {
     /// Bytes asked for.
     pub reservation_bytes: u32,
     /// What the expansion returned.
-    #[serde(serialize_with = "status")]
+    #[serde(with = "status")]
     pub reservation_status: NtStatus,
     /// The inspection's first failure.
-    #[serde(serialize_with = "status")]
+    #[serde(with = "status")]
     pub inspect_status: NtStatus,
     /// What the create came to.
-    #[serde(serialize_with = "optional_status")]
+    #[serde(with = "optional_status")]
     pub create_status: Option<NtStatus>,
     /// Ancestors that were opened.
     pub ancestors_opened: u16,
@@ -145,6 +154,9 @@ impl From<&Record> for RecordView {
                 format!("…{tail}")
             },
             process: String::from_utf8_lossy(record.image()).into_owned(),
+            process_id: record.process_id,
+            thread_id: record.thread_id,
+            system_time: record.system_time,
             before: sampled(Flags::BEFORE_SAMPLED, record.before_remaining),
             inside: sampled(Flags::INSIDE_SAMPLED, record.inside_remaining),
             after: sampled(Flags::AFTER_SAMPLED, record.after_remaining),
@@ -164,7 +176,7 @@ impl From<&Record> for RecordView {
 }
 
 /// What the driver's ring says of itself.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
     /// Records written.
     pub written: u64,
@@ -174,6 +186,9 @@ pub struct Losses {
     pub skipped: u64,
     /// Records not written for want of stack.
     pub skipped_low_stack: u64,
+    /// Ticks per second of the counter that [`RecordView::inspect_ticks`] is told in; 0: not told.
+    #[serde(default)]
+    pub ticks_per_second: u64,
 }
 
 impl From<&Anchor> for Losses {
@@ -183,12 +198,13 @@ impl From<&Anchor> for Losses {
             overwritten: anchor.overwritten,
             skipped: anchor.skipped,
             skipped_low_stack: anchor.skipped_low_stack,
+            ticks_per_second: anchor.qpc_frequency,
         }
     }
 }
 
 /// A dead machine.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BugCheck {
     /// The code.
     pub code: u32,
@@ -214,7 +230,7 @@ impl BugCheck {
 }
 
 /// A stack, newest frame first.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Listing {
     /// Why it was taken.
     pub taken_at: String,
@@ -227,7 +243,7 @@ pub struct Listing {
 }
 
 /// A frame.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frame {
     /// RSP in the function's body.
     pub child_sp: u64,
@@ -243,17 +259,49 @@ pub struct Frame {
     pub segment: usize,
 }
 
-fn status<S: Serializer>(status: &NtStatus, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(status)
+/// A status by its name, or as `0x…` where it has none.
+mod status {
+    use super::{Deserialize, Deserializer, NtStatus, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        status: &NtStatus,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(status)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<NtStatus, D::Error> {
+        read(&String::deserialize(deserializer)?)
+    }
+
+    pub(super) fn read<E: de::Error>(text: &str) -> Result<NtStatus, E> {
+        NtStatus::from_text(text)
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &"the name of an NTSTATUS"))
+    }
 }
 
-fn optional_status<S: Serializer>(
-    status: &Option<NtStatus>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    match status {
-        Some(status) => serializer.collect_str(status),
-        None => serializer.serialize_none(),
+/// A status, or null.
+mod optional_status {
+    use super::{Deserialize, Deserializer, NtStatus, Serializer, status};
+
+    pub(super) fn serialize<S: Serializer>(
+        status: &Option<NtStatus>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match status {
+            Some(status) => serializer.collect_str(status),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<NtStatus>, D::Error> {
+        Option::<String>::deserialize(deserializer)?
+            .map(|text| status::read(&text))
+            .transpose()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether a run showed what it had to show.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::{End, Expand, Open, RecordView, Run};
 use crate::scenario::{Kind, Plan};
@@ -10,7 +10,7 @@ use crate::scenario::{Kind, Plan};
 const SURE_TO_OVERFLOW: u32 = 24;
 
 /// One thing that had to be so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What.
     pub what: String,

@@ -4,6 +4,54 @@ use core::fmt;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+const NAMES: [(u32, &str); 45] = [
+    (0x0000_0000, "STATUS_SUCCESS"),
+    (0x0000_0103, "STATUS_PENDING"),
+    (0x0000_0104, "STATUS_REPARSE"),
+    (0x8000_0002, "STATUS_DATATYPE_MISALIGNMENT"),
+    (0x8000_0005, "STATUS_BUFFER_OVERFLOW"),
+    (0x8000_002d, "STATUS_STOPPED_ON_SYMLINK"),
+    (0xc000_0001, "STATUS_UNSUCCESSFUL"),
+    (0xc000_0002, "STATUS_NOT_IMPLEMENTED"),
+    (0xc000_0003, "STATUS_INVALID_INFO_CLASS"),
+    (0xc000_0004, "STATUS_INFO_LENGTH_MISMATCH"),
+    (0xc000_0005, "STATUS_ACCESS_VIOLATION"),
+    (0xc000_0008, "STATUS_INVALID_HANDLE"),
+    (0xc000_000d, "STATUS_INVALID_PARAMETER"),
+    (0xc000_000f, "STATUS_NO_SUCH_FILE"),
+    (0xc000_0010, "STATUS_INVALID_DEVICE_REQUEST"),
+    (0xc000_0017, "STATUS_NO_MEMORY"),
+    (0xc000_0022, "STATUS_ACCESS_DENIED"),
+    (0xc000_0023, "STATUS_BUFFER_TOO_SMALL"),
+    (0xc000_0033, "STATUS_OBJECT_NAME_INVALID"),
+    (0xc000_0034, "STATUS_OBJECT_NAME_NOT_FOUND"),
+    (0xc000_0035, "STATUS_OBJECT_NAME_COLLISION"),
+    (0xc000_0039, "STATUS_OBJECT_PATH_INVALID"),
+    (0xc000_003a, "STATUS_OBJECT_PATH_NOT_FOUND"),
+    (0xc000_003b, "STATUS_OBJECT_PATH_SYNTAX_BAD"),
+    (0xc000_0043, "STATUS_SHARING_VIOLATION"),
+    (0xc000_0059, "STATUS_REVISION_MISMATCH"),
+    (0xc000_009a, "STATUS_INSUFFICIENT_RESOURCES"),
+    (0xc000_00ba, "STATUS_FILE_IS_A_DIRECTORY"),
+    (0xc000_00bb, "STATUS_NOT_SUPPORTED"),
+    (0xc000_00be, "STATUS_BAD_NETWORK_PATH"),
+    (0xc000_00cc, "STATUS_BAD_NETWORK_NAME"),
+    (0xc000_00f1, "STATUS_INVALID_PARAMETER_3"),
+    (0xc000_00f2, "STATUS_INVALID_PARAMETER_4"),
+    (0xc000_00fd, "STATUS_STACK_OVERFLOW"),
+    (0xc000_0103, "STATUS_NOT_A_DIRECTORY"),
+    (0xc000_0120, "STATUS_CANCELLED"),
+    (0xc000_0225, "STATUS_NOT_FOUND"),
+    (0xc000_0257, "STATUS_PATH_NOT_COVERED"),
+    (0xc000_026e, "STATUS_VOLUME_DISMOUNTED"),
+    (0xc000_0278, "STATUS_IO_REPARSE_DATA_INVALID"),
+    (0xc000_0280, "STATUS_REPARSE_POINT_NOT_RESOLVED"),
+    (0xc01c_0001, "STATUS_FLT_NO_HANDLER_DEFINED"),
+    (0xc01c_0005, "STATUS_FLT_INVALID_NAME_REQUEST"),
+    (0xc01c_000a, "STATUS_FLT_INTERNAL_ERROR"),
+    (0xc01c_000b, "STATUS_FLT_DELETING_OBJECT"),
+];
+
 /// An NTSTATUS as the kernel returned it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(transparent)]
@@ -36,54 +84,26 @@ impl NtStatus {
     /// The name in ntstatus.h (\[MS-ERREF\] section 2.3.1), where it is one of those that a create meets.
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
-        Some(match self.0 {
-            0x0000_0000 => "STATUS_SUCCESS",
-            0x0000_0103 => "STATUS_PENDING",
-            0x0000_0104 => "STATUS_REPARSE",
-            0x8000_0002 => "STATUS_DATATYPE_MISALIGNMENT",
-            0x8000_0005 => "STATUS_BUFFER_OVERFLOW",
-            0x8000_002d => "STATUS_STOPPED_ON_SYMLINK",
-            0xc000_0001 => "STATUS_UNSUCCESSFUL",
-            0xc000_0002 => "STATUS_NOT_IMPLEMENTED",
-            0xc000_0003 => "STATUS_INVALID_INFO_CLASS",
-            0xc000_0004 => "STATUS_INFO_LENGTH_MISMATCH",
-            0xc000_0005 => "STATUS_ACCESS_VIOLATION",
-            0xc000_0008 => "STATUS_INVALID_HANDLE",
-            0xc000_000d => "STATUS_INVALID_PARAMETER",
-            0xc000_000f => "STATUS_NO_SUCH_FILE",
-            0xc000_0010 => "STATUS_INVALID_DEVICE_REQUEST",
-            0xc000_0017 => "STATUS_NO_MEMORY",
-            0xc000_0022 => "STATUS_ACCESS_DENIED",
-            0xc000_0023 => "STATUS_BUFFER_TOO_SMALL",
-            0xc000_0033 => "STATUS_OBJECT_NAME_INVALID",
-            0xc000_0034 => "STATUS_OBJECT_NAME_NOT_FOUND",
-            0xc000_0035 => "STATUS_OBJECT_NAME_COLLISION",
-            0xc000_0039 => "STATUS_OBJECT_PATH_INVALID",
-            0xc000_003a => "STATUS_OBJECT_PATH_NOT_FOUND",
-            0xc000_003b => "STATUS_OBJECT_PATH_SYNTAX_BAD",
-            0xc000_0043 => "STATUS_SHARING_VIOLATION",
-            0xc000_0059 => "STATUS_REVISION_MISMATCH",
-            0xc000_009a => "STATUS_INSUFFICIENT_RESOURCES",
-            0xc000_00ba => "STATUS_FILE_IS_A_DIRECTORY",
-            0xc000_00bb => "STATUS_NOT_SUPPORTED",
-            0xc000_00be => "STATUS_BAD_NETWORK_PATH",
-            0xc000_00cc => "STATUS_BAD_NETWORK_NAME",
-            0xc000_00f1 => "STATUS_INVALID_PARAMETER_3",
-            0xc000_00f2 => "STATUS_INVALID_PARAMETER_4",
-            0xc000_00fd => "STATUS_STACK_OVERFLOW",
-            0xc000_0103 => "STATUS_NOT_A_DIRECTORY",
-            0xc000_0120 => "STATUS_CANCELLED",
-            0xc000_0225 => "STATUS_NOT_FOUND",
-            0xc000_0257 => "STATUS_PATH_NOT_COVERED",
-            0xc000_026e => "STATUS_VOLUME_DISMOUNTED",
-            0xc000_0278 => "STATUS_IO_REPARSE_DATA_INVALID",
-            0xc000_0280 => "STATUS_REPARSE_POINT_NOT_RESOLVED",
-            0xc01c_0001 => "STATUS_FLT_NO_HANDLER_DEFINED",
-            0xc01c_0005 => "STATUS_FLT_INVALID_NAME_REQUEST",
-            0xc01c_000a => "STATUS_FLT_INTERNAL_ERROR",
-            0xc01c_000b => "STATUS_FLT_DELETING_OBJECT",
-            _ => return None,
-        })
+        let mut index = 0;
+        while index < NAMES.len() {
+            if NAMES[index].0 == self.0 {
+                return Some(NAMES[index].1);
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes: a name that is known here, or `0x` and hexadecimal digits.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        if let Some(digits) = text.strip_prefix("0x") {
+            return u32::from_str_radix(digits, 16).ok().map(Self);
+        }
+        NAMES
+            .iter()
+            .find(|(_, name)| *name == text)
+            .map(|&(value, _)| Self(value))
     }
 }
 

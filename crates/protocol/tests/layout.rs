@@ -286,3 +286,21 @@ fn settings_are_found_where_they_stand_and_believed_only_whole() {
     );
     assert_eq!(find_configs(&memory).count(), 0);
 }
+
+#[test]
+fn a_status_is_read_back_from_what_it_prints() {
+    for value in [0, 0x103, 0x8000_0005, 0xc000_00fd, 0xc01c_000b, 0xdead_beef] {
+        let status = NtStatus(value);
+        assert_eq!(NtStatus::from_text(&status.to_string()), Some(status));
+    }
+    for text in [
+        "",
+        "0x",
+        "STATUS_",
+        "status_success",
+        "c0000005",
+        "0x1c0000005",
+    ] {
+        assert_eq!(NtStatus::from_text(text), None, "{text}");
+    }
+}

@@ -1,7 +1,9 @@
 //! The run as files: a picture, a page, the data, the stacks.
 
 mod chart;
+mod origin;
 mod page;
+pub mod saved;
 mod scale;
 mod series;
 mod strip;
@@ -10,18 +12,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use askama::Template as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backend::Environment;
 use crate::model::{Open, Run};
 use crate::scenario::{Kind, Plan};
 use crate::verdict::Check;
 use chart::Chart;
+pub use origin::Origin;
 use page::Page;
 
 /// Everything a scenario showed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
+    /// Where and when.
+    #[serde(default)]
+    pub origin: Origin,
     /// What was run.
     pub plan: Plan,
     /// What the opens came to with no driver loaded.
@@ -51,9 +57,11 @@ impl Report {
     /// # Errors
     /// None is known: every map in a report has string keys, and no number is outside JSON's.
     pub fn json(&self) -> Result<String, Environment> {
-        serde_json::to_string_pretty(self).map_err(|error| Environment::Machine {
-            doing: "writing the data".to_owned(),
-            why: error.to_string(),
+        serde_json::to_string_pretty(&saved::Document::from(self)).map_err(|error| {
+            Environment::Machine {
+                doing: "writing the data".to_owned(),
+                why: error.to_string(),
+            }
         })
     }
 

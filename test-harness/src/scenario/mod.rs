@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use protocol::NtStatus;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::backend::{self, Driver, Environment, Machine, Setup, Stopped, Told};
 use crate::model::{End, Expand, Open, Run};
 
 /// The scenarios.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A UNC path whose ancestors are opened from the top of the stack, each by the inspection of the one below it:
@@ -44,7 +44,7 @@ impl Kind {
 }
 
 /// A scenario with its measures.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
     /// Which.
     pub scenario: Kind,

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::{Failure, Verdict};
 use crate::model::Expand;
-use crate::report::Report;
+use crate::report::{Origin, Report};
 use crate::scenario::{self, Kind, Plan};
 use crate::summary::summary;
 use crate::verdict;
@@ -100,6 +100,7 @@ impl Args {
             .collect::<Result<Vec<_>, _>>()?;
         let checks = verdict::judge(&plan, &runs, &without_driver);
         let report = Report {
+            origin: Origin::here(&plan.driver),
             plan,
             without_driver,
             runs,
