@@ -144,7 +144,7 @@ mod linux {
             service: "headroom".to_owned(),
             instances: vec![InstanceSpec {
                 name: "Headroom Instance".to_owned(),
-                altitude: "385100".to_owned(),
+                altitude: "378600.5".to_owned(),
                 flags: 0,
             }],
             ..DriverSpec::default()

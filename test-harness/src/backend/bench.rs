@@ -14,8 +14,8 @@ use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
 /// The driver's service, module and filter.
 pub const SERVICE: &str = "headroom";
 
-/// The instance that the driver's INF writes: the name is its own, the altitude one of the Activity Monitor range.
-const INSTANCE: (&str, &str) = ("Headroom Instance", "385100");
+/// The instance that the driver's INF writes: its name and its altitude, a placeholder (docs/altitude.md).
+pub const INSTANCE: (&str, &str) = ("Headroom Instance", "378600.5");
 
 /// A simulated machine with one opener.
 pub struct Bench {

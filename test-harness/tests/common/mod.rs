@@ -112,7 +112,7 @@ pub(crate) fn driver_spec(parameters: &[(String, RegistryValue)]) -> DriverSpec 
         parameters: parameters.to_vec(),
         instances: vec![InstanceSpec {
             name: "Headroom Instance".to_owned(),
-            altitude: "385100".to_owned(),
+            altitude: "378600.5".to_owned(),
             flags: 0,
         }],
     }
