@@ -19,7 +19,7 @@ use protocol::{
     port::{
         Drain, DrainReply, Hello, InstanceInfo, InstanceName, InstancesReply, MAXIMUM_CLIENTS,
         MAXIMUM_DRAIN_RECORDS, MAXIMUM_REQUEST_BYTES, Notification, NotificationKind,
-        PORT_NAME_UNITS, ReplyHeader, Request,
+        PORT_NAME_UNITS, ReplyHeader, Request, StatusReply, VERSION_MAJOR, VERSION_MINOR,
     },
 };
 
@@ -159,7 +159,7 @@ fn body<B: IntoBytes + Immutable>(
     code: protocol::NtStatus,
     body: &B,
 ) -> Result<usize, NtStatus> {
-    const ROOM: usize = 64;
+    const ROOM: usize = 96;
     const { assert!(size_of::<ReplyHeader>() + size_of::<B>() <= ROOM) };
     let bytes = size_of::<ReplyHeader>() + size_of::<B>();
     if output.len() < bytes {
@@ -195,6 +195,39 @@ fn answer(
         Request::Attach(name) => with_names(filter, name, output, instances::attach),
         Request::Detach(name) => with_names(filter, name, output, instances::detach),
         Request::Instances => list(filter, output),
+        Request::Status => body(output, protocol::NtStatus::SUCCESS, &standing()),
+    }
+}
+
+/// A part of the driver's version, as Cargo has it.
+const fn number(part: &str) -> u16 {
+    match u16::from_str_radix(part, 10) {
+        Ok(number) => number,
+        Err(_) => 0,
+    }
+}
+
+/// How the driver stands now. The counters are read one after the other while creates go on.
+fn standing() -> StatusReply {
+    let counters = HEADROOM_RECORDER.counters();
+    StatusReply {
+        driver: [
+            number(env!("CARGO_PKG_VERSION_MAJOR")),
+            number(env!("CARGO_PKG_VERSION_MINOR")),
+            number(env!("CARGO_PKG_VERSION_PATCH")),
+            0,
+        ],
+        protocol: [VERSION_MAJOR, VERSION_MINOR],
+        clients: u32::try_from(CLIENTS.connected().count()).unwrap_or(u32::MAX),
+        capacity: SETTINGS.log_capacity() as u64,
+        qpc_frequency: crate::kernel::performance_frequency(),
+        head: counters.head(),
+        written: counters.written(),
+        overwritten: counters.overwritten(),
+        skipped: counters.skipped(),
+        skipped_low_stack: counters.skipped_low_stack(),
+        voided: counters.voided(),
+        abandoned: counters.abandoned(),
     }
 }
 

@@ -196,6 +196,7 @@ fn ten_million_fuzzed_messages() {
         Request::Attach(&name),
         Request::Detach(&name),
         Request::Instances,
+        Request::Status,
     ];
     let fuzz = |seed| PortFuzz {
         port: 0,

@@ -13,8 +13,8 @@ use common::{
 use ntbench::Machine;
 use ntbench::wire::StackKind;
 use protocol::port::{
-    Drain, DrainReply, Hello, MAXIMUM_CLIENTS, MAXIMUM_REQUEST_BYTES, Request, VERSION_MAJOR,
-    VERSION_MINOR,
+    Drain, DrainReply, Hello, MAXIMUM_CLIENTS, MAXIMUM_REQUEST_BYTES, Request, StatusReply,
+    VERSION_MAJOR, VERSION_MINOR,
 };
 use protocol::{
     AncestorScope, Config, Marks, NtStatus, OnExpandFailure, Outcome, Policy, Reason, Record,
@@ -55,6 +55,7 @@ fn a_client_of_this_version_is_let_in_and_others_are_told_why_not() {
     let (machine, _folder, _) = machine(&[]);
     let connect = |context: &[u8]| Client::try_connect(&machine, context).map(drop);
     assert_eq!(connect(Hello::CURRENT.as_bytes()), Ok(()));
+    assert_eq!(connect(Hello::OLDEST.as_bytes()), Ok(()));
     for (major, minor) in [
         (VERSION_MAJOR + 1, 0),
         (0, 0),
@@ -265,6 +266,57 @@ fn records_are_drained_from_a_sequence_on() {
         .list::<DrainReply, Record>(|head| head.count)
         .unwrap();
     assert_eq!((head.count, head.next), (2, 22));
+    client.disconnect();
+    end(machine);
+}
+
+/// What the driver says of itself is what a debugger reads in its recorder.
+#[test]
+fn the_driver_tells_how_it_stands() {
+    let (machine, _folder, path) =
+        machine(&[text("AncestorOpens", "Top"), dword("LogCapacity", 16)]);
+    let client = Client::connect(&machine);
+    let other = Client::connect(&machine);
+    let opener = thread(&machine, StackKind::Ordinary);
+    for _ in 0..5 {
+        assert_eq!(open(&opener, &path), NtStatus::SUCCESS);
+    }
+    let told: StatusReply = client.ask(&Request::Status).reply().body().unwrap();
+    let (anchor, _) = records(&machine);
+    assert_eq!((told.clients, told.head, told.overwritten), (2, 20, 4));
+    assert_eq!(told.protocol, [VERSION_MAJOR, VERSION_MINOR]);
+    let version = told.driver[..3].iter().map(u16::to_string);
+    assert_eq!(
+        version.collect::<Vec<_>>().join("."),
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(
+        [
+            told.capacity,
+            told.qpc_frequency,
+            told.head,
+            told.written,
+            told.overwritten,
+            told.skipped,
+            told.skipped_low_stack,
+            told.voided,
+            told.abandoned,
+        ],
+        [
+            anchor.capacity,
+            anchor.qpc_frequency,
+            anchor.head,
+            anchor.written,
+            anchor.overwritten,
+            anchor.skipped,
+            anchor.skipped_low_stack,
+            anchor.voided,
+            anchor.abandoned,
+        ]
+    );
+    other.disconnect();
+    let told: StatusReply = client.ask(&Request::Status).reply().body().unwrap();
+    assert_eq!(told.clients, 1);
     client.disconnect();
     end(machine);
 }

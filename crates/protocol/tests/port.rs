@@ -61,6 +61,7 @@ fn every_request_survives_the_way_through_bytes() {
     round_trip(Request::Attach(&name));
     round_trip(Request::Detach(&name));
     round_trip(Request::Instances);
+    round_trip(Request::Status);
     assert_eq!(
         (name.volume().len(), name.instance()),
         (128, &[0x42; 3][..])
@@ -134,6 +135,7 @@ fn a_client_of_another_version_is_told_so() {
         Hello::judge(hello.as_bytes())
     };
     assert_eq!(Hello::judge(Hello::CURRENT.as_bytes()), Ok(Hello::CURRENT));
+    assert_eq!(Hello::judge(Hello::OLDEST.as_bytes()), Ok(Hello::OLDEST));
     for (major, minor) in [
         (VERSION_MAJOR + 1, 0),
         (VERSION_MAJOR - 1, 0),

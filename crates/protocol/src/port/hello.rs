@@ -14,7 +14,9 @@ pub const MAGIC: [u8; 8] = *b"HEADROOM";
 pub const VERSION_MAJOR: u16 = 1;
 
 /// Raised when a message is added: a driver serves clients of its own and of lower minor versions.
-pub const VERSION_MINOR: u16 = 0;
+///
+/// 1 added [`RequestKind::STATUS`](super::RequestKind::STATUS).
+pub const VERSION_MINOR: u16 = 1;
 
 /// The connection context: who calls, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -74,6 +76,13 @@ impl Hello {
         major: VERSION_MAJOR,
         minor: VERSION_MINOR,
         bytes: 16,
+    };
+
+    /// What a client of this version says to a driver that refused [`CURRENT`](Self::CURRENT): no more than the first minor
+    /// version asks for. The driver then lacks what later ones added.
+    pub const OLDEST: Self = Self {
+        minor: 0,
+        ..Self::CURRENT
     };
 
     /// Reads a client's context, and judges whether this version can serve it.

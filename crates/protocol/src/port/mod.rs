@@ -14,6 +14,7 @@ mod request;
 pub use hello::{Hello, MAGIC, Refusal, VERSION_MAJOR, VERSION_MINOR};
 pub use reply::{
     DrainReply, InstanceInfo, InstancesReply, Notification, NotificationKind, Reply, ReplyHeader,
+    StatusReply,
 };
 pub use request::{
     BadRequest, Drain, INSTANCE_UNITS, InstanceName, MAXIMUM_DRAIN_RECORDS, MAXIMUM_REQUEST_BYTES,

@@ -62,6 +62,36 @@ pub struct InstanceInfo {
     pub instance: [u16; INSTANCE_UNITS],
 }
 
+/// How the driver stands: its versions, who is connected, and what became of its records so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct StatusReply {
+    /// The driver's own version: major, minor, patch, and zero.
+    pub driver: [u16; 4],
+    /// The [`VERSION_MAJOR`](super::VERSION_MAJOR) and [`VERSION_MINOR`](super::VERSION_MINOR) that it speaks.
+    pub protocol: [u16; 2],
+    /// Clients connected, the one that asks included.
+    pub clients: u32,
+    /// Records that can be kept.
+    pub capacity: u64,
+    /// Ticks per second of the performance counter that stamps the records.
+    pub qpc_frequency: u64,
+    /// The highest sequence given out.
+    pub head: u64,
+    /// Records committed.
+    pub written: u64,
+    /// Records that a newer one replaced.
+    pub overwritten: u64,
+    /// Records not written because no free slot was found in a bounded number of tries.
+    pub skipped: u64,
+    /// Records not written because the stack was too short even for that.
+    pub skipped_low_stack: u64,
+    /// Sequences stepped over because their slot was still held from a lap before.
+    pub voided: u64,
+    /// Slots claimed whose record was given up unfinished.
+    pub abandoned: u64,
+}
+
 named! {
     /// Why the driver speaks up.
     NotificationKind: u32 {
@@ -94,6 +124,9 @@ const _: () = {
     assert!(offset_of!(InstanceInfo, file_system) == 4);
     assert!(offset_of!(InstanceInfo, volume) == 8);
     assert!(offset_of!(InstanceInfo, instance) == 264);
+    assert!(size_of::<StatusReply>() == 88);
+    assert!(offset_of!(StatusReply, clients) == 12);
+    assert!(offset_of!(StatusReply, head) == 32);
     assert!(size_of::<Notification>() == 16);
     assert!(offset_of!(Notification, newest) == 8);
 };

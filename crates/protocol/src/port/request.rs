@@ -40,6 +40,8 @@ named! {
         DETACH = 7, "Detach";
         /// Reply: [`InstancesReply`](super::InstancesReply) and that many [`InstanceInfo`](super::InstanceInfo).
         INSTANCES = 8, "Instances";
+        /// Reply: [`StatusReply`](super::StatusReply). Since version 1.1.
+        STATUS = 9, "Status";
     }
 }
 
@@ -144,6 +146,8 @@ pub enum Request<'m> {
     Detach(&'m InstanceName),
     /// [`RequestKind::INSTANCES`].
     Instances,
+    /// [`RequestKind::STATUS`].
+    Status,
 }
 
 /// Why a message is no request.
@@ -216,6 +220,7 @@ impl<'m> Request<'m> {
             RequestKind::ATTACH => name(body).map(Self::Attach),
             RequestKind::DETACH => name(body).map(Self::Detach),
             RequestKind::INSTANCES => nothing(body, Self::Instances),
+            RequestKind::STATUS => nothing(body, Self::Status),
             unknown => Err(BadRequest::Unknown(unknown)),
         }
     }
@@ -232,6 +237,7 @@ impl<'m> Request<'m> {
             Self::Attach(_) => RequestKind::ATTACH,
             Self::Detach(_) => RequestKind::DETACH,
             Self::Instances => RequestKind::INSTANCES,
+            Self::Status => RequestKind::STATUS,
         }
     }
 
