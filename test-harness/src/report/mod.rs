@@ -3,9 +3,11 @@
 mod chart;
 mod origin;
 mod page;
+pub mod prometheus;
 pub mod saved;
 mod scale;
 mod series;
+pub mod stats;
 mod strip;
 
 use std::fs;
