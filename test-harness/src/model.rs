@@ -1,7 +1,11 @@
 //! What a run showed, whatever machine it ran on.
 
+mod sweep;
+
 use protocol::{Anchor, Flags, NtStatus, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use sweep::{Sweep, SweepEnd, SweepRow};
 
 /// Size of an ordinary thread's kernel stack on x64.
 pub const KERNEL_STACK_BYTES: u64 = 0x6000;
@@ -14,6 +18,8 @@ pub const LARGE_STACK_BYTES: u64 = 0x12000;
 pub enum Expand {
     /// Expand for each inspection.
     Always,
+    /// Expand where less than `RedZoneBytes` of stack is left.
+    RedZone,
     /// Inspect on the caller's stack.
     Never,
 }
@@ -24,6 +30,7 @@ impl Expand {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Always => "Always",
+            Self::RedZone => "RedZone",
             Self::Never => "Never",
         }
     }
@@ -77,6 +84,9 @@ pub struct Open {
 pub struct Arrival {
     /// How many creates were under way on the thread, this one included.
     pub depth: u32,
+    /// The thread's id; 0: not known.
+    #[serde(default)]
+    pub thread_id: u64,
     /// The path, as far as the machine knows it.
     pub path: String,
     /// Stack left at the callback's first instruction.

@@ -37,7 +37,7 @@ pub fn summary(report: &Report, written: &Written) -> String {
 fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
     let mut text = format!(
         "{BOLD}{}{BOLD:#}\n\n{}\n",
-        headline(plan, run),
+        plan.headline(run.expand),
         table::creates(plan, run)
     );
     if plan.scenario != Kind::Nested {
@@ -66,25 +66,4 @@ fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
         let _ = writeln!(text, "{}", table::modules(&bug_check.stack.by_module));
     }
     text
-}
-
-fn headline(plan: &Plan, run: &Run) -> String {
-    let stack = if plan.large_stack { "72 KB" } else { "24 KB" };
-    let policy = run.expand.name();
-    match plan.scenario {
-        Kind::Nested => format!(
-            "Nested UNC opens, {} deep, on a {stack} stack, ExpandPolicy {policy}",
-            plan.depth
-        ),
-        Kind::Dfs => {
-            format!("An attribute query on a DFS path, on a {stack} stack, ExpandPolicy {policy}")
-        }
-        Kind::Relative => format!(
-            "Relative opens, {} deep, on a {stack} stack, ExpandPolicy {policy}",
-            plan.depth
-        ),
-        Kind::Flat => {
-            format!("Opens one after the other, on a {stack} stack, ExpandPolicy {policy}")
-        }
-    }
 }

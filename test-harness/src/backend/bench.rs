@@ -183,6 +183,7 @@ impl Told {
                 {
                     self.arrivals.push(Arrival {
                         depth: callback.nest,
+                        thread_id: callback.tid,
                         path: callback.path.clone(),
                         remaining: callback.remaining,
                         segment_low: callback.segment_low,

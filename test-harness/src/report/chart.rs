@@ -216,7 +216,7 @@ fn sentence(series: &Series) -> String {
 
 fn class(expand: Expand) -> &'static str {
     match expand {
-        Expand::Always => "always",
+        Expand::Always | Expand::RedZone => "always",
         Expand::Never => "never",
     }
 }
@@ -263,7 +263,7 @@ fn panel(title: &'static str, frame: Frame, series: &[Series], nested: bool) -> 
         let aside = match series.expand {
             _ if nested => 0.0,
             Expand::Never => -4.0,
-            Expand::Always => 4.0,
+            Expand::Always | Expand::RedZone => 4.0,
         };
         panel.dots(series, class, aside);
         panel.death(series, class, |point| point.used);

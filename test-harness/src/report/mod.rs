@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::Environment;
 use crate::model::{Open, Run};
-use crate::scenario::{Kind, Plan};
+use crate::scenario::Plan;
 use crate::verdict::Check;
 use chart::Chart;
 pub use origin::Origin;
@@ -131,12 +131,7 @@ impl Report {
     /// What the report is about, in a line.
     #[must_use]
     pub const fn title(&self) -> &'static str {
-        match self.plan.scenario {
-            Kind::Nested => "Kernel stack under nested UNC opens",
-            Kind::Dfs => "Kernel stack under an attribute query on a DFS path",
-            Kind::Relative => "Kernel stack under relative opens",
-            Kind::Flat => "Kernel stack under opens one after the other",
-        }
+        self.plan.scenario.title()
     }
 }
 

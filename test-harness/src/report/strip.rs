@@ -111,7 +111,7 @@ impl Strip {
 fn bar(run: &Run, listing: &Listing, modules: &mut Modules, y: f64, x: impl Fn(u64) -> f64) -> Bar {
     let mut bar = Bar {
         class: match run.expand {
-            Expand::Always => "always",
+            Expand::Always | Expand::RedZone => "always",
             Expand::Never => "never",
         },
         text: String::new(),

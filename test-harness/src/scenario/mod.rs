@@ -41,6 +41,17 @@ impl Kind {
             Self::Flat => "flat",
         }
     }
+
+    /// What its report is about, in a line.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Nested => "Kernel stack under nested UNC opens",
+            Self::Dfs => "Kernel stack under an attribute query on a DFS path",
+            Self::Relative => "Kernel stack under relative opens",
+            Self::Flat => "Kernel stack under opens one after the other",
+        }
+    }
 }
 
 /// A scenario with its measures.
@@ -152,6 +163,19 @@ fn play(plan: &Plan, driver: Option<Driver>, opens: &mut Vec<Open>) -> Result<To
 }
 
 impl Plan {
+    /// What a run of it under that policy is, in a line.
+    #[must_use]
+    pub fn headline(&self, expand: Expand) -> String {
+        let what = match self.scenario {
+            Kind::Nested => format!("Nested UNC opens, {} deep", self.depth),
+            Kind::Dfs => "An attribute query on a DFS path".to_owned(),
+            Kind::Relative => format!("Relative opens, {} deep", self.depth),
+            Kind::Flat => "Opens one after the other".to_owned(),
+        };
+        let stack = if self.large_stack { "72 KB" } else { "24 KB" };
+        format!("{what}, on a {stack} stack, ExpandPolicy {}", expand.name())
+    }
+
     fn scenario(&self) -> Box<dyn Scenario> {
         match self.scenario {
             Kind::Nested => Box::new(nested::Nested { depth: self.depth }),

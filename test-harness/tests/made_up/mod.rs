@@ -40,6 +40,7 @@ pub(crate) fn always(depth: u32) -> Run {
         let path = path(nest, depth);
         arrivals.push(Arrival {
             depth: nest,
+            thread_id: 0,
             path: path.clone(),
             remaining: sp - segment[0],
             segment_low: segment[0],
@@ -103,6 +104,7 @@ pub(crate) fn never(depth: u32) -> Run {
         }
         arrivals.push(Arrival {
             depth: nest,
+            thread_id: 0,
             path: path(nest, depth),
             remaining: sp - STACK[0],
             segment_low: STACK[0],
