@@ -1,8 +1,8 @@
 //! The watermarks for monitoring: golden text, and an independent parser of the format.
 
-use headroom_harness::model::Losses;
 use headroom_harness::report::{prometheus, stats::Stats};
 use openmetrics_parser::prometheus::parse_prometheus;
+use protocol::port::StatusReply;
 use protocol::{
     IMAGE_NAME_BYTES, MarkWords, NEST_SLOTS, ProcessWords, Watermarks, entry, highest, lowest,
     process_key, tally,
@@ -57,14 +57,16 @@ fn stats() -> Stats {
         let low = 9_000 - 1_000 * u32::try_from(index).unwrap();
         watermarks.processes[index] = process(name, words(low, Some(24_100), 2, 7));
     }
-    let losses = Losses {
+    let status = StatusReply {
+        driver: [0, 9, 1, 0],
         written: 1_234,
         overwritten: 12,
         skipped: 3,
         skipped_low_stack: 1,
-        ticks_per_second: 10_000_000,
+        qpc_frequency: 10_000_000,
+        ..StatusReply::new_zeroed()
     };
-    Stats::of(&watermarks, Some(losses))
+    Stats::of(&watermarks, Some(&status))
 }
 
 #[test]
@@ -128,7 +130,7 @@ fn another_programs_parser_reads_the_same_numbers() {
     assert_eq!(
         value(
             "headroom_build_info",
-            &[("version", env!("CARGO_PKG_VERSION"))]
+            &[("version", env!("CARGO_PKG_VERSION")), ("driver", "0.9.1")]
         ),
         1.0
     );

@@ -15,9 +15,11 @@ pub fn text(stats: &Stats) -> String {
     text.metric(
         "headroom_build_info",
         "gauge",
-        "Always 1; its labels say which headroom read the driver.",
+        "Always 1; its labels say which headroom read which driver.",
         [(
-            vec![("version", env!("CARGO_PKG_VERSION").to_owned())],
+            std::iter::once(("version", env!("CARGO_PKG_VERSION").to_owned()))
+                .chain(stats.driver.clone().map(|driver| ("driver", driver)))
+                .collect(),
             Some(1),
         )],
     );

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::port::StatusReply;
 use protocol::{Marks, NEST_SLOTS, Watermarks};
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,9 @@ pub struct Stats {
     pub processes: Vec<ProcessMarks>,
     /// What the marks by process do not hold, since there are only so many places.
     pub missed: Missed,
-    /// What became of the records, where that is known.
+    /// The driver's version, where it was asked.
+    pub driver: Option<String>,
+    /// What became of the records, where the driver was asked.
     pub losses: Option<Losses>,
 }
 
@@ -85,6 +88,18 @@ impl From<Marks> for MarksView {
     }
 }
 
+impl From<&StatusReply> for Losses {
+    fn from(status: &StatusReply) -> Self {
+        Self {
+            written: status.written,
+            overwritten: status.overwritten,
+            skipped: status.skipped,
+            skipped_low_stack: status.skipped_low_stack,
+            ticks_per_second: status.qpc_frequency,
+        }
+    }
+}
+
 impl MarksView {
     /// The least stack that was seen at either place.
     #[must_use]
@@ -107,9 +122,9 @@ impl MarksView {
 }
 
 impl Stats {
-    /// What `watermarks` tell; `losses` where the driver's own count of its records could be read too.
+    /// What `watermarks` tell, and the driver of itself where it could be asked.
     #[must_use]
-    pub fn of(watermarks: &Watermarks, losses: Option<Losses>) -> Self {
+    pub fn of(watermarks: &Watermarks, status: Option<&StatusReply>) -> Self {
         let depths = watermarks.depths().map(|(index, marks)| DepthMarks {
             depth: u32::try_from(index + 1).unwrap_or(u32::MAX),
             and_deeper: index + 1 == NEST_SLOTS,
@@ -138,7 +153,11 @@ impl Stats {
                 turned_away: watermarks.turned_away,
                 skipped: watermarks.skipped,
             },
-            losses,
+            driver: status.map(|status| {
+                let [major, minor, patch, _] = status.driver;
+                format!("{major}.{minor}.{patch}")
+            }),
+            losses: status.map(Losses::from),
         }
     }
 
