@@ -59,6 +59,13 @@ pub(crate) enum ExportKind {
     Data(fn() -> usize),
 }
 
+impl Export {
+    /// Whether it is a function.
+    pub(crate) fn is_code(&self) -> bool {
+        !matches!(self.kind, ExportKind::Data(_))
+    }
+}
+
 // SAFETY: the pointers are addresses of functions, which live for ever and are never written.
 unsafe impl Sync for Export {}
 

@@ -151,7 +151,7 @@ fn descriptor(
 }
 
 /// An export as a debugger names it.
-fn symbol(export: &Export) -> &'static str {
+pub(crate) fn symbol(export: &Export) -> &'static str {
     let module = match export.dll {
         "ntoskrnl.exe" => "nt",
         other => other.split('.').next().unwrap_or(other),

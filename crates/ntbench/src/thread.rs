@@ -1,8 +1,8 @@
 //! Simulated threads: each is a thread of the host with a kernel stack of its own.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// `PASSIVE_LEVEL`.
 pub(crate) const PASSIVE_LEVEL: u8 = 0;
@@ -15,7 +15,7 @@ pub(crate) const DISPATCH_LEVEL: u8 = 2;
 pub(crate) const SYSTEM_PID: u64 = 4;
 
 /// How long the opaque thread and process objects are; no field of theirs is for drivers.
-const OBJECT_BYTES: usize = 0x1000;
+pub(crate) const OBJECT_BYTES: usize = 0x1000;
 
 /// A simulated process.
 pub(crate) struct Process {
@@ -48,6 +48,13 @@ pub(crate) struct Thread {
 
 thread_local! {
     static CURRENT: Cell<Option<&'static Thread>> = const { Cell::new(None) };
+}
+
+static ALL: Mutex<Vec<&'static Thread>> = Mutex::new(Vec::new());
+
+/// Every simulated thread there ever was.
+pub(crate) fn all() -> Vec<&'static Thread> {
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// The simulated thread that this host thread is.
@@ -102,6 +109,9 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
         irql: AtomicU8::new(PASSIVE_LEVEL),
     }));
     CURRENT.set(Some(thread));
+    ALL.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(thread);
     thread
 }
 

@@ -1,6 +1,7 @@
 //! Bug checks: the end of a machine, with a report.
 
 pub(crate) mod code;
+pub(crate) mod dump;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,6 +33,8 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
         text.push_str(&message);
     }
     let name = code::name(code).to_owned();
+    // First, while everything is as it was.
+    let dump = dump::write(code, parameters, &text, context);
     let report = BugCheckReport {
         code,
         parameters,
@@ -45,6 +48,7 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
         name,
         trace: trace::take(),
         findings: verifier::all(),
+        dump,
     };
     machine::send(&Message::BugCheck(Box::new(report)));
     machine::exit(EXIT_STATUS)

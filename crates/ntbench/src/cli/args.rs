@@ -66,6 +66,9 @@ pub(super) struct Run {
     /// A kernel call to make fail: always, the n-th time, or from the n-th on
     #[arg(long, value_name = "CALL=STATUS[@N|@N+]")]
     pub(super) fault: Vec<Fault>,
+    /// Where a bug check leaves a crash dump, which kernel debuggers open
+    #[arg(long, value_name = "FILE")]
+    pub(super) crash_dump: Option<PathBuf>,
     /// Open on a thread with a large (72 KB) kernel stack
     #[arg(long)]
     pub(super) large_stack: bool,

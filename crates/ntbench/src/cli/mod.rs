@@ -81,6 +81,7 @@ fn try_run(run: &Run) -> Result<bool, MachineError> {
         },
         faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
         snapshot_at: run.snapshot_at.clone(),
+        crash_dump: run.crash_dump.clone(),
         ..MachineConfig::default()
     })?;
     let spec = DriverSpec {

@@ -1,7 +1,9 @@
 //! Reports on a terminal.
 
 use ntbench::Import;
-use ntbench::wire::{BugCheckReport, Finding, FrameKind, StackListing, Trace, TraceEvent};
+use ntbench::wire::{
+    BugCheckReport, DumpOutcome, Finding, FrameKind, StackListing, Trace, TraceEvent,
+};
 
 /// A dead machine's report.
 pub(super) fn bug_check(report: &BugCheckReport) {
@@ -19,6 +21,18 @@ pub(super) fn bug_check(report: &BugCheckReport) {
     stack(&report.stack);
     trace(&report.trace);
     findings(&report.findings);
+    match &report.dump {
+        Some(DumpOutcome::Written { path, bytes }) => {
+            println!("\n    crash dump    {}, {bytes} bytes", path.display());
+        }
+        Some(DumpOutcome::Failed { path, why }) => {
+            eprintln!(
+                "ntbench: the crash dump {} was not written: {why}",
+                path.display()
+            );
+        }
+        None => {}
+    }
 }
 
 /// A stack listing, as a debugger's `k` has it.

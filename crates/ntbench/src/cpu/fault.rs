@@ -292,6 +292,22 @@ fn load() -> Fault {
     })
 }
 
+/// All registers of the driver that was interrupted last on this thread.
+pub(crate) fn processor_at_fault() -> Processor {
+    load().processor
+}
+
+/// What the driver that was interrupted last on this thread tried (0 read, 1 write, 8 execute) and where, if that was a
+/// page fault.
+pub(crate) fn page_fault() -> Option<[u64; 2]> {
+    let fault = load();
+    let operation = match fault.error {
+        error if error & 16 != 0 => 8,
+        error => error >> 1 & 1,
+    };
+    (fault.trap == verdict::PAGE_FAULT).then_some([operation, fault.address as u64])
+}
+
 /// Makes the interrupted thread resume in `function` on the host's stack.
 fn land(context: &mut libc::ucontext_t, stack: usize, function: *const ()) {
     set_register(context, libc::REG_RSP, (stack & !15) - 8);

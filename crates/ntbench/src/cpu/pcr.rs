@@ -6,8 +6,9 @@
 
 use std::cell::Cell;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 
-use super::memory::Mapping;
+use super::memory::{Mapping, read_word};
 use crate::gate::Import;
 
 /// The KPRCB's place in the KPCR, as public debugger output shows it.
@@ -58,6 +59,9 @@ pub(crate) mod offset {
     pub(crate) const LOWEST: usize = BLOCK + offset_of!(Block, lowest);
 }
 
+/// Each simulated thread's object, and where its region is.
+static REGIONS: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+
 thread_local! {
     static CURRENT: Cell<Option<&'static Block>> = const { Cell::new(None) };
 }
@@ -73,6 +77,35 @@ pub(crate) fn block() -> &'static Block {
 /// The current thread's block, if it is a simulated one.
 pub(crate) fn try_block() -> Option<&'static Block> {
     CURRENT.get()
+}
+
+/// Where the current thread's control region is.
+pub(crate) fn region() -> Option<usize> {
+    try_block().map(|block| std::ptr::from_ref(block).addr() - BLOCK)
+}
+
+/// What another thread's block says, while that thread may change it.
+pub(crate) struct Seen {
+    /// Child-SP of its newest frame as of its last import.
+    pub(crate) kernel_sp: usize,
+    /// Its current segment.
+    pub(crate) low: usize,
+    /// One past its highest address.
+    pub(crate) high: usize,
+}
+
+/// Looks at the block of the thread with that object.
+pub(crate) fn seen_from_afar(thread_object: usize) -> Option<Seen> {
+    let regions = REGIONS.lock().unwrap_or_else(PoisonError::into_inner);
+    let (_, base) = *regions
+        .iter()
+        .find(|(object, _)| *object == thread_object)?;
+    let word = |field: usize| read_word(base + BLOCK + field);
+    Some(Seen {
+        kernel_sp: word(std::mem::offset_of!(Block, kernel_sp))?,
+        low: word(std::mem::offset_of!(Block, low))?,
+        high: word(std::mem::offset_of!(Block, high))?,
+    })
 }
 
 impl Block {
@@ -109,5 +142,9 @@ pub(crate) fn install(thread_object: usize) -> io::Result<()> {
     let block = std::ptr::with_exposed_provenance::<Block>(base + BLOCK);
     // SAFETY: the block lies in the leaked mapping, zeroed, aligned, and only this thread uses it.
     CURRENT.set(Some(unsafe { &*block }));
+    REGIONS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push((thread_object, base));
     Ok(())
 }

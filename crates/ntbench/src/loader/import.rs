@@ -77,6 +77,11 @@ pub(super) fn read(checked: &Checked<'_>) -> Result<Imports, Fact> {
 }
 
 impl Imports {
+    /// Every slot's RVA and what belongs into it.
+    pub(super) fn slots(&self) -> Vec<(u32, &'static Export)> {
+        self.slots.clone()
+    }
+
     /// Room that the stubs need.
     pub(super) fn stub_bytes(&self) -> usize {
         self.slots.len() * STUB_BYTES

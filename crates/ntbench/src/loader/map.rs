@@ -77,6 +77,7 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         size,
         entry: mapping.base() + checked.entry as usize,
         sections: checked.sections,
+        imports: imports.slots(),
         pdata: checked.pdata,
         snapshot,
         mapping,
@@ -252,6 +253,14 @@ fn protect(image: &Image, headers: u32) -> Result<(), Fact> {
         protect(section.rva, section.size, access(section))?;
     }
     Ok(())
+}
+
+impl Section {
+    /// Whether it may be written, and run.
+    pub(crate) fn rights(&self) -> (bool, bool) {
+        let access = access(self);
+        (access.write, access.execute)
+    }
 }
 
 fn access(section: &Section) -> Access {

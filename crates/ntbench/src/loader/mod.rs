@@ -11,6 +11,7 @@ mod map;
 use std::path::{Path, PathBuf};
 
 use crate::cpu::memory::Mapping;
+use crate::export::Export;
 use crate::{Import, export};
 
 pub(crate) use map::{discard_init, load, retire, try_map};
@@ -93,7 +94,6 @@ pub(crate) struct Section {
 }
 
 /// A mapped driver.
-#[derive(Debug)]
 pub(crate) struct Image {
     /// Its name, without extension.
     pub(crate) name: String,
@@ -109,6 +109,8 @@ pub(crate) struct Image {
     pub(crate) entry: usize,
     /// Its sections.
     pub(crate) sections: Vec<Section>,
+    /// The import address table: the RVA of each slot, and what it is bound to.
+    pub(crate) imports: Vec<(u32, &'static Export)>,
     /// The exception directory: where the unwind data's index lies, and how long it is.
     pub(crate) pdata: (u32, u32),
     /// The image as it was mapped, for the unwinder: what is discarded in memory stays here.
@@ -128,6 +130,7 @@ impl Image {
             size: snapshot.len(),
             entry: 0,
             sections: Vec::new(),
+            imports: Vec::new(),
             pdata,
             snapshot: snapshot.into(),
             mapping: Mapping::reserve(1).expect("a page"),

@@ -105,6 +105,14 @@ pub(super) fn find(wanted: impl Fn(&Module) -> bool) -> Option<Arc<Module>> {
     modules.iter().find(|module| wanted(module)).cloned()
 }
 
+/// All modules.
+pub(crate) fn all() -> Vec<Arc<Module>> {
+    MODULES
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
 /// All modules, as the wire has them.
 pub(super) fn infos() -> Vec<ModuleInfo> {
     MODULES

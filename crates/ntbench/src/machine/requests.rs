@@ -11,7 +11,7 @@ use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
     Request, SystemCall,
 };
-use crate::{faults, ntos, stack, trace, verifier};
+use crate::{bugcheck, faults, ntos, stack, trace, verifier};
 
 /// A debugger's read; more is a mistake.
 const LARGEST_READ: usize = 256 << 20;
@@ -85,6 +85,9 @@ fn boot(id: u64, config: MachineConfig) {
     faults::set(config.faults.clone());
     stack::configure(&config);
     worker::set_limited(config.limited.clone());
+    if let Some(path) = &config.crash_dump {
+        bugcheck::dump::request(path.clone());
+    }
     match worker::start_system() {
         Ok(_) => on_system(id, move || match ntos::boot(&config) {
             Ok(()) => Reply::Done,

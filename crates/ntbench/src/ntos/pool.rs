@@ -49,6 +49,22 @@ fn lock() -> MutexGuard<'static, State> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The blocks that are live, address and size, for a crash dump. The machine is at its end: a thread that holds the lock
+/// and never comes back may not keep it from being told, so that the list is empty then.
+pub(crate) fn blocks() -> Vec<(usize, usize)> {
+    for _ in 0..100 {
+        if let Ok(state) = POOL.try_lock() {
+            return state
+                .live
+                .iter()
+                .map(|(address, block)| (*address, block.size))
+                .collect();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Vec::new()
+}
+
 /// As Windows aligns: 16 bytes, and whole pages from a page on.
 fn layout(size: usize) -> Option<Layout> {
     let align = if size >= PAGE { PAGE } else { 16 };

@@ -21,6 +21,13 @@ const MOST_FRAMES: usize = 4096;
 pub(crate) enum Context {
     /// The host runs, maybe in an import.
     Host,
+    /// The host runs, and a modelled function's frame did not fit.
+    Overflow {
+        /// The function.
+        symbol: &'static str,
+        /// Where its frame would have ended.
+        child_sp: usize,
+    },
     /// The driver was interrupted.
     Fault(Registers),
 }
@@ -60,11 +67,15 @@ fn walk(records: &[Record], context: Context) -> Vec<FrameInfo> {
     // Where the driver's frames below the next `Call` record begin.
     let mut newest = match context {
         Context::Fault(registers) => Some(Walker::from_registers(&registers)),
-        Context::Host => pcr::try_block().and_then(|block| Walker::from_import(block.import())),
+        Context::Host | Context::Overflow { .. } => {
+            pcr::try_block().and_then(|block| Walker::from_import(block.import()))
+        }
     };
     for record in records.iter().rev() {
         match record {
-            Record::Frame { symbol, child_sp } => frames.push(FrameInfo {
+            Record::Frame {
+                symbol, child_sp, ..
+            } => frames.push(FrameInfo {
                 child_sp: *child_sp as u64,
                 bytes_to_older: None,
                 symbol: (*symbol).to_owned(),
@@ -74,7 +85,7 @@ fn walk(records: &[Record], context: Context) -> Vec<FrameInfo> {
             }),
             Record::Switch => segment += 1,
             Record::Interrupted(registers) => newest = Some(Walker::from_registers(registers)),
-            Record::Call { import } => {
+            Record::Call { import, .. } => {
                 if let Some(walker) = newest.take() {
                     walker.walk(&mut frames, segment);
                 }
@@ -101,7 +112,7 @@ pub(crate) fn callers() -> Vec<usize> {
     }
     STATE.with_borrow(|state| {
         for record in state.records.iter().rev() {
-            let Record::Call { import } = record else {
+            let Record::Call { import, .. } = record else {
                 continue;
             };
             let outer = gate::site(*import);

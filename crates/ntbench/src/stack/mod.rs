@@ -4,6 +4,7 @@
 //! it in the order in which they would lie there in Windows. Beside the stack itself a list of records says what was
 //! put there by whom, from which a listing is made.
 
+mod chain;
 mod expand;
 mod listing;
 mod segment;
@@ -18,6 +19,7 @@ use crate::cpu::pcr::{self, Block};
 use crate::wire::{MachineConfig, StackKind, TraceEvent};
 use crate::{bugcheck, cost, gate, trace};
 
+pub(crate) use chain::{Chain, Link, chain};
 pub(crate) use expand::{expand, in_callout};
 pub(crate) use listing::{Context, callers, listing};
 use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
@@ -42,9 +44,11 @@ enum Record {
     Frame {
         symbol: &'static str,
         child_sp: usize,
+        /// Where it begins: the stack pointer that its caller called it with.
+        top: usize,
     },
-    /// A call into the driver, and the import that the host was in.
-    Call { import: gate::Import },
+    /// A call into the driver at that stack pointer, and the import that the host was in.
+    Call { import: gate::Import, sp: usize },
     /// The driver's own code was interrupted.
     Interrupted(Registers),
     /// What follows lies on the next segment.
@@ -142,20 +146,22 @@ pub(crate) fn with_frames<R>(frames: &[Frame], f: impl FnOnce() -> R) -> R {
 }
 
 fn charge(block: &Block, frame: Frame) {
-    let child_sp = block.kernel_sp.get().wrapping_sub(frame.bytes as usize);
+    let top = block.kernel_sp.get();
+    let child_sp = top.wrapping_sub(frame.bytes as usize);
     if child_sp < block.low.get() || child_sp >= block.high.get() {
         overflow(block, frame, child_sp);
     }
-    let top = std::ptr::with_exposed_provenance_mut::<u64>(child_sp & !7);
+    let lowest = std::ptr::with_exposed_provenance_mut::<u64>(child_sp & !7);
     // SAFETY: the address lies in the committed part of this thread's segment (checked above), below every frame that
     // is in use.
-    unsafe { top.write_volatile(0) };
+    unsafe { lowest.write_volatile(0) };
     block.kernel_sp.set(child_sp);
     block.lowest.set(block.lowest.get().min(child_sp));
     STATE.with_borrow_mut(|state| {
         state.records.push(Record::Frame {
             symbol: frame.symbol,
             child_sp,
+            top,
         });
     });
     if let Some(names) = SNAPSHOT_AT.get() {
@@ -188,10 +194,14 @@ fn overflow(block: &Block, frame: Frame, child_sp: usize) -> ! {
         frame.bytes,
         sp.saturating_sub(low),
     );
-    bugcheck::raise(
+    bugcheck::end(
         bugcheck::code::UNEXPECTED_KERNEL_MODE_TRAP,
         [8, child_sp as u64, low as u64, 0],
         text,
+        Context::Overflow {
+            symbol: frame.symbol,
+            child_sp,
+        },
     )
 }
 
@@ -249,6 +259,7 @@ pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64
     block.kernel_sp.set(kernel_sp);
     let call = Record::Call {
         import: block.import(),
+        sp: kernel_sp,
     };
     STATE.with_borrow_mut(|state| state.records.push(call));
     let result = enter(kernel_sp);

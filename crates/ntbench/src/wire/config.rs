@@ -31,6 +31,8 @@ pub struct MachineConfig {
     pub limited: Vec<String>,
     /// The newest so many trace events are kept. `None`: 65,536.
     pub trace_capacity: Option<usize>,
+    /// Where a bug check leaves a crash dump (a 64-bit complete memory dump). `None`: it leaves none.
+    pub crash_dump: Option<PathBuf>,
     /// Which event providers are enabled.
     pub etw: Vec<EtwSession>,
 }

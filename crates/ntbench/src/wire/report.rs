@@ -1,5 +1,7 @@
 //! What a machine tells: its trace, its findings, its stack, its end.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// What happened, oldest first.
@@ -171,6 +173,28 @@ pub struct BugCheckReport {
     pub trace: Trace,
     /// What the verifier found until then.
     pub findings: Vec<Finding>,
+    /// The crash dump, if one was asked for ([`MachineConfig::crash_dump`](super::MachineConfig::crash_dump)).
+    #[serde(default)]
+    pub dump: Option<DumpOutcome>,
+}
+
+/// What became of a crash dump.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DumpOutcome {
+    /// It is there.
+    Written {
+        /// Where.
+        path: PathBuf,
+        /// How long it is.
+        bytes: u64,
+    },
+    /// It is not.
+    Failed {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 }
 
 /// A thread's kernel stack, as a debugger's `k` lists it.
