@@ -143,6 +143,18 @@ pub(crate) fn hresult(call: &'static str, code: i32) -> crate::Result<()> {
     Err(Error::Refused { call, code })
 }
 
+/// The Win32 error inside of an [`std::io::Error`], as libraries hand them on.
+pub(crate) fn of_io(call: &'static str, error: &std::io::Error) -> Error {
+    let code = error.raw_os_error().map_or(31, i32::cast_unsigned);
+    // Some of them are HRESULTs: Windows' cryptography leaves those behind, too.
+    let code = if code < 0x8000_0000 {
+        Code::Win32(code)
+    } else {
+        Code::HResult(code)
+    };
+    Error::Refused { call, code }
+}
+
 /// An NTSTATUS as a result.
 pub(crate) fn status(call: &'static str, status: i32) -> crate::Result<()> {
     let status = NtStatus(status.cast_unsigned());

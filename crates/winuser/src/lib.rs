@@ -8,11 +8,17 @@
 //! Elsewhere than on Windows the crate is empty. Wine lacks the Filter Manager: there its calls fail with [`Error::NoFilterManager`].
 #![cfg(windows)]
 
+pub mod certificate;
 mod error;
 pub mod filter;
+pub mod inf;
 pub mod nt;
 pub mod port;
+pub mod registry;
+pub mod service;
+pub mod share;
 pub mod system;
+pub mod trust;
 mod wide;
 pub mod wine;
 
