@@ -2,7 +2,8 @@
 //!
 //! An INF is what installs a driver: which files go where, which service they are, and what stands in its registry key. This crate reads
 //! one as SetupAPI's documentation says ([`parse`]), tells what a file-system minifilter's INF would write on a given Windows
-//! ([`minifilter`]), and fills in a template as stampinf does ([`stamp`]).
+//! ([`minifilter`]), holds it to the rules that InfVerif's documentation publishes ([`check`]), and fills in a template as stampinf does
+//! ([`stamp`]).
 //!
 //! ```
 //! let inf = inf::parse(br#"
@@ -37,6 +38,7 @@ mod lex;
 mod minifilter;
 mod number;
 mod registry;
+mod rules;
 mod stamp;
 mod text;
 
@@ -46,6 +48,7 @@ pub use error::{Error, ErrorKind, Position};
 pub use lex::parse;
 pub use minifilter::{Instance, Service, minifilter};
 pub use registry::{Data, Value};
+pub use rules::{Finding, Mode, Rule, Severity, check};
 pub use stamp::{Date, StampError, stamp};
 pub use text::Encoding;
 

@@ -41,7 +41,6 @@ pub(crate) mod flags {
     /// The value is deleted.
     pub(crate) const DELETE: u32 = 0x4;
     /// The strings are appended to what is there.
-    #[expect(dead_code, reason = "the rules read it")]
     pub(crate) const APPEND: u32 = 0x8;
     /// The key alone is made.
     pub(crate) const KEY_ONLY: u32 = 0x10;
@@ -51,7 +50,6 @@ pub(crate) mod flags {
 
 /// A line of an AddReg section.
 #[derive(Clone, Debug)]
-#[expect(dead_code, reason = "the rules read them")]
 pub(crate) struct Line<'a> {
     pub(crate) entry: &'a Entry,
     /// `HKR`, `HKLM`, … in capitals.

@@ -156,6 +156,7 @@ proptest! {
     fn anything_like_an_inf_is_read_or_refused(text in "(\\[(a|Strings|DefaultInstall(\\.NTamd64)?(\\.Services)?)\\]\n|a|=|,|%|\"|\\\\|;|\n| |HKR,|AddService=|0x|1|AddReg=a\n|ServiceType=2\n|StartType=3\n|ServiceBinary=x\n){0,80}") {
         if let Ok(inf) = inf::parse(text.as_bytes()) {
             let _ = inf::minifilter(&inf, inf::Architecture::Amd64, 26_100);
+            let _ = inf::check(&inf, inf::Mode::Windows);
         }
     }
 
