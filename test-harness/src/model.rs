@@ -224,6 +224,9 @@ pub struct BugCheck {
     pub parameters: [u64; 4],
     /// What happened.
     pub text: String,
+    /// What became of the crash dump, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_dump: Option<String>,
     /// The stack that it died of.
     pub stack: Listing,
 }

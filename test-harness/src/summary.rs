@@ -64,6 +64,9 @@ fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
             bug_check.text
         );
         let _ = writeln!(text, "{}", table::modules(&bug_check.stack.by_module));
+        if let Some(told) = &bug_check.crash_dump {
+            let _ = writeln!(text, "{told}");
+        }
     }
     text
 }

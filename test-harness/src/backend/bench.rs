@@ -1,9 +1,9 @@
 //! ntbench as the machine: a Linux process that runs the driver's own code on guarded kernel stacks.
 
 use ntbench::wire::{
-    BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, InstanceSpec, MachineConfig,
-    NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing, SystemCall, ThreadSpec,
-    Trace, TraceEvent,
+    BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome, InstanceSpec,
+    MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing,
+    SystemCall, ThreadSpec, Trace, TraceEvent,
 };
 use ntbench::{Machine as Simulated, MachineError, Thread};
 use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
@@ -33,6 +33,7 @@ impl Bench {
         let config = MachineConfig {
             namespace: namespace(&setup),
             snapshot_at: setup.list_stack_at,
+            crash_dump: setup.crash_dump,
             ..MachineConfig::default()
         };
         let machine = Simulated::boot(config)
@@ -318,6 +319,20 @@ fn finding(finding: &ntbench::wire::Finding) -> String {
     }
 }
 
+/// What became of a crash dump, in a line.
+fn told(dump: &DumpOutcome) -> String {
+    match dump {
+        DumpOutcome::Written { path, bytes } => format!(
+            "crash dump: {} ({} KB); `headroom dump` reads it",
+            path.display(),
+            bytes / 1024
+        ),
+        DumpOutcome::Failed { path, why } => {
+            format!("crash dump: {} was not written: {why}", path.display())
+        }
+    }
+}
+
 impl From<&BugCheckReport> for BugCheck {
     fn from(report: &BugCheckReport) -> Self {
         Self {
@@ -325,6 +340,7 @@ impl From<&BugCheckReport> for BugCheck {
             name: report.name.clone(),
             parameters: report.parameters,
             text: report.text.clone(),
+            crash_dump: report.dump.as_ref().map(told),
             stack: Listing::from(&report.stack),
         }
     }

@@ -24,6 +24,8 @@ pub struct Setup {
     pub dfs_links: Vec<[String; 5]>,
     /// The opener's kernel stack is a large one.
     pub large_stack: bool,
+    /// Where a bug check leaves a crash dump, if anywhere.
+    pub crash_dump: Option<PathBuf>,
     /// Frames at whose entry the stack is listed.
     pub list_stack_at: Vec<String>,
 }

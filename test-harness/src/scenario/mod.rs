@@ -67,6 +67,9 @@ pub struct Plan {
     pub large_stack: bool,
     /// What each expansion asks for; `None`: the driver's own default.
     pub reservation_bytes: Option<u32>,
+    /// Where a bug check leaves a crash dump.
+    #[serde(skip)]
+    pub crash_dump: Option<PathBuf>,
 }
 
 /// One kind of scenario.
@@ -154,6 +157,7 @@ fn play(plan: &Plan, driver: Option<Driver>, opens: &mut Vec<Open>) -> Result<To
         shares: Vec::new(),
         dfs_links: Vec::new(),
         large_stack: plan.large_stack,
+        crash_dump: plan.crash_dump.clone(),
         list_stack_at: Vec::new(),
     };
     scenario.prepare(folder.path(), &mut setup)?;

@@ -44,6 +44,10 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub reservation: Option<u32>,
 
+    /// Where a machine that dies leaves a crash dump, which `headroom dump` and kernel debuggers read. Only in ntbench.
+    #[arg(long, value_name = "FILE")]
+    pub crash_dump: Option<PathBuf>,
+
     /// The folder for the report.
     #[arg(long, value_name = "DIR", default_value = "target/headroom/report")]
     pub out: PathBuf,
@@ -125,6 +129,7 @@ impl Args {
             depth: self.depth,
             driver: self.driver.clone(),
             reservation_bytes: self.reservation,
+            crash_dump: self.crash_dump.clone(),
             large_stack: match self.stack {
                 Some(stack) => stack == StackChoice::Large,
                 None => self.scenario == Kind::Dfs,

@@ -20,6 +20,7 @@ pub(crate) fn plan(depth: u32) -> Plan {
         driver: "headroom.sys".into(),
         large_stack: false,
         reservation_bytes: None,
+        crash_dump: None,
     }
 }
 
@@ -146,6 +147,7 @@ pub(crate) fn never(depth: u32) -> Run {
         name: "UNEXPECTED_KERNEL_MODE_TRAP".to_owned(),
         parameters: [8, STACK[0], 0, 0],
         text: "a push ran into the guard page below the kernel stack".to_owned(),
+        crash_dump: None,
         stack,
     };
     Run {
