@@ -2,6 +2,8 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
+use versioninfo::{Kind, Product, VersionInfo};
+
 fn main() -> Result<(), Box<dyn Error>> {
     wdk_build::configure_wdk_binary_build()?;
 
@@ -14,9 +16,26 @@ fn main() -> Result<(), Box<dyn Error>> {
     ] {
         println!("cargo::rustc-cdylib-link-arg={argument}");
     }
+    version_resource()?;
     if cfg!(not(windows)) {
         stand_in_for_rpcrt4()?;
     }
+    Ok(())
+}
+
+/// What Explorer's details and the debugger's `lm v` show.
+fn version_resource() -> Result<(), Box<dyn Error>> {
+    let product = Product {
+        name: "Headroom",
+        company: "The Headroom project",
+        description: &env::var("CARGO_PKG_DESCRIPTION")?,
+        copyright: "MIT or Apache-2.0",
+    };
+    let version = env::var("CARGO_PKG_VERSION")?;
+    let info = VersionInfo::new(Kind::Driver, "headroom.sys", &version, &product);
+    let file = PathBuf::from(env::var("OUT_DIR")?).join("version.res");
+    fs::write(&file, info.to_resource_file())?;
+    println!("cargo::rustc-cdylib-link-arg={}", file.display());
     Ok(())
 }
 
