@@ -8,6 +8,8 @@ use crate::{Code, Error, Result};
 const NOT_FOUND: i32 = 0x8007_0002_u32.cast_signed();
 /// ERROR_INVALID_DATA: a value of another type.
 const OTHER_TYPE: i32 = 0x8007_000d_u32.cast_signed();
+/// ERROR_MORE_DATA: a value of another type that is longer than a number.
+const OTHER_SIZE: i32 = 0x8007_00ea_u32.cast_signed();
 
 /// Whether there is a key.
 ///
@@ -85,7 +87,7 @@ fn value<T>(key: &str, read: impl Fn(&Key) -> windows_registry::Result<T>) -> Re
     };
     match read(&key) {
         Ok(value) => Ok(Some(value)),
-        Err(error) if matches!(error.code().0, NOT_FOUND | OTHER_TYPE) => Ok(None),
+        Err(error) if [NOT_FOUND, OTHER_TYPE, OTHER_SIZE].contains(&error.code().0) => Ok(None),
         Err(error) => Err(refused("RegQueryValueExW", &error)),
     }
 }
