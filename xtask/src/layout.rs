@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 /// The target triple of the driver.
 pub(crate) const DRIVER_TARGET: &str = "x86_64-pc-windows-msvc";
 
+/// The target triple of programs for Windows, built where Windows is not: mingw-w64 brings all that its link needs.
+#[cfg(not(windows))]
+pub(crate) const PROGRAM_TARGET: &str = "x86_64-pc-windows-gnu";
+
 /// Paths of one workspace.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
@@ -35,5 +39,11 @@ impl Layout {
     /// workspace, because wdk-build looks for Cargo.lock in the directories above.
     pub(crate) fn driver_target(&self) -> PathBuf {
         self.out().join("cargo")
+    }
+
+    /// Cargo's target directory for programs that run on Windows, when they are built elsewhere.
+    #[cfg(not(windows))]
+    pub(crate) fn program_target(&self) -> PathBuf {
+        self.out().join("cargo-program")
     }
 }

@@ -16,6 +16,8 @@ mod host;
 mod image;
 mod layout;
 mod packages;
+#[cfg(not(windows))]
+mod program;
 mod run;
 mod setup;
 mod stack_budget;
@@ -47,6 +49,9 @@ enum Command {
         #[arg(short, long, default_value = "headroom")]
         package: String,
     },
+    /// Build headroom.exe, the harness for Windows, where Windows is not
+    #[cfg(not(windows))]
+    Program,
     /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
     Demo,
     /// Run everything that must hold: format, lints, two builds, tests
@@ -113,6 +118,10 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Build { package } => {
             driver::build_and_inspect(&setup::ensure(&layout, quiet)?, &layout, &package).map(drop)
+        }
+        #[cfg(not(windows))]
+        Command::Program => {
+            program::build(&setup::ensure_program(&layout, quiet)?, &layout).map(drop)
         }
         Command::Demo => demo::run(&layout, quiet),
         Command::Test => check::run(&layout, quiet),

@@ -1,4 +1,4 @@
-//! Cargo's `RUSTC_WRAPPER` for driver builds.
+//! Cargo's `RUSTC_WRAPPER` for driver builds, and for those of programs for Windows.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,19 +11,19 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{ADAPTED_VARIABLE, ARGS_VARIABLE, adapt, variable};
-use crate::layout::DRIVER_TARGET;
 
 /// Runs `args[0]` (rustc, or a workspace wrapper such as clippy-driver) with the rest of `args`, adapted where need be.
 pub(super) fn run(args: Vec<OsString>) -> Result<ExitCode> {
     let mut args = args;
-    let for_host = value_of(&args, "--target").is_none();
-    if value_of(&args, "--target") == Some(OsStr::new(DRIVER_TARGET)) {
+    let target = value_of(&args, "--target").map(OsStr::to_os_string);
+    let for_host = target.is_none();
+    if let Some(target) = target.as_deref().and_then(OsStr::to_str) {
         let file = variable(ARGS_VARIABLE)?;
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         args.extend(text.lines().map(OsString::from));
         args.extend(
-            target_directory(&args)
+            target_directory(&args, target)
                 .map(|dir| format!("--remap-path-prefix={dir}=/headroom/target").into()),
         );
     } else if let Some(name) = value_of(&args, "--crate-name")
@@ -37,11 +37,11 @@ pub(super) fn run(args: Vec<OsString>) -> Result<ExitCode> {
         .with_context(|| format!("cannot run {}", program.display()))
 }
 
-/// Cargo's target directory, wherever it was told to put it: what stands before the driver's target in the output directory.
-fn target_directory(args: &[OsString]) -> Option<&str> {
+/// Cargo's target directory, wherever it was told to put it: what stands before the target's name in the output directory.
+fn target_directory<'a>(args: &'a [OsString], target: &str) -> Option<&'a str> {
     let (before, _) = value_of(args, "--out-dir")?
         .to_str()?
-        .split_once(&format!("/{DRIVER_TARGET}/"))?;
+        .split_once(&format!("/{target}/"))?;
     Some(before)
 }
 
@@ -111,11 +111,10 @@ mod tests {
         let line = args(
             "rustc --out-dir /w/target/x/cargo/x86_64-pc-windows-msvc/release/deps --target x86_64-pc-windows-msvc",
         );
-        assert_eq!(target_directory(&line), Some("/w/target/x/cargo"));
-        assert_eq!(
-            target_directory(&args("rustc --out-dir /w/target/release/deps")),
-            None
-        );
+        let target = "x86_64-pc-windows-msvc";
+        assert_eq!(target_directory(&line, target), Some("/w/target/x/cargo"));
+        let line = args("rustc --out-dir /w/target/release/deps");
+        assert_eq!(target_directory(&line, target), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Which Rust compiles the driver.
+//! Which Rust compiles for Windows: the driver, and the programs beside it.
 //!
-//! First choice: the rustup toolchain that is active anyway, with the x86_64-pc-windows-msvc target added. Where rustup is missing or cannot
-//! add it, Debian's compiler of the same day with its library source, from which a private sysroot is built. `HEADROOM_RUST=rustup` or
+//! First choice: the rustup toolchain that is active anyway, with the target added. Where rustup is missing or cannot add it, Debian's
+//! compiler of the same day with its library source, from which a private sysroot is built. `HEADROOM_RUST=rustup` or
 //! `HEADROOM_RUST=debian` forces one.
 
 use std::{
@@ -17,10 +17,7 @@ use super::{
     apt::{self, Need},
     say,
 };
-use crate::{
-    layout::DRIVER_TARGET,
-    run::{self, Tool},
-};
+use crate::run::{self, Tool};
 
 /// The variable that forces a choice.
 const CHOICE: &str = "HEADROOM_RUST";
@@ -51,12 +48,14 @@ pub(super) struct Compiler {
 }
 
 pub(super) fn choose(
+    target: &str,
     toolchain_dir: &Path,
     may_install: bool,
     options: Options,
 ) -> Result<Compiler> {
     match std::env::var(CHOICE).as_deref() {
         Ok("rustup") => rustup(
+            target,
             toolchain_dir,
             may_install,
             Options {
@@ -64,11 +63,11 @@ pub(super) fn choose(
                 ..options
             },
         ),
-        Ok("debian") => debian(may_install),
+        Ok("debian") => debian(target, may_install),
         Ok(other) if !other.is_empty() => {
             bail!("{CHOICE} is `{other}`; it may be `rustup`, `debian`, or unset")
         }
-        _ => rustup(toolchain_dir, may_install, options).or_else(|why| {
+        _ => rustup(target, toolchain_dir, may_install, options).or_else(|why| {
             if options.verbose || !debian_is_ready() {
                 say(&format!(
                     "rustup's toolchain cannot be used: {}",
@@ -76,7 +75,7 @@ pub(super) fn choose(
                 ));
                 say("using Debian's compiler with a private sysroot instead");
             }
-            debian(may_install)
+            debian(target, may_install)
         }),
     }
 }
@@ -90,7 +89,12 @@ fn first_line(error: &anyhow::Error) -> String {
         .join(", ")
 }
 
-fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<Compiler> {
+fn rustup(
+    target: &str,
+    toolchain_dir: &Path,
+    may_install: bool,
+    options: Options,
+) -> Result<Compiler> {
     const STEP: &str = "use rustup's toolchain";
     let rustup = run::which("rustup").context("rustup is not installed")?;
     let ask = |args: &[&str]| Tool::new(STEP, &rustup).args(args).output();
@@ -118,10 +122,11 @@ fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<C
         bail!("toolchain {name} has no rust-lld");
     }
     let std_source = sysroot.join("lib/rustlib/src/rust");
-    let target = sysroot.join("lib/rustlib").join(DRIVER_TARGET).join("lib");
+    let there = sysroot.join("lib/rustlib").join(target).join("lib");
     let mut library = None;
-    if !target.is_dir()
-        && let Err(refused) = add_target(&rustup, &name, toolchain_dir, may_install, options)
+    if !there.is_dir()
+        && let Err(refused) =
+            add_target(&rustup, &name, target, toolchain_dir, may_install, options)
     {
         // The source that the target would have been built from serves as well.
         let source = std_source.join("library");
@@ -142,30 +147,29 @@ fn rustup(toolchain_dir: &Path, may_install: bool, options: Options) -> Result<C
     })
 }
 
-/// Adds the driver's target to a rustup toolchain. A refusal is remembered, so that not every build waits for it again.
+/// Adds the target to a rustup toolchain. A refusal is remembered, so that not every build waits for it again.
 fn add_target(
     rustup: &Path,
     name: &str,
+    target: &str,
     toolchain_dir: &Path,
     may_install: bool,
     options: Options,
 ) -> Result<()> {
     if !may_install {
         bail!(
-            "toolchain {name} lacks the target {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed"
+            "toolchain {name} lacks the target {target}, and with WDKContentRoot set nothing is installed"
         );
     }
-    let refusals = toolchain_dir.join("rustup-refused");
+    let refusals = toolchain_dir.join(format!("rustup-refused-{target}"));
     if !options.retry && fs::read_to_string(&refusals).is_ok_and(|text| text == name) {
-        bail!(
-            "toolchain {name} could not add {DRIVER_TARGET} before (`cargo xtask setup` tries again)"
-        );
+        bail!("toolchain {name} could not add {target} before (`cargo xtask setup` tries again)");
     }
     say(&format!(
-        "adding {DRIVER_TARGET} to rustup's {name}: core and alloc for the driver"
+        "adding {target} to rustup's {name}: the standard library for it"
     ));
-    let added = Tool::new("add the driver's target", rustup)
-        .args(["target", "add", "--toolchain", name, DRIVER_TARGET])
+    let added = Tool::new(format!("add the target {target}"), rustup)
+        .args(["target", "add", "--toolchain", name, target])
         .env("RUSTUP_MAX_RETRIES", "0")
         .remedy(format!("run it by hand, or set {CHOICE}=debian"))
         .run_within(Duration::from_secs(120));
@@ -208,7 +212,7 @@ fn lld_link() -> Option<PathBuf> {
         .find_map(|version| run::which(&format!("lld-link-{version}")))
 }
 
-fn debian(may_install: bool) -> Result<Compiler> {
+fn debian(target: &str, may_install: bool) -> Result<Compiler> {
     let mut needs = Vec::new();
     if debian_rustc().is_none() {
         needs.push(Need {
@@ -240,7 +244,7 @@ fn debian(may_install: bool) -> Result<Compiler> {
         if !may_install {
             let names: Vec<_> = needs.iter().map(|need| need.anyone_of[0]).collect();
             bail!(
-                "no compiler for {DRIVER_TARGET}, and with WDKContentRoot set nothing is installed\n  to do:   rustup target add {DRIVER_TARGET}, or install {}",
+                "no compiler for {target}, and with WDKContentRoot set nothing is installed\n  to do:   rustup target add {target}, or install {}",
                 names.join(" ")
             );
         }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use super::{
     Options, Toolchain, apt,
     compiler::{self, Compiler},
-    say, sysroot, wdk,
+    program, say, sysroot, wdk,
 };
 use crate::{
     cross::{self, adapt},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The WDK that a build uses.
-enum Wdk {
+pub(super) enum Wdk {
     /// Named by the user; nothing is installed for it.
     Real(PathBuf),
     /// Made by us.
@@ -35,21 +35,18 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
         );
     }
     let toolchain = layout.toolchain();
-    fs::create_dir_all(&toolchain)
-        .with_context(|| format!("cannot create {}", toolchain.display()))?;
-    let lock = File::create(toolchain.join(".lock"))
-        .context("cannot create the lock of the toolchain directory")?;
-    if lock.try_lock().is_err() {
-        say("waiting for another `cargo xtask` that is setting up");
-        lock.lock().context("cannot lock the toolchain directory")?;
-    }
-
+    let _lock = lock(&toolchain)?;
     let wdk = asked_for_wdk(&toolchain)?;
     let may_install = matches!(wdk, Wdk::Synthetic);
-    let compiler = compiler::choose(&toolchain, may_install, options)?;
+    let compiler = compiler::choose(DRIVER_TARGET, &toolchain, may_install, options)?;
     let libclang = libclang(may_install)?;
     let sysroot = match &compiler.library {
-        Some(library) => Some(sysroot::ensure(&toolchain, &compiler, library)?),
+        Some(library) => Some(sysroot::ensure(
+            &toolchain,
+            DRIVER_TARGET,
+            &compiler,
+            library,
+        )?),
         None => None,
     };
     let (sysroot, sysroot_key) = sysroot.unzip();
@@ -70,7 +67,12 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
     let helpers = install_helpers(&toolchain)?;
 
     let remap = remap(layout, &compiler);
-    let args_file = write_rustc_args(&toolchain, sysroot.as_deref(), &remap)?;
+    let args_file = write_rustc_args(
+        &toolchain.join("rustc-args.txt"),
+        sysroot.as_deref(),
+        &remap,
+        &[],
+    )?;
     let env = environment(
         layout, &compiler, &libclang, &made.root, &helpers, &args_file,
     )?;
@@ -106,30 +108,27 @@ pub(super) fn ensure(layout: &Layout, options: Options) -> Result<Toolchain> {
     })
 }
 
+/// Makes the toolchain's directory, and keeps every other `cargo xtask` from setting up in it for as long as the file is open.
+pub(super) fn lock(toolchain: &Path) -> Result<File> {
+    fs::create_dir_all(toolchain)
+        .with_context(|| format!("cannot create {}", toolchain.display()))?;
+    let lock = File::create(toolchain.join(".lock"))
+        .context("cannot create the lock of the toolchain directory")?;
+    if lock.try_lock().is_err() {
+        say("waiting for another `cargo xtask` that is setting up");
+        lock.lock().context("cannot lock the toolchain directory")?;
+    }
+    Ok(lock)
+}
+
 /// Makes sure of what only the tests need: a C compiler for Windows, since ntbench's tests run drivers that are not written in Rust.
 pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
-    const WHY: &str = "compiles the small C drivers that ntbench's tests load";
-    let missing = || {
-        let tools = ["x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-dlltool"];
-        tools.into_iter().find(|tool| run::which(tool).is_none())
-    };
-    if missing().is_some() && matches!(asked_for_wdk(&layout.toolchain())?, Wdk::Synthetic) {
-        apt::install(&[apt::Need {
-            anyone_of: &["gcc-mingw-w64-x86-64-win32", "gcc-mingw-w64-x86-64"],
-            why: WHY,
-            otherwise: "install mingw-w64's gcc for x86_64, so that x86_64-w64-mingw32-gcc is in PATH",
-        }])?;
-    }
-    match missing() {
-        None => Ok(()),
-        Some(tool) => bail!(
-            "step `find the tests' compiler` failed\n  {tool} is not in PATH; it {WHY}\n  to do:   install mingw-w64's gcc (Debian: gcc-mingw-w64-x86-64-win32)"
-        ),
-    }
+    let may_install = matches!(asked_for_wdk(&layout.toolchain())?, Wdk::Synthetic);
+    program::ensure_mingw(may_install)
 }
 
 /// The WDK that `WDKContentRoot` names, unless it is the one that we made.
-fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
+pub(super) fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
     match std::env::var_os("WDKContentRoot").map(PathBuf::from) {
         None => Ok(Wdk::Synthetic),
         Some(root) if root.as_os_str().is_empty() || root.starts_with(toolchain) => {
@@ -211,13 +210,13 @@ fn mingw_headers() -> Result<PathBuf> {
 }
 
 /// Paths of this tool under the names by which it acts as compiler wrapper and as linker.
-struct Helpers {
-    rustc: PathBuf,
+pub(super) struct Helpers {
+    pub(super) rustc: PathBuf,
     link: PathBuf,
 }
 
 /// Puts copies of this very program where Cargo and rustc will call it. Copies, because the program itself may be rebuilt meanwhile.
-fn install_helpers(toolchain: &Path) -> Result<Helpers> {
+pub(super) fn install_helpers(toolchain: &Path) -> Result<Helpers> {
     let myself = std::env::current_exe().context("cannot find this program's own file")?;
     let bin = toolchain.join("bin");
     let key = Key::new("helpers", 1)
@@ -238,7 +237,7 @@ fn install_helpers(toolchain: &Path) -> Result<Helpers> {
 }
 
 /// Names that stand for machine paths in what is built; of several that match, rustc takes the last.
-fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, String)> {
+pub(super) fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, String)> {
     let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let mut remap: Vec<_> = cargo_home
@@ -253,13 +252,14 @@ fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, String)> {
     remap
 }
 
-/// Writes the arguments that our rustc wrapper adds for the driver's target.
+/// Writes the arguments that our rustc wrapper adds for the target.
 ///
 /// They are not given as RUSTFLAGS because Cargo hashes those into every symbol name: the image would depend on where the workspace lies.
-fn write_rustc_args(
-    toolchain: &Path,
+pub(super) fn write_rustc_args(
+    file: &Path,
     sysroot: Option<&Path>,
     remap: &[(PathBuf, String)],
+    others: &[&str],
 ) -> Result<PathBuf> {
     let mut text = String::new();
     if let Some(sysroot) = sysroot {
@@ -268,14 +268,16 @@ fn write_rustc_args(
     for (from, to) in remap {
         text.push_str(&format!("--remap-path-prefix={}={to}\n", from.display()));
     }
-    let file = toolchain.join("rustc-args.txt");
-    if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
-        let aside = toolchain.join("rustc-args.new");
+    for other in others {
+        text.push_str(&format!("{other}\n"));
+    }
+    if fs::read_to_string(file).ok().as_ref() != Some(&text) {
+        let aside = file.with_extension("new");
         fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
-        fs::rename(&aside, &file)
+        fs::rename(&aside, file)
             .with_context(|| format!("cannot put {} in place", file.display()))?;
     }
-    Ok(file)
+    Ok(file.to_path_buf())
 }
 
 fn environment(

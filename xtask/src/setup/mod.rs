@@ -13,6 +13,8 @@ mod compiler;
 #[cfg(not(windows))]
 mod linux;
 #[cfg(not(windows))]
+mod program;
+#[cfg(not(windows))]
 mod sysroot;
 #[cfg(not(windows))]
 mod wdk;
@@ -83,6 +85,12 @@ pub(crate) fn ensure(_layout: &Layout, options: Options) -> Result<Toolchain> {
 #[cfg(not(windows))]
 pub(crate) fn ensure_test_tools(layout: &Layout) -> Result<()> {
     linux::ensure_test_tools(layout)
+}
+
+/// Makes sure that programs for Windows can be built.
+#[cfg(not(windows))]
+pub(crate) fn ensure_program(layout: &Layout, options: Options) -> Result<Toolchain> {
+    program::ensure(layout, options)
 }
 
 /// Nothing: the tests that need more run on Linux.

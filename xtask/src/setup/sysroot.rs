@@ -1,4 +1,4 @@
-//! A sysroot with `core` and `alloc` for the driver's target, built from the compiler's own library source.
+//! A sysroot for a target, built from the compiler's own library source: `core` and `alloc` for the driver's, all of `std` for programs'.
 //!
 //! With it, plain `cargo build` and `cargo clippy` work for the target without any unstable flag, as they do where rustup has added it.
 
@@ -22,26 +22,31 @@ const REVISION: u32 = 1;
 /// Makes sure of it; returns its place and the digest of what it was made from.
 pub(super) fn ensure(
     toolchain: &Path,
+    target: &str,
     compiler: &Compiler,
     library: &Path,
 ) -> Result<(PathBuf, String)> {
-    let dest = toolchain.join("sysroot");
+    let dest = toolchain.join(match target {
+        DRIVER_TARGET => "sysroot".to_owned(),
+        other => format!("sysroot-{other}"),
+    });
     let key = Key::new("sysroot", REVISION)
+        .with("target", target)
         .with("compiler", &compiler.version)
         .with("source", compiler.std_source.to_string_lossy().as_bytes())
         .with_file(&library.join("Cargo.lock"))?
         .hex();
     if !stamp::is_current(&dest, &key) {
         say(&format!(
-            "building core and alloc for {DRIVER_TARGET} from {} (about half a minute)",
+            "building the standard library for {target} from {} (about a minute)",
             library.display()
         ));
     }
-    stamp::produce(&dest, &key, |dir| build(dir, compiler, library))?;
+    stamp::produce(&dest, &key, |dir| build(dir, target, compiler, library))?;
     Ok((dest, key))
 }
 
-fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
+fn build(dir: &Path, target: &str, compiler: &Compiler, library: &Path) -> Result<()> {
     let work = dir.join("work");
     // The two flags are what the distributed standard library is built with: bitcode for link-time optimisation, and `-Z force-unstable...`
     // so that crates which use it need no feature gates. Paths stand as rustup's own library has them.
@@ -59,6 +64,10 @@ fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
             compiler.commit
         ),
     ];
+    let parts: &[&str] = match target {
+        DRIVER_TARGET => &["-p", "alloc"],
+        _ => &["--features", "panic-unwind,backtrace"],
+    };
     let mut cargo = Tool::new("build the private sysroot", compiler.bin.join("cargo"))
         .without_outer_cargo()
         .env("PATH", run::path_with(&compiler.bin)?)
@@ -66,7 +75,8 @@ fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .dir(dir)
-        .args(["build", "--locked", "--release", "--quiet", "-p", "alloc", "--target", DRIVER_TARGET])
+        .args(["build", "--locked", "--release", "--quiet", "--target", target])
+        .args(parts)
         .arg("--manifest-path")
         .arg(library.join("sysroot/Cargo.toml"))
         .arg("--target-dir")
@@ -77,9 +87,9 @@ fn build(dir: &Path, compiler: &Compiler, library: &Path) -> Result<()> {
     }
     cargo.run()?;
 
-    let lib = dir.join("lib/rustlib").join(DRIVER_TARGET).join("lib");
+    let lib = dir.join("lib/rustlib").join(target).join("lib");
     fs::create_dir_all(&lib)?;
-    let deps = work.join(DRIVER_TARGET).join("release/deps");
+    let deps = work.join(target).join("release/deps");
     let mut copied = 0;
     for entry in fs::read_dir(&deps).with_context(|| format!("cannot read {}", deps.display()))? {
         let path = entry?.path();
