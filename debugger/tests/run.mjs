@@ -1,0 +1,46 @@
+// Runs headroom.js over a snapshot: node run.mjs SNAPSHOT.json        everything, as JSON
+//                                   node run.mjs SNAPSHOT.json TEXT    what a command prints (hrrecords, hrstacks, …)
+//                                   node run.mjs --layout              the layouts that the script knows
+// What this cannot prove is listed in README.md beside it, and printed with --cannot.
+
+import fs from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Memory, debuggerWith, load, shown } from "./host.mjs";
+import { SCRIPT, targetOf } from "./target.mjs";
+
+const here = (file) => fileURLToPath(new URL(file, import.meta.url));
+
+function everything(session) {
+    const model = session.aliases.headroom();
+    const result = {};
+    for (const name of ["Records", "Losses", "Watermarks", "Config", "Analysis"]) {
+        try {
+            result[name] = shown(model[name]);
+            result[`${name}Text`] = String(model[name]);
+        } catch (error) {
+            result[name] = { error: error.message };
+        }
+    }
+    result.Sentence = String(model);
+    return result;
+}
+
+const [first, command, ...rest] = process.argv.slice(2);
+if (first === "--cannot") {
+    const text = fs.readFileSync(here("README.md"), "utf8");
+    process.stdout.write(text.slice(text.indexOf("## What it cannot prove")));
+} else if (first === "--layout") {
+    const nothing = { memory: new Memory(), modules: [], symbols: {}, threads: [], process: { name: "", id: 0 } };
+    const session = debuggerWith(SCRIPT, nothing);
+    process.stdout.write(JSON.stringify(session.evaluate("({ LAYOUT, STATICS, NAMES })")));
+} else if (first !== undefined) {
+    const session = debuggerWith(SCRIPT, targetOf(load(first)));
+    if (command === undefined) {
+        process.stdout.write(JSON.stringify(everything(session)));
+    } else if (command === "headroom") {
+        process.stdout.write(`${session.aliases.headroom()}\n`);
+    } else {
+        session.aliases[command](...rest.map(Number));
+        process.stdout.write(session.output.join(""));
+    }
+}

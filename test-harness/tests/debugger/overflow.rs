@@ -1,0 +1,87 @@
+//! A stack that ran out: the script's sentence against the bench's own report of the same crash.
+
+use ntbench::wire::{BugCheckReport, StackKind};
+use ntbench::{Machine, MachineError};
+
+use crate::common::{booted, config, directories, text, thread};
+use crate::node::{self, Snapshot};
+
+/// The `Never` policy's overflow.
+fn overflow() -> BugCheckReport {
+    let folder = tempfile::tempdir().unwrap();
+    let path = directories(folder.path(), 20);
+    let machine: Machine = booted(
+        config(folder.path()),
+        &[text("AncestorOpens", "Top"), text("ExpandPolicy", "Never")],
+    );
+    let thread = thread(&machine, StackKind::Ordinary);
+    let name = format!(r"\??\UNC\server\share{path}");
+    let create = ntbench::wire::CreateFile {
+        name,
+        ..Default::default()
+    };
+    match thread.create_file(&create) {
+        Err(MachineError::BugCheck(report)) => *report,
+        other => panic!("the machine lives on: {other:?}"),
+    }
+}
+
+fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap())
+        .collect();
+    groups.join(",")
+}
+
+#[test]
+fn the_sentence_names_the_segment_and_who_filled_it() {
+    let report = overflow();
+    let mut snapshot = Snapshot::new(&report.process_image, report.pid);
+    snapshot.bug_check(report.code, report.parameters);
+    snapshot.thread(&report.stack);
+    let Some(said) = node::run_json(&[&snapshot.write()]) else {
+        return;
+    };
+    let sentence = said["Sentence"].as_str().unwrap();
+    println!("{sentence}");
+    let [segment] = report.stack.segments.as_slice() else {
+        panic!("{:?}", report.stack.segments);
+    };
+    for part in [
+        "Bug check 0x7F UNEXPECTED_KERNEL_MODE_TRAP (0x8), a double fault".to_owned(),
+        format!("thread {:#x} of {}", report.tid, report.process_image),
+        format!(
+            "ran out of segment 1 of 1 ({:08x}`{:08x}",
+            segment.low >> 32,
+            segment.low & 0xffff_ffff
+        ),
+        "24,576 bytes".to_owned(),
+    ] {
+        assert!(sentence.contains(&part), "{part}\n{sentence}");
+    }
+    assert!(
+        report
+            .stack
+            .by_module
+            .iter()
+            .any(|(module, _)| module == "headroom")
+    );
+    assert!(
+        report
+            .stack
+            .by_module
+            .iter()
+            .any(|(module, _)| module == "rdbss")
+    );
+    let mut at = 0;
+    for (module, bytes) in &report.stack.by_module {
+        let part = format!("{module} {} in ", thousands(*bytes));
+        let found = sentence[at..].find(&part);
+        at += found.unwrap_or_else(|| panic!("{part}, in this order\n{sentence}"));
+    }
+    assert_eq!(said["Analysis"]["StackOverflow"], true);
+}
