@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    driver, host,
+    driver, driver_inf, host,
     layout::Layout,
     packages,
     run::Tool,
@@ -52,6 +52,7 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
             .remedy("mend the links and markup that rustdoc found")
             .run()
     });
+    steps.run("INF", || driver_inf::run(layout, None));
     let set_up = || {
         setup::ensure_test_tools(layout)?;
         setup::ensure(layout, options)

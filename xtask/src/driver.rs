@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    driver_inf,
     image::{Image, report},
     layout::{DRIVER_TARGET, Layout},
     packages,
@@ -86,7 +87,12 @@ pub(crate) fn build_and_inspect(
         toolchain.description,
         start.elapsed().as_secs_f32()
     );
-    inspect(&built.sys)?;
+    inspect(&built.sys, None)?;
+    if package == "headroom" {
+        let data = fs::read(&built.sys)?;
+        let inf = inf::parse(driver_inf::stamped(layout)?.as_bytes())?;
+        driver_inf::check_minimum(&inf, &Image::parse(&data)?)?;
+    }
     for file in [&built.sys, &built.pdb] {
         refuse_machine_paths(file, toolchain)?;
     }
@@ -151,8 +157,8 @@ pub(crate) fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<(
     Ok(())
 }
 
-/// Prints what an image is, and fails if it breaks a rule.
-pub(crate) fn inspect(sys: &Path) -> Result<()> {
+/// Prints what an image is, and fails if it breaks a rule, or if `inf` offers it to a Windows that lacks an import.
+pub(crate) fn inspect(sys: &Path, inf: Option<&Path>) -> Result<()> {
     let data = fs::read(sys).with_context(|| format!("cannot read {}", sys.display()))?;
     let image =
         Image::parse(&data).with_context(|| format!("{} is not a driver image", sys.display()))?;
@@ -166,7 +172,10 @@ pub(crate) fn inspect(sys: &Path) -> Result<()> {
             broken.len()
         );
     }
-    Ok(())
+    match inf {
+        Some(inf) => driver_inf::check_minimum(&inf::read(inf)?, &image),
+        None => Ok(()),
+    }
 }
 
 /// Fails if a machine path stands in a file: a user's name or a build machine's layout has no place in what is given away.

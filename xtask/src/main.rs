@@ -12,8 +12,10 @@ mod check;
 mod cross;
 mod demo;
 mod driver;
+mod driver_inf;
 mod host;
 mod image;
+
 mod layout;
 mod packages;
 #[cfg(not(windows))]
@@ -65,10 +67,18 @@ enum Command {
         #[arg(long)]
         image: Option<PathBuf>,
     },
-    /// Print what a driver image is, and check it
-    Image {
-        /// The .sys file
-        file: PathBuf,
+    /// Print what a driver image is, and check it: what Windows, memory integrity and good sense demand
+    CheckImage {
+        /// The .sys file, instead of building the driver
+        file: Option<PathBuf>,
+        /// An INF that installs it: it must not offer the driver to a Windows that lacks an import
+        #[arg(long)]
+        inf: Option<PathBuf>,
+    },
+    /// Print what the driver's INF installs, and check it against InfVerif's published rules
+    Inf {
+        /// Another INF file
+        file: Option<PathBuf>,
     },
     /// Build twice from nothing in two directories and compare the bytes
     Reproduce {
@@ -136,7 +146,15 @@ fn run(command: Command) -> Result<()> {
             };
             stack_budget::run(&layout, &package, &image)
         }
-        Command::Image { file } => driver::inspect(&file),
+        Command::CheckImage { file: None, .. } => {
+            driver::build_and_inspect(&setup::ensure(&layout, quiet)?, &layout, "headroom")
+                .map(drop)
+        }
+        Command::CheckImage {
+            file: Some(file),
+            inf,
+        } => driver::inspect(&file, inf.as_deref()),
+        Command::Inf { file } => driver_inf::run(&layout, file.as_deref()),
         Command::Reproduce { package } => {
             driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)
         }

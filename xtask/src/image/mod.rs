@@ -7,6 +7,8 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use versioninfo::{ReadError, VersionInfo};
+
 /// What an image says of itself.
 #[derive(Debug, Default)]
 pub(crate) struct Image {
@@ -24,6 +26,8 @@ pub(crate) struct Image {
     pub(crate) dll_characteristics: u16,
     /// `IMAGE_OPTIONAL_HEADER.SizeOfImage`.
     pub(crate) size_of_image: u32,
+    /// `IMAGE_OPTIONAL_HEADER.SectionAlignment`.
+    pub(crate) section_alignment: u32,
     /// RVA of the entry point.
     pub(crate) entry: u32,
     /// The name of the export at the entry point, if one stands there.
@@ -36,10 +40,30 @@ pub(crate) struct Image {
     pub(crate) relocations: bool,
     /// Path of the .pdb as the image names it.
     pub(crate) pdb: Option<String>,
+    /// The version resource, or why there is none.
+    pub(crate) version: Option<Result<VersionInfo, ReadError>>,
+    /// The load configuration.
+    pub(crate) load_config: Option<LoadConfig>,
     /// The sections.
     pub(crate) sections: Vec<Section>,
     /// The imports.
     pub(crate) imports: Vec<Imports>,
+}
+
+/// What the load configuration says of the code's own defences.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoadConfig {
+    /// Address of the stack cookie; 0 without one.
+    pub(crate) security_cookie: u64,
+    /// `GuardFlags`: control-flow guard.
+    pub(crate) guard_flags: u32,
+}
+
+impl LoadConfig {
+    /// Whether calls through pointers are checked: `IMAGE_GUARD_CF_INSTRUMENTED`.
+    pub(crate) const fn is_guarded(&self) -> bool {
+        self.guard_flags & 0x100 != 0
+    }
 }
 
 /// A section's header.

@@ -7,7 +7,9 @@ use object::{
     read::pe::{ExportTarget, ImageNtHeaders as _, ImageOptionalHeader as _, Import, PeFile64},
 };
 
-use super::{Image, Imports, Section};
+use versioninfo::VersionInfo;
+
+use super::{Image, Imports, LoadConfig, Section};
 
 /// Names in a damaged file have no end; no real one comes near this.
 const MOST_IMPORTS: usize = 10_000;
@@ -33,6 +35,7 @@ impl Image {
             subsystem: optional.subsystem(),
             dll_characteristics: optional.dll_characteristics(),
             size_of_image: optional.size_of_image(),
+            section_alignment: optional.section_alignment(),
             entry: optional.address_of_entry_point(),
             checksum: optional.check_sum(),
             computed_checksum: checksum(data, checksum_at),
@@ -58,6 +61,9 @@ impl Image {
         {
             image.pdb = Some(String::from_utf8_lossy(info.path()).into_owned());
         }
+        let resource = version_resource(data, &file).context("the resources are damaged")?;
+        image.version = resource.map(VersionInfo::parse);
+        image.load_config = load_config(data, &file)?;
         image.reproducible = debug_types(data, &file)?.contains(&pe::IMAGE_DEBUG_TYPE_REPRO);
         Ok(image)
     }
@@ -123,6 +129,71 @@ fn entry_name(file: &PeFile64<'_>, entry: u32) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// The bytes of the version resource in whatever language comes first.
+fn version_resource<'data>(
+    data: &'data [u8],
+    file: &PeFile64<'data>,
+) -> Result<Option<&'data [u8]>> {
+    const RT_VERSION: u16 = 16;
+    let sections = file.section_table();
+    let Some(directory) = file
+        .data_directories()
+        .resource_directory(data, &sections)?
+    else {
+        return Ok(None);
+    };
+    let root = directory.root()?;
+    let is_version =
+        |entry: &&pe::ImageResourceDirectoryEntry| entry.name_or_id().id() == Some(RT_VERSION);
+    let Some(kind) = root.entries.iter().find(is_version) else {
+        return Ok(None);
+    };
+    // Below the type a table of names, below each name a table of languages.
+    let mut entry = kind.data(directory)?;
+    for _ in 0..2 {
+        let table = entry
+            .table()
+            .context("a resource stands where a table should")?;
+        let first = table
+            .entries
+            .first()
+            .context("a table of resources is empty")?;
+        entry = first.data(directory)?;
+    }
+    let leaf = entry
+        .data()
+        .context("the tables of resources are too deep")?;
+    let bytes = sections.pe_data_at(data, leaf.offset_to_data.get(LE));
+    let bytes = bytes.context("the version resource is outside the sections")?;
+    let size = usize::try_from(leaf.size.get(LE))?;
+    bytes
+        .get(..size)
+        .context("the version resource is outside its section")
+        .map(Some)
+}
+
+/// The load configuration's cookie and guard flags. It has grown over the years: what it is too short for is zero.
+fn load_config(data: &[u8], file: &PeFile64<'_>) -> Result<Option<LoadConfig>> {
+    const SECURITY_COOKIE: usize = 88;
+    const GUARD_FLAGS: usize = 144;
+    let Some(directory) = file.data_directory(pe::IMAGE_DIRECTORY_ENTRY_LOAD_CONFIG) else {
+        return Ok(None);
+    };
+    let bytes = directory
+        .data(data, &file.section_table())
+        .context("the load configuration is damaged")?;
+    let cookie = bytes.get(SECURITY_COOKIE..SECURITY_COOKIE + 8);
+    let flags = bytes.get(GUARD_FLAGS..GUARD_FLAGS + 4);
+    Ok(Some(LoadConfig {
+        security_cookie: cookie
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u64::from_le_bytes),
+        guard_flags: flags
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_le_bytes),
+    }))
 }
 
 /// The types in the debug directory.

@@ -53,6 +53,13 @@ pub(crate) fn table(title: &str, image: &Image) -> String {
     };
     row("time stamp", &format!("{:#010x} {kind}", image.timestamp));
     row("symbols", image.pdb.as_deref().unwrap_or("none"));
+    row("version", &version(image));
+    row("defences", &defences(image));
+    let oldest = image.oldest_windows().map_or_else(
+        || "unknown".to_owned(),
+        |(windows, name)| format!("Windows {windows}, which has {name}"),
+    );
+    row("oldest system", &oldest);
     let _ = writeln!(
         text,
         "\n  {:<16} {:>10} {:>10} {:>10}  access",
@@ -76,6 +83,34 @@ pub(crate) fn table(title: &str, image: &Image) -> String {
         }
     }
     text
+}
+
+fn version(image: &Image) -> String {
+    let Some(Ok(info)) = &image.version else {
+        return "none".to_owned();
+    };
+    let [product, version, company] =
+        ["ProductName", "FileVersion", "CompanyName"].map(|name| info.string(name).unwrap_or("?"));
+    format!("{product} {version}, {company}")
+}
+
+/// Stack cookies and control-flow guard: neither is demanded of a driver, and rustc makes none of the first.
+fn defences(image: &Image) -> String {
+    let cookie = image
+        .load_config
+        .is_some_and(|config| config.security_cookie != 0);
+    let guard = image.load_config.is_some_and(|config| config.is_guarded());
+    let load_config = if image.load_config.is_some() {
+        ""
+    } else {
+        " (no load configuration)"
+    };
+    let state = |there: bool| if there { "yes" } else { "none" };
+    format!(
+        "stack cookie {}, control-flow guard {}{load_config}",
+        state(cookie),
+        state(guard)
+    )
 }
 
 /// Words in lines of at most `width` characters.

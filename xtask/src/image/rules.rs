@@ -3,12 +3,19 @@
 use object::pe::{
     IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE as DYNAMIC_BASE,
     IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY as FORCE_INTEGRITY,
+    IMAGE_DLLCHARACTERISTICS_GUARD_CF as GUARD_CF,
     IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA as HIGH_ENTROPY_VA,
     IMAGE_DLLCHARACTERISTICS_NX_COMPAT as NX_COMPAT, IMAGE_FILE_MACHINE_AMD64,
     IMAGE_SCN_MEM_DISCARDABLE, IMAGE_SCN_MEM_EXECUTE, IMAGE_SCN_MEM_WRITE, IMAGE_SUBSYSTEM_NATIVE,
 };
 
+use inf::OsVersion;
+use versioninfo::{Kind, STRINGS};
+
 use super::{Image, allowed, report};
+
+/// What memory that the hypervisor protects is mapped in.
+const PAGE: u32 = 0x1000;
 
 impl Image {
     /// Every rule that the image breaks, each as a sentence.
@@ -60,7 +67,26 @@ impl Image {
                 format!("the .pdb is named with a path of the building machine: {pdb}"),
             );
         }
+        rule(
+            self.section_alignment != 0 && self.section_alignment.is_multiple_of(PAGE),
+            format!(
+                "sections are aligned to {:#x}, not to pages: with memory integrity (HVCI) on, Windows does not load the image",
+                self.section_alignment
+            ),
+        );
+        let instrumented = self.load_config.is_some_and(|config| config.is_guarded());
+        rule(
+            self.dll_characteristics & GUARD_CF == 0 || instrumented,
+            "GUARD_CF is set, and the load configuration names no guarded functions".to_owned(),
+        );
         for section in &self.sections {
+            rule(
+                section.address.is_multiple_of(PAGE),
+                format!(
+                    "section {} begins at {:#x}, in the middle of a page",
+                    section.name, section.address
+                ),
+            );
             let has = |bit| section.characteristics & bit != 0;
             let name = &section.name;
             rule(
@@ -74,8 +100,52 @@ impl Image {
                 ),
             );
         }
+        self.judge_version(&mut rule);
         self.judge_imports(&mut rule);
         broken
+    }
+
+    fn judge_version(&self, rule: &mut dyn FnMut(bool, String)) {
+        let info = match &self.version {
+            Some(Ok(info)) => info,
+            Some(Err(error)) => return rule(false, error.to_string()),
+            None => {
+                return rule(
+                    false,
+                    "there is no version resource: nothing tells this build from another one"
+                        .to_owned(),
+                );
+            }
+        };
+        rule(
+            info.kind == Kind::Driver,
+            "the version resource is that of a program, not of a driver".to_owned(),
+        );
+        for name in STRINGS {
+            rule(
+                info.string(name).is_some_and(|value| !value.is_empty()),
+                format!("the version resource has no {name}"),
+            );
+        }
+        let [a, b, c, d] = info.version;
+        let numbers = format!("{a}.{b}.{c}.{d}");
+        rule(
+            info.string("FileVersion")
+                .is_none_or(|text| text == numbers),
+            format!("FileVersion is not {numbers}, as the numbers beside it say"),
+        );
+    }
+
+    /// The oldest Windows that has everything the image imports, and one import that decides it.
+    pub(crate) fn oldest_windows(&self) -> Option<(OsVersion, &str)> {
+        let imports = self.imports.iter().flat_map(|imports| {
+            let list = allowed::list(&imports.dll);
+            imports.names.iter().filter_map(move |name| {
+                let since = list?.export(name)?.since?;
+                Some((since, name.as_str()))
+            })
+        });
+        imports.max_by_key(|(since, _)| *since)
     }
 
     fn judge_imports(&self, rule: &mut dyn FnMut(bool, String)) {
@@ -96,8 +166,16 @@ impl Image {
                 continue;
             };
             for name in &imports.names {
+                let export = list.export(name);
                 rule(
-                    list.allows(name),
+                    export.as_ref().is_none_or(|export| export.since.is_some()),
+                    format!(
+                        "{name} is imported from {}, and nobody wrote into xtask/assets/imports/{}.txt since which Windows it is there",
+                        imports.dll, list.dll
+                    ),
+                );
+                rule(
+                    export.is_some(),
                     format!(
                         "{name} is imported from {}, and is not in xtask/assets/imports/{}.txt",
                         imports.dll, list.dll

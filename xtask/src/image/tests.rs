@@ -2,16 +2,21 @@
 
 use object::pe;
 
+use versioninfo::{Kind, Product, VersionInfo};
+
 use super::Image;
 
 const TEXT: usize = 0x400;
 const RDATA: usize = 0x600;
-const SIZE: usize = 0x800;
+const RSRC: usize = 0x800;
+/// The resource itself, behind three tables of one entry each.
+const VERSION: usize = RSRC + 0x58;
+const SIZE: usize = 0xc00;
 const NT: usize = 0x40;
 const OPTIONAL: usize = NT + 24;
 const SECTIONS: usize = OPTIONAL + 240;
 
-/// An image of two sections that imports DbgPrint from ntoskrnl.exe.
+/// An image of three sections that imports DbgPrintEx from ntoskrnl.exe.
 fn driver() -> Vec<u8> {
     let mut data = vec![0; SIZE];
     let mut put = |at: usize, bytes: &[u8]| data[at..at + bytes.len()].copy_from_slice(bytes);
@@ -19,14 +24,14 @@ fn driver() -> Vec<u8> {
     put(0x3c, &0x40_u32.to_le_bytes());
     put(NT, b"PE\0\0");
     put(NT + 4, &0x8664_u16.to_le_bytes());
-    put(NT + 6, &2_u16.to_le_bytes());
+    put(NT + 6, &3_u16.to_le_bytes());
     put(NT + 20, &240_u16.to_le_bytes());
     put(NT + 22, &0x22_u16.to_le_bytes());
     put(OPTIONAL, &0x20b_u16.to_le_bytes());
     put(OPTIONAL + 16, &0x1000_u32.to_le_bytes());
     put(OPTIONAL + 32, &0x1000_u32.to_le_bytes());
     put(OPTIONAL + 36, &0x200_u32.to_le_bytes());
-    put(OPTIONAL + 56, &0x3000_u32.to_le_bytes());
+    put(OPTIONAL + 56, &0x4000_u32.to_le_bytes());
     put(OPTIONAL + 60, &0x400_u32.to_le_bytes());
     put(OPTIONAL + 68, &1_u16.to_le_bytes());
     put(OPTIONAL + 70, &0x1e0_u16.to_le_bytes());
@@ -40,15 +45,42 @@ fn driver() -> Vec<u8> {
         OPTIONAL + 112 + 40,
         &[0x2100_u32.to_le_bytes(), 8_u32.to_le_bytes()].concat(),
     );
+    let product = Product {
+        name: "X",
+        company: "Y",
+        description: "Z",
+        copyright: "W",
+    };
+    let resource = VersionInfo::new(Kind::Driver, "x.sys", "1.2.3", &product).to_resource();
+    let length = u32::try_from(resource.len()).unwrap();
+    put(
+        OPTIONAL + 112 + 16,
+        &[0x3000_u32, 0x400].map(u32::to_le_bytes).concat(),
+    );
+    for (at, id, offset) in [
+        (0, 16_u32, 0x8000_0018_u32),
+        (0x18, 1, 0x8000_0030),
+        (0x30, 0x409, 0x48),
+    ] {
+        put(RSRC + at + 14, &1_u16.to_le_bytes());
+        put(RSRC + at + 16, &[id, offset].map(u32::to_le_bytes).concat());
+    }
+    put(
+        RSRC + 0x48,
+        &[0x3058, length].map(u32::to_le_bytes).concat(),
+    );
+    put(VERSION, &resource);
     for (at, name, address, offset, flags) in [
         (SECTIONS, b".text\0\0\0", 0x1000_u32, TEXT, 0x6000_0020_u32),
         (SECTIONS + 40, b".rdata\0\0", 0x2000, RDATA, 0x4000_0040),
+        (SECTIONS + 80, b".rsrc\0\0\0", 0x3000, RSRC, 0x4000_0040),
     ] {
         put(at, name);
+        let length = if offset == RSRC { 0x400 } else { 0x200 };
         let offset = u32::try_from(offset).unwrap();
         put(
             at + 8,
-            &[0x200, address, 0x200, offset]
+            &[length, address, length, offset]
                 .map(u32::to_le_bytes)
                 .concat(),
         );
@@ -64,7 +96,7 @@ fn driver() -> Vec<u8> {
     put(RDATA + 0x40, &0x20a0_u64.to_le_bytes());
     put(RDATA + 0x60, &0x20a0_u64.to_le_bytes());
     put(RDATA + 0x80, b"ntoskrnl.exe\0");
-    put(RDATA + 0xa0, b"\0\0DbgPrint\0");
+    put(RDATA + 0xa0, b"\0\0DbgPrintEx\0");
     put(
         RDATA + 0x100,
         &[0x1000_u32, 8].map(u32::to_le_bytes).concat(),
@@ -99,13 +131,17 @@ fn a_driver_is_read_and_breaks_no_rule() {
             &*image.imports[0].dll,
             &*image.imports[0].names
         ),
-        (1, "ntoskrnl.exe", &["DbgPrint".to_owned()][..])
+        (1, "ntoskrnl.exe", &["DbgPrintEx".to_owned()][..])
     );
     assert_eq!(
         (image.subsystem, image.entry, &*image.sections[0].name),
         (pe::IMAGE_SUBSYSTEM_NATIVE, 0x1000, ".text")
     );
     let table = super::report::table("x.sys", &image);
+    assert!(
+        table.contains("X 1.2.3.0, Y") && table.contains("Windows 6.0.6000, which has DbgPrintEx"),
+        "{table}"
+    );
     assert!(
         table.contains("HIGH_ENTROPY_VA DYNAMIC_BASE FORCE_INTEGRITY NX_COMPAT")
             && table.contains("verified"),
@@ -115,7 +151,25 @@ fn a_driver_is_read_and_breaks_no_rule() {
 
 #[test]
 fn every_rule_can_be_broken() {
-    let cases: [(usize, &[u8], &str); 9] = [
+    let cases: [(usize, &[u8], &str); 20] = [
+        (
+            OPTIONAL + 32,
+            &[0, 2, 0, 0],
+            "sections are aligned to 0x200, not to pages",
+        ),
+        (OPTIONAL + 70, &[0xe0, 0x41], "GUARD_CF is set"),
+        (
+            SECTIONS + 12,
+            &[0, 0x11, 0, 0],
+            "section .text begins at 0x1100",
+        ),
+        (OPTIONAL + 112 + 16, &[0; 8], "there is no version resource"),
+        (RSRC + 16, &[3], "there is no version resource"),
+        (VERSION + 6, b"X", "begins with `XS_VERSION_INFO`"),
+        (VERSION + 40, &[0], "no VS_FIXEDFILEINFO"),
+        (VERSION + 40 + 36, &[1], "that of a program"),
+        (VERSION + 40 + 36, &[4], "a file of type 4"),
+        (VERSION + 40 + 8, &[9], "FileVersion is not 1.9.3.0"),
         (OPTIONAL + 68, &[3, 0], "the subsystem is 3"),
         (OPTIONAL + 70, &[0x60, 0x01], "FORCE_INTEGRITY is not set"),
         (OPTIONAL + 70, &[0xe0, 0x00], "NX_COMPAT is not set"),
@@ -130,8 +184,13 @@ fn every_rule_can_be_broken() {
         (RDATA + 0x80, b"kernel32.dll\0", "kernel32.dll is imported"),
         (
             RDATA + 0xa0,
-            b"\0\0DbgPrant\0",
-            "DbgPrant is imported from ntoskrnl.exe",
+            b"\0\0DbgPrantEx\0",
+            "DbgPrantEx is imported from ntoskrnl.exe",
+        ),
+        (
+            RDATA + 0xa0,
+            b"\0\0CcCanIWrite\0",
+            "nobody wrote into xtask/assets/imports/ntoskrnl.exe.txt since which Windows",
         ),
     ];
     for (at, bytes, expected) in cases {

@@ -1,0 +1,203 @@
+//! `cargo xtask inf`: the INF as its readers understand it, and what is wrong with it.
+
+use std::{
+    fs,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context as _, Result, bail};
+use inf::{Architecture, Data, Date, Inf, Mode, OsVersion, Service};
+
+use crate::{
+    image::Image,
+    layout::Layout,
+    run::{Tool, which},
+    setup::say,
+};
+
+/// The template of the driver's INF.
+pub(crate) const TEMPLATE: &str = "inf/headroom.inx";
+/// The version of the workspace, which the INF and the driver bear.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// One Windows for each form of a minifilter's INF: Windows 10, version 22H2, and Windows 11, version 24H2.
+const BUILDS: [(u32, &str); 2] = [
+    (19_045, "Windows 10, version 22H2"),
+    (26_100, "Windows 11, version 24H2"),
+];
+
+/// Prints what the INF installs, and fails if a rule is broken: the driver's own, or the one named.
+pub(crate) fn run(layout: &Layout, file: Option<&Path>) -> Result<()> {
+    let (name, text) = match file {
+        None => (TEMPLATE.into(), stamped(layout)?.into_bytes()),
+        Some(file) => {
+            let bytes =
+                fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            (file.display().to_string(), bytes)
+        }
+    };
+    let inf = inf::parse(&text).map_err(|error| error.in_file(Path::new(&name)))?;
+    let mut findings = Vec::new();
+    for (mode, option) in [(Mode::Windows, "/w"), (Mode::Signature, "/h")] {
+        for finding in inf::check(&inf, mode) {
+            findings.push(format!("{name}:{finding} ({option})"));
+        }
+    }
+    for (build, windows) in BUILDS {
+        match inf::minifilter(&inf, Architecture::Amd64, build) {
+            Ok(service) => print!("{}", table(windows, &service)),
+            Err(error) => findings.push(format!("{name}:{error} (on {windows})")),
+        }
+    }
+    if !findings.is_empty() {
+        bail!(
+            "{name} breaks rules:\n  {}\n  to do:   the number is that of InfVerif's documentation, `INF Validation Errors and Warnings`",
+            findings.join("\n  ")
+        );
+    }
+    println!("\n{name}: no rule of InfVerif's documentation is broken (/w and /h)");
+    Ok(())
+}
+
+/// The driver's INF, filled in.
+pub(crate) fn stamped(layout: &Layout) -> Result<String> {
+    let file = layout.root.join(TEMPLATE);
+    let template =
+        fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let date = Date::of_unix_time(source_date(layout)?);
+    inf::stamp(&template, Architecture::Amd64, date, VERSION)
+        .with_context(|| format!("{} cannot be filled in", file.display()))
+}
+
+/// The time that stands for the source's in everything that is packed, in seconds since 1970: `SOURCE_DATE_EPOCH`, or the last commit's.
+pub(crate) fn source_date(layout: &Layout) -> Result<i64> {
+    if let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") {
+        return text.parse().with_context(|| {
+            format!("SOURCE_DATE_EPOCH is `{text}`, and should be seconds since 1970")
+        });
+    }
+    if which("git").is_some() {
+        let commit = Tool::new("find the last commit's time", "git")
+            .args(["log", "-1", "--format=%ct"])
+            .dir(&layout.root)
+            .output();
+        if let Some(time) = commit.ok().and_then(|text| text.parse().ok()) {
+            return Ok(time);
+        }
+    }
+    say(
+        "neither SOURCE_DATE_EPOCH nor a git repository says when this source is from: today's date is taken",
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    Ok(i64::try_from(now.as_secs())?)
+}
+
+/// Fails if the INF offers the driver to a Windows that lacks something it imports.
+pub(crate) fn check_minimum(inf: &Inf, image: &Image) -> Result<()> {
+    let Some((needed, import)) = image.oldest_windows() else {
+        bail!("it is not known which Windows the image needs");
+    };
+    let offered = oldest_offered(inf).context("the INF has no section [DefaultInstall.NT…]")?;
+    if offered < needed {
+        bail!(
+            "the INF offers the driver to Windows {offered}, which lacks {import}: it came with {needed}\n  to do:   decorate [DefaultInstall] with .{}.{}...{}, or call something older",
+            needed.major,
+            needed.minor,
+            needed.build
+        );
+    }
+    println!("\n  the INF's oldest Windows, {offered}, has all imports ({import}: {needed})");
+    Ok(())
+}
+
+/// The oldest Windows that finds a section to install.
+fn oldest_offered(inf: &Inf) -> Option<OsVersion> {
+    let names = inf.sections.iter().map(|section| section.name.as_str());
+    names
+        .filter_map(|name| {
+            let start = name.get(.."DefaultInstall".len())?;
+            let rest = name.get("DefaultInstall".len()..)?;
+            start
+                .eq_ignore_ascii_case("DefaultInstall")
+                .then(|| inf::Decoration::parse(rest))?
+        })
+        .map(|decoration| decoration.version)
+        .min()
+}
+
+/// What is installed on one Windows.
+fn table(windows: &str, service: &Service) -> String {
+    let mut text = format!("  {windows}: [{}]\n", service.section);
+    let mut row = |name: &str, value: &str| {
+        text.push_str(&format!("    {name:<20} {value}\n"));
+    };
+    row("service", &service.name);
+    row("image", &service.image_path("<driver store>"));
+    let start = ["boot", "system", "automatic", "demand", "disabled"];
+    let start = usize::try_from(service.start_type)
+        .ok()
+        .and_then(|index| start.get(index));
+    row("start", start.unwrap_or(&"unknown"));
+    row(
+        "group",
+        service.load_order_group.as_deref().unwrap_or("none"),
+    );
+    row("depends on", &service.dependencies.join(", "));
+    for instance in &service.instances {
+        row(
+            &service.instances_key,
+            &format!(
+                "{} at {}, flags {:#x}",
+                instance.name, instance.altitude, instance.flags
+            ),
+        );
+    }
+    let parameters = service.parameters().map(|(name, data)| match data {
+        Data::Sz(text) => format!("{name}={text}"),
+        Data::Dword(number) => format!("{name}={number:#x}"),
+        other => format!("{name}={other:?}"),
+    });
+    for (index, line) in parameters.collect::<Vec<_>>().chunks(4).enumerate() {
+        row(if index == 0 { "Parameters" } else { "" }, &line.join(" "));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Imports;
+
+    fn inf(text: &str) -> Inf {
+        inf::parse(text.as_bytes()).unwrap()
+    }
+
+    fn image(names: &[&str]) -> Image {
+        Image {
+            imports: vec![Imports {
+                dll: "ntoskrnl.exe".to_owned(),
+                names: names.iter().map(|name| (*name).to_owned()).collect(),
+            }],
+            ..Image::default()
+        }
+    }
+
+    #[test]
+    fn an_inf_for_a_windows_without_an_import_is_refused() {
+        let newer = image(&["DbgPrintEx", "ExAllocatePool2"]);
+        let (both, old) = (
+            "[DefaultInstall.NTamd64.10.0...25952]\n[DefaultInstall.NTamd64.10.0...19041]\n",
+            "[DefaultInstall.NTamd64.10.0...25952]\n[DefaultInstall.NTamd64.10.0...19040]\n",
+        );
+        check_minimum(&inf(both), &newer).unwrap();
+        let error = check_minimum(&inf(old), &newer).unwrap_err().to_string();
+        assert!(
+            error.contains("10.0.19040, which lacks ExAllocatePool2: it came with 10.0.19041"),
+            "{error}"
+        );
+        check_minimum(&inf(old), &image(&["DbgPrintEx"])).unwrap();
+        check_minimum(&inf("[DefaultInstall]"), &newer).unwrap_err();
+        check_minimum(&inf("[x]"), &newer).unwrap_err();
+    }
+}
