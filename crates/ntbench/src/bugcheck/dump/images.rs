@@ -19,7 +19,7 @@ const PE: usize = 0x80;
 const SECTION: usize = 0x1000;
 /// A call site of which the model has no offset.
 const SOMEWHERE: usize = 0x20;
-/// Room behind a call site, and `int 3` between functions.
+/// Room behind a call site, for the code of an exported function, and of `int 3` between functions.
 const BEHIND: usize = 0x10;
 /// What the system's own variables take, in the kernel's image alone.
 pub(super) const DATA: usize = 0x2000;
@@ -81,9 +81,14 @@ fn parts(symbol: &str) -> (&str, &str, Option<usize>) {
 /// A function of an image: its name, its frame, and the call sites in it.
 type Functions = BTreeMap<(String, Shape), BTreeSet<usize>>;
 
-/// Makes the images that these sites lie in and that export these names (`module!name`), with `variables` of the kernel
-/// at offsets in its data.
-pub(super) fn build(sites: &[Site], names: &[&str], variables: &[(&str, usize)]) -> Images {
+/// Makes the images that these sites lie in and that export these names (`module!name`), functions of which `code` has
+/// the code, with `variables` of the kernel at offsets in its data.
+pub(super) fn build(
+    sites: &[Site],
+    names: &[&str],
+    code: &[(&str, Vec<u8>)],
+    variables: &[(&str, usize)],
+) -> Images {
     let mut modules: BTreeMap<&str, Functions> = BTreeMap::new();
     modules.entry("nt").or_default();
     let placed: Vec<(&str, (String, Shape), usize)> = sites
@@ -107,7 +112,7 @@ pub(super) fn build(sites: &[Site], names: &[&str], variables: &[(&str, usize)])
             .or_default()
             .insert(*offset);
     }
-    for name in names {
+    for name in names.iter().chain(code.iter().map(|(name, _)| name)) {
         let (module, function, _) = parts(name);
         let functions = modules.entry(module).or_default();
         if !functions.keys().any(|(known, _)| known == function) {
@@ -122,12 +127,22 @@ pub(super) fn build(sites: &[Site], names: &[&str], variables: &[(&str, usize)])
     for (index, module) in order.into_iter().enumerate() {
         let base = FIRST + APART * index as u64;
         let variables = if module == "nt" { variables } else { &[] };
-        let (image, places) = image(&file(module), base, &modules[module], variables);
+        let (mut image, places) = image(&file(module), base, &modules[module], variables);
         starts.extend(
             places
                 .into_iter()
                 .map(|(function, rva)| ((module, function), base + u64::from(rva))),
         );
+        for (symbol, code) in code {
+            let (of, function, _) = parts(symbol);
+            let start = image.exports.get(function).filter(|_| of == module);
+            if let Some(to) = start.and_then(|start| {
+                let start = *start as usize;
+                image.bytes.get_mut(start..start + code.len())
+            }) {
+                to.copy_from_slice(code);
+            }
+        }
         all.push(image);
     }
     let sites = placed

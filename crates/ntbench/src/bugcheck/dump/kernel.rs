@@ -87,6 +87,42 @@ mod prcb {
     pub(super) const SIZE: u64 = 0x8B00;
 }
 
+/// Functions that the kernel exports to read its opaque structures, as code: a load and a return. Readers take the offsets
+/// from there where they have no symbols.
+pub(super) fn accessors() -> Vec<(&'static str, Vec<u8>)> {
+    const RETURN: u8 = 0xC3;
+    // mov rax, [rcx + offset]; lea rax, [rcx + offset]
+    let with = |opcode: u8, offset: u64| {
+        let mut code = vec![0x48, opcode, 0x81];
+        code.extend((offset as u32).to_le_bytes());
+        code.push(RETURN);
+        code
+    };
+    // mov rax, gs:[188h]; mov rax, [rax + offset]
+    let of_current = |offset: u64| {
+        let mut code = vec![0x65, 0x48, 0x8B, 0x04, 0x25, 0x88, 0x01, 0, 0];
+        code.extend([0x48, 0x8B, 0x40, offset as u8, RETURN]);
+        code
+    };
+    vec![
+        ("nt!PsGetThreadId", with(0x8B, kthread::CLIENT_ID + 8)),
+        ("nt!PsGetThreadProcess", with(0x8B, kthread::PROCESS)),
+        ("nt!PsGetProcessId", with(0x8B, eprocess::ID)),
+        (
+            "nt!PsGetProcessImageFileName",
+            with(0x8D, eprocess::IMAGE_FILE_NAME),
+        ),
+        (
+            "nt!PsGetCurrentThreadStackBase",
+            of_current(kthread::STACK_BASE),
+        ),
+        (
+            "nt!PsGetCurrentThreadStackLimit",
+            of_current(kthread::STACK_LIMIT),
+        ),
+    ]
+}
+
 /// The processor's block in its control region.
 pub(super) const PRCB: u64 = 0x180;
 

@@ -74,7 +74,12 @@ fn try_write(
 ) -> std::io::Result<u64> {
     let chain = stack::chain(context);
     let stack = frames::lay_out(&chain, context);
-    let images = images::build(&stack.sites, &exported(), variable::NAMES);
+    let images = images::build(
+        &stack.sites,
+        &exported(),
+        &kernel::accessors(),
+        variable::NAMES,
+    );
     let address = |word: Word| match word {
         Word::Number(number) => number,
         Word::Site(index) => images.sites.get(index).copied().unwrap_or_default(),
