@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    driver, driver_inf, host,
+    debugger, driver, driver_inf, host,
     layout::Layout,
     packages,
     run::Tool,
@@ -53,6 +53,8 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
             .run()
     });
     steps.run("INF", || driver_inf::run(layout, None));
+    // Before the tests that look for Node.js: this installs it.
+    steps.run("tests, debugger", || debugger::run(layout));
     let set_up = || {
         setup::ensure_test_tools(layout)?;
         setup::ensure(layout, options)

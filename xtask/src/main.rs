@@ -10,6 +10,7 @@
 mod check;
 #[cfg(not(windows))]
 mod cross;
+mod debugger;
 mod demo;
 mod driver;
 mod driver_inf;

@@ -13,6 +13,8 @@ mod compiler;
 #[cfg(not(windows))]
 mod linux;
 #[cfg(not(windows))]
+mod node;
+#[cfg(not(windows))]
 mod program;
 #[cfg(not(windows))]
 mod sysroot;
@@ -96,6 +98,18 @@ pub(crate) fn ensure_program(layout: &Layout, options: Options) -> Result<Toolch
 /// Nothing: the tests that need more run on Linux.
 #[cfg(windows)]
 pub(crate) fn ensure_test_tools(_layout: &Layout) -> Result<()> {
+    Ok(())
+}
+
+/// Makes sure of Node.js, which the debugger's script is tested in.
+#[cfg(not(windows))]
+pub(crate) fn ensure_node() -> Result<()> {
+    node::ensure()
+}
+
+/// Nothing: whoever has no Node.js on Windows is told by the step that wants it.
+#[cfg(windows)]
+pub(crate) fn ensure_node() -> Result<()> {
     Ok(())
 }
 
