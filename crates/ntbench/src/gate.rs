@@ -239,6 +239,15 @@ unsafe extern "sysv64" fn return_point() {
     )
 }
 
+/// Leaves the innermost driver routine as if it had returned, with all that it called.
+///
+/// # Safety
+/// A driver's routine is under way on this thread, and no frame of the host's between it and here has anything to drop.
+pub(crate) unsafe fn leave() -> ! {
+    // SAFETY: `return_point` needs the words that `enter` saved, which are there while a routine is under way; it reloads RSP.
+    unsafe { std::arch::asm!("jmp {}", sym return_point, options(noreturn)) }
+}
+
 /// Driver to host. R11 holds the [`Descriptor`]; RAX and R10 are free by the Windows ABI.
 ///
 /// The export preserves what that ABI says it must, and whatever it called in the driver meanwhile has put the import

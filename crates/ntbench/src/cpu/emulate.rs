@@ -78,11 +78,11 @@ fn index(register: Register) -> Option<usize> {
     usize::try_from(index).ok()
 }
 
-fn get(context: &libc::ucontext_t, register: Register) -> Option<i64> {
+pub(super) fn get(context: &libc::ucontext_t, register: Register) -> Option<i64> {
     context.uc_mcontext.gregs.get(index(register)?).copied()
 }
 
-fn set(context: &mut libc::ucontext_t, register: Register, value: i64) {
+pub(super) fn set(context: &mut libc::ucontext_t, register: Register, value: i64) {
     if let Some(slot) = index(register).and_then(|index| context.uc_mcontext.gregs.get_mut(index)) {
         *slot = value;
     }

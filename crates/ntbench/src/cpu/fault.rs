@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory::{Mapping, PAGE};
 use super::pcr::{self, Block};
-use super::{emulate, guarded, verdict};
+use super::{emulate, guarded, shared_data, verdict};
 use crate::seh::Processor;
 use crate::stack::Context;
 use crate::wire::Message;
@@ -181,6 +181,8 @@ fn processor(context: &libc::ucontext_t) -> Processor {
 
 /// EFLAGS: the processor stops after one instruction.
 const SINGLE_STEP: usize = 0x100;
+/// The same, as the kernel hands the flags over.
+pub(super) const EFLAGS_TRAP: libc::greg_t = 0x100;
 
 /// What the bench arranges on the spot: emulated instructions, buffers that count their touches, and its own guarded
 /// loops.
@@ -190,7 +192,10 @@ fn arranged(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
         set_register(context, libc::REG_EFL, flags & !SINGLE_STEP);
         return true;
     }
-    if !fault.in_host && emulate::step(fault, context) {
+    if fault.trap == verdict::DEBUG && shared_data::stepped(context) {
+        return true;
+    }
+    if !fault.in_host && (emulate::step(fault, context) || shared_data::load(fault, context)) {
         return true;
     }
     if fault.trap != verdict::PAGE_FAULT || !user::is_user(fault.address) {

@@ -5,4 +5,5 @@ pub(crate) mod fault;
 pub(crate) mod guarded;
 pub(crate) mod memory;
 pub(crate) mod pcr;
+pub(crate) mod shared_data;
 pub(crate) mod verdict;

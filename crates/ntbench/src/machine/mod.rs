@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::cpu::fault;
+use crate::cpu::{fault, shared_data};
 use crate::wire::{Envelope, Message, Reply};
 
 pub(crate) use fuzz::sending;
@@ -37,6 +37,9 @@ pub(crate) fn run() -> ! {
     };
     if let Err(error) = fault::install() {
         host_fault(&format!("signal handlers: {error}"));
+    }
+    if let Err(error) = shared_data::install() {
+        host_fault(&format!("KUSER_SHARED_DATA: {error}"));
     }
     for line in BufReader::new(stream).lines() {
         // A client that is gone needs no machine.

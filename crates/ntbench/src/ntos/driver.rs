@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
-use super::{etw, handle, object, pool, registry};
+use super::{etw, handle, lookaside, object, pool, registry, sync, threads};
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
 use crate::loader::Image;
@@ -183,6 +183,9 @@ impl Driver {
         for leak in fltmgr::leftovers(self) {
             verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
         }
+        threads::report_leaks(&self.service);
+        sync::report_leaks(&self.service);
+        lookaside::report_leaks(&self.service);
         etw::report_leaks(&self.service);
         handle::report_leaks(&self.service);
         object::report_leaks(&self.service);

@@ -20,6 +20,8 @@ pub(crate) enum Target {
     File(Arc<File>),
     /// A registry key.
     Key(Arc<registry::KeyHandle>),
+    /// A thread that a driver started, by its object.
+    Thread(usize),
 }
 
 struct Entry {
@@ -118,7 +120,7 @@ pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
     let entry = lock().entries.remove(&handle);
     match entry.map(|entry| entry.target) {
         Some(Target::File(file)) => file.close_handle(),
-        Some(Target::Key(_)) => {}
+        Some(Target::Key(_) | Target::Thread(_)) => {}
         None => return NtStatus::INVALID_HANDLE,
     }
     NtStatus::SUCCESS
@@ -143,6 +145,7 @@ pub(crate) fn report_leaks(service: &str) {
         let what = match &entry.target {
             Target::File(file) => format!("file {}", file.full_name()),
             Target::Key(key) => format!("key {}", key.path),
+            Target::Thread(_) => "thread that it started".to_owned(),
         };
         verifier::finding(
             "handle-leak",
@@ -194,6 +197,14 @@ exports! { "ntoskrnl.exe";
             Ok(found) => found,
             Err(status) => return status,
         };
+        if let Target::Thread(address) = target {
+            if object_type != 0 && object_type != super::thread_type() {
+                return NtStatus::OBJECT_TYPE_MISMATCH;
+            }
+            object::ObfReferenceObject(address);
+            result.write(address);
+            return NtStatus::SUCCESS;
+        }
         let Target::File(file) = target else { return NtStatus::OBJECT_TYPE_MISMATCH };
         if object_type != 0 && object_type != super::file_object_type() {
             return NtStatus::OBJECT_TYPE_MISMATCH;

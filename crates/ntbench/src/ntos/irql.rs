@@ -36,6 +36,24 @@ pub(crate) fn apcs_enabled(function: &str) {
     }
 }
 
+/// Reports a lock that is taken with normal kernel APCs enabled where its documentation wants them disabled.
+pub(crate) fn critical_region(function: &str) {
+    use std::sync::atomic::Ordering;
+    let thread = thread::current();
+    let enabled = thread.kernel_apc_disable.load(Ordering::Relaxed) == 0
+        && thread.special_apc_disable.load(Ordering::Relaxed) == 0
+        && thread.irql() < thread::APC_LEVEL;
+    if enabled && !thread.is_system() {
+        verifier::finding(
+            "critical-region",
+            format!(
+                "{function} was called with normal kernel APCs enabled: the thread can be suspended while it holds the lock, and \
+                 everybody else waits. Call KeEnterCriticalRegion (or FsRtlEnterFileSystem) first"
+            ),
+        );
+    }
+}
+
 /// Whether no kernel APC can be delivered to the current thread.
 pub(crate) fn all_apcs_disabled() -> bool {
     use std::sync::atomic::Ordering;

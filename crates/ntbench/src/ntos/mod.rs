@@ -7,7 +7,7 @@
 //! * Nobody is denied access to a file: only ports have security descriptors, and `ACCESS_STATE` holds masks only.
 //! * Names are compared without regard to case always, as the object manager of every current Windows does.
 //! * Debug output is shown whatever its component and level; a wait ends by its event or its time, never by an alert.
-//! * `KUSER_SHARED_DATA` is not there: what compilers inline from it (`KeQuerySystemTime`, `KeQueryTickCount`) faults.
+//! * `KUSER_SHARED_DATA` holds the clocks, the version and a few numbers; the rest of it is zero.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};
@@ -26,7 +26,9 @@ pub(crate) mod file;
 pub(crate) mod handle;
 pub(crate) mod iomgr;
 pub(crate) mod irql;
+pub(crate) mod lookaside;
 pub(crate) mod memory;
+pub(crate) mod name;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod print;
@@ -34,9 +36,14 @@ pub(crate) mod ps;
 pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;
+pub(crate) mod slist;
+pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;
+pub(crate) mod table;
+pub(crate) mod threads;
 pub(crate) mod time;
+pub(crate) mod wide;
 pub(crate) mod worker;
 
 /// What the machine has, once it is up.
@@ -52,21 +59,30 @@ pub(crate) static MACHINE: OnceLock<Machine> = OnceLock::new();
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> Vec<&'static [Export]> {
-    vec![
+    let mut tables = vec![
         irql::exports(),
         time::exports(),
         ps::exports(),
         pool::exports(),
         rtl::exports(),
+        slist::exports(),
+        threads::exports(),
+        lookaside::exports(),
+        table::exports(),
+        name::exports(),
+        strings::exports(),
+        wide::exports(),
         print::exports(),
-        sync::exports(),
+        sync::timer_table(),
         object::exports(),
         handle::exports(),
         registry::exports(),
         routines::exports(),
         etw::exports(),
         exports(),
-    ]
+    ];
+    tables.extend(sync::tables());
+    tables
 }
 
 /// Sets the executive up. Runs on the system thread before anything else.

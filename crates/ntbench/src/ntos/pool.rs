@@ -7,8 +7,8 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::driver;
 use super::memory::Guest;
+use super::{driver, lookaside, sync};
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, faults, gate, symbols, verifier};
 
@@ -116,6 +116,11 @@ fn take(
 
 /// Gives a block back; what Windows would not survive is a bug check.
 pub(crate) fn free(address: usize, tag: Option<u32>) {
+    let live = lock().live.get(&address).cloned();
+    if let Some(block) = live {
+        sync::about_to_free(address, block.size, block.kind as u64);
+        lookaside::about_to_free(address, block.size);
+    }
     let mut state = lock();
     let Some(block) = state.live.remove(&address) else {
         let earlier = state

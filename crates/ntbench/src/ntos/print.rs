@@ -34,7 +34,7 @@ enum Size {
     Wide,
 }
 
-fn next(arguments: &mut VaList) -> u64 {
+pub(super) fn next(arguments: &mut VaList) -> u64 {
     // SAFETY: on the driver's word: its format says how many arguments it passed.
     unsafe { arguments.take() }
 }
@@ -260,15 +260,16 @@ fn narrow(bytes: &[u8]) -> String {
 
 fn text(out: &mut String, spec: &Spec, address: u64, wide: bool) {
     let address = usize::try_from(address).unwrap_or(0);
-    let limit = spec.precision.unwrap_or(LONGEST);
+    // What prints cuts; what formats into a buffer knows its own bound.
+    let limit = spec.precision.unwrap_or(usize::from(u16::MAX));
     let found = if address == 0 {
         "(null)".to_owned()
     } else if wide {
         // With a precision the string need not be terminated: it is read no further.
-        let units = bounded(Guest::<u16>::at(address), limit, spec.precision.is_some());
+        let units = bounded(Guest::<u16>::at(address), limit);
         String::from_utf16_lossy(&units)
     } else if spec.precision.is_some() {
-        let bytes = bounded(Guest::<u8>::at(address), limit, true);
+        let bytes = bounded(Guest::<u8>::at(address), limit);
         narrow(&bytes)
     } else {
         narrow(&terminated(Guest::at(address)))
@@ -276,7 +277,7 @@ fn text(out: &mut String, spec: &Spec, address: u64, wide: bool) {
     pad(out, spec, &found);
 }
 
-fn bounded<T: Copy + Default + PartialEq>(start: Guest<T>, limit: usize, _: bool) -> Vec<T> {
+fn bounded<T: Copy + Default + PartialEq>(start: Guest<T>, limit: usize) -> Vec<T> {
     let mut found = Vec::new();
     while found.len() < limit {
         let element = start.add(found.len()).read();
@@ -318,7 +319,7 @@ fn print(text: &str) -> NtStatus {
     NtStatus::SUCCESS
 }
 
-fn at(arguments: &mut VaList) -> Vec<u8> {
+pub(super) fn at(arguments: &mut VaList) -> Vec<u8> {
     let address = usize::try_from(next(arguments)).unwrap_or(0);
     terminated(Guest::at(address))
 }

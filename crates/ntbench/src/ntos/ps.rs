@@ -76,6 +76,13 @@ exports! { "ntoskrnl.exe";
         current_process()
     }
 
+    /// Whether a thread is one of the system process: only the current one's object is ever handed out, and those of threads that drivers
+    /// started.
+    fn PsIsSystemThread(object: usize) -> u8 {
+        let thread = thread::current();
+        u8::from(thread.object == object && thread.is_system())
+    }
+
     /// Not a WoW64 process: the bench has none.
     fn IoIs32bitProcess(_irp: usize) -> u8 {
         0

@@ -8,8 +8,8 @@ use super::memory::Guest;
 use crate::abi::base::UnicodeString;
 use crate::cpu::memory::{Access, Mapping, PAGE};
 use crate::export::{self, Export, ExportKind};
+use crate::gate;
 use crate::thread::PASSIVE_LEVEL;
-use crate::{gate, thread};
 
 /// Stubs made at run time, by export name, and the page that takes the next one.
 #[derive(Default)]
@@ -79,11 +79,5 @@ exports! { "ntoskrnl.exe";
     /// The thread's top-level IRP component: the bench's file systems set none.
     fn IoGetTopLevelIrp() -> usize {
         0
-    }
-
-    /// Whether kernel code in this session is a system thread.
-    fn PsIsSystemThread(object: usize) -> u8 {
-        let thread = thread::current();
-        u8::from(thread.object == object && thread.process.pid == 4)
     }
 }

@@ -6,7 +6,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::memory::Guest;
 
 /// Ticks per second of the performance counter: what Windows 10 reports on current machines.
-const FREQUENCY: i64 = 10_000_000;
+pub(crate) const FREQUENCY: i64 = 10_000_000;
+/// 100 ns units a clock tick: 64 ticks a second.
+pub(crate) const TICK: u32 = 156_250;
 /// 100 ns units from 1601 to 1970.
 const EPOCH: i64 = 116_444_736_000_000_000;
 
@@ -59,9 +61,9 @@ exports! { "ntoskrnl.exe";
         interrupt_time()
     }
 
-    /// 100 ns units a clock tick: 64 ticks a second.
+    /// The length of a tick.
     fn KeQueryTimeIncrement() -> u32 {
-        156_250
+        TICK
     }
 
     /// System time to local time: the bench's zone is UTC.

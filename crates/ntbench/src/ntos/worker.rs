@@ -4,6 +4,7 @@
 //! few, so that an item that waits for another one does not wait for ever.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
 
@@ -40,18 +41,34 @@ fn start() {
         let Some(machine) = MACHINE.get() else { return };
         for index in 0..WORKERS {
             let process = Arc::clone(&machine.system);
-            let started = std::thread::Builder::new()
-                .name(format!("sim-worker-{index}"))
-                .stack_size(HOST_STACK)
-                .spawn(move || run(FIRST_TID + index * 4, process));
-            if let Err(error) = started {
-                verifier::finding(
-                    "bench",
-                    format!("a system worker thread could not be started: {error}"),
-                );
-            }
+            spawn("worker", FIRST_TID + index * 4, process, work);
         }
     });
+}
+
+/// Starts a thread of the system process that never ends.
+pub(super) fn spawn(
+    name: &str,
+    tid: u64,
+    process: Arc<Process>,
+    run: impl FnOnce() -> Infallible + Send + 'static,
+) {
+    let failed = |error: io::Error| {
+        verifier::finding(
+            "bench",
+            format!("a system thread could not be started: {error}"),
+        );
+    };
+    let started = std::thread::Builder::new()
+        .name(format!("sim-{name}-{tid:x}"))
+        .stack_size(HOST_STACK)
+        .spawn(move || match become_one(tid, process) {
+            Ok(()) => match run() {},
+            Err(error) => failed(error),
+        });
+    if let Err(error) = started {
+        failed(error);
+    }
 }
 
 fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
@@ -61,14 +78,7 @@ fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
     stack::install(StackKind::Ordinary)
 }
 
-fn run(tid: u64, process: Arc<Process>) {
-    if let Err(error) = become_one(tid, process) {
-        verifier::finding(
-            "bench",
-            format!("a system worker thread could not be set up: {error}"),
-        );
-        return;
-    }
+fn work() -> Infallible {
     loop {
         let job = {
             let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);

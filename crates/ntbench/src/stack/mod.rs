@@ -221,6 +221,22 @@ pub(crate) fn system_thread<R>(f: impl FnOnce() -> R) -> R {
     with_frames(cost::chain("system_thread"), f)
 }
 
+/// How many calls into drivers are under way on this thread.
+pub(crate) fn calls() -> usize {
+    let call = |record: &&Record| matches!(record, Record::Call { .. });
+    STATE.with_borrow(|state| state.records.iter().filter(call).count())
+}
+
+/// Whether a callout of `KeExpandKernelStackAndCalloutEx` is under way on this thread on a segment of its own.
+pub(crate) fn on_expansion() -> bool {
+    STATE.with_borrow(|state| {
+        state
+            .records
+            .iter()
+            .any(|record| matches!(record, Record::Switch))
+    })
+}
+
 /// Prepares a call of `arguments` slots into the driver and runs it at the stack pointer given to `enter`.
 pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64 {
     let block = pcr::block();

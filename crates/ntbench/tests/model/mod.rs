@@ -69,6 +69,40 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     image
 }
 
+/// Compiles a driver that is written against the DDK's own headers, with the C compiler's import library for the kernel.
+pub(crate) fn compile_ddk(name: &str, defines: &[&str]) -> PathBuf {
+    let folder = scratch();
+    let image = folder.join(format!("{name}.sys"));
+    let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/drivers/{name}.c"));
+    run(Command::new(COMPILER)
+        .current_dir(&folder)
+        .args([
+            "-shared",
+            "-nostdlib",
+            "-ffreestanding",
+            "-O1",
+            "-std=gnu17",
+        ])
+        .args([
+            "-isystem",
+            "/usr/share/mingw-w64/include/ddk",
+            "-Wall",
+            "-Werror",
+        ])
+        .args(["-fno-stack-protector", "-mno-stack-arg-probe"])
+        .args([
+            "-Wl,--subsystem,native",
+            "-Wl,-e,DriverEntry",
+            "-Wl,--dynamicbase",
+        ])
+        .args(defines.iter().map(|define| format!("-D{define}")))
+        .arg(source)
+        .arg("-o")
+        .arg(&image)
+        .arg("-lntoskrnl"));
+    image
+}
+
 /// A machine with `\\fs\data` (holding `Docs\Deep\Readme.txt` and a link `jump` to `Docs`) and `\\corp\dfs\eng`.
 pub(crate) struct Bench {
     pub(crate) machine: Machine,

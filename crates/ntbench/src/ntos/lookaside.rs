@@ -1,0 +1,164 @@
+//! Lookaside lists (`GENERAL_LOOKASIDE`): the header's inline functions read and count in the driver's memory, so it is laid out as
+//! `ntddk.h` has it; only initialising and deleting are the kernel's.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::memory::Guest;
+use super::{driver, irql, routines, slist};
+use crate::thread::DISPATCH_LEVEL;
+use crate::{gate, verifier};
+
+const DEPTH: usize = 0x10;
+const MAXIMUM_DEPTH: usize = 0x12;
+const TYPE: usize = 0x24;
+const TAG: usize = 0x28;
+const SIZE: usize = 0x2C;
+const ALLOCATE: usize = 0x30;
+const FREE: usize = 0x38;
+const LIST_ENTRY: usize = 0x40;
+/// Of `NPAGED_LOOKASIDE_LIST` and its paged kin.
+const BYTES: usize = 0x80;
+
+/// What Windows begins with, and the most that its balancing gives.
+const FIRST_DEPTH: u16 = 4;
+const MOST_DEPTH: u16 = 256;
+
+/// The lists in use, by the service that initialised each.
+static LISTS: LazyLock<Mutex<HashMap<usize, Option<String>>>> = LazyLock::new(Mutex::default);
+
+fn lists() -> MutexGuard<'static, HashMap<usize, Option<String>>> {
+    LISTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A list's own routines, or the pool's.
+struct Routines {
+    allocate: usize,
+    free: usize,
+}
+
+fn initialise(
+    list: usize,
+    routines: &Routines,
+    flags: u32,
+    size: usize,
+    tag: u32,
+    pool: u32,
+    call: &str,
+) {
+    irql::at_most(call, DISPATCH_LEVEL);
+    if !list.is_multiple_of(16) {
+        verifier::finding(
+            "lookaside-alignment",
+            format!("{call}: the list at {list:#x} is not aligned to 16 bytes"),
+        );
+    }
+    if tag == 0 {
+        verifier::finding(
+            "pool-tag",
+            format!("{call} was given tag 0; give each use a tag of its own"),
+        );
+    }
+    Guest::<[u8; BYTES]>::at(list).write([0; BYTES]);
+    slist::InitializeSListHead(list);
+    Guest::<u16>::at(list + DEPTH).write(FIRST_DEPTH);
+    Guest::<u16>::at(list + MAXIMUM_DEPTH).write(MOST_DEPTH);
+    // The flags are those of a pool type: POOL_RAISE_IF_ALLOCATION_FAILURE, POOL_NX_ALLOCATION.
+    Guest::<u32>::at(list + TYPE).write(pool | flags);
+    Guest::<u32>::at(list + TAG).write(tag);
+    Guest::<u32>::at(list + SIZE).write(u32::try_from(size).unwrap_or(u32::MAX));
+    let or_pools = |own: usize, name| {
+        if own == 0 {
+            routines::address(&["ntoskrnl.exe"], name)
+        } else {
+            own
+        }
+    };
+    Guest::<usize>::at(list + ALLOCATE).write(or_pools(routines.allocate, "ExAllocatePoolWithTag"));
+    Guest::<usize>::at(list + FREE).write(or_pools(routines.free, "ExFreePool"));
+    let entry = list + LIST_ENTRY;
+    Guest::<[usize; 2]>::at(entry).write([entry, entry]);
+    let owner = driver::calling().map(|driver| driver.service.clone());
+    if lists().insert(list, owner).is_some() {
+        verifier::finding(
+            "lookaside-initialised-twice",
+            format!(
+                "the lookaside list at {list:#x} is initialised again without having been deleted"
+            ),
+        );
+    }
+}
+
+fn delete(list: usize, call: &str) {
+    irql::at_most(call, DISPATCH_LEVEL);
+    if lists().remove(&list).is_none() {
+        verifier::finding(
+            "lookaside-unknown",
+            format!("{call} of {list:#x}, which is no initialised lookaside list"),
+        );
+        return;
+    }
+    let free = Guest::<usize>::at(list + FREE).read();
+    loop {
+        let entry = slist::ExpInterlockedPopEntrySList(list);
+        if entry == 0 {
+            return;
+        }
+        // SAFETY: the list's routine, which the driver gave (or the pool's stub), takes one entry.
+        unsafe { gate::call(free, &[entry as u64]) };
+    }
+}
+
+/// Driver Verifier's miscellaneous checks: an active list in memory that is freed.
+pub(super) fn about_to_free(start: usize, length: usize) {
+    let range = start..start + length;
+    let found = lists().keys().copied().find(|list| range.contains(list));
+    if let Some(list) = found {
+        verifier::finding(
+            "lookaside-in-freed-pool",
+            format!(
+                "pool is freed that holds the lookaside list at {list:#x}; delete the list first"
+            ),
+        );
+    }
+}
+
+/// Reports lists that a driver which goes away has not deleted.
+pub(super) fn report_leaks(service: &str) {
+    let mut left = Vec::new();
+    lists().retain(|list, owner| {
+        let mine = owner.as_deref() == Some(service);
+        if mine {
+            left.push(*list);
+        }
+        !mine
+    });
+    for list in left {
+        verifier::finding(
+            "lookaside-not-deleted",
+            format!("{service} went away without deleting the lookaside list at {list:#x}"),
+        );
+    }
+}
+
+exports! { "ntoskrnl.exe";
+    /// Initialises a list of non-paged blocks.
+    fn ExInitializeNPagedLookasideList(list: usize, allocate: usize, free: usize, flags: u32, size: usize, tag: u32, _depth: u16) {
+        initialise(list, &Routines { allocate, free }, flags, size, tag, 0, "ExInitializeNPagedLookasideList");
+    }
+
+    /// Initialises a list of paged blocks.
+    fn ExInitializePagedLookasideList(list: usize, allocate: usize, free: usize, flags: u32, size: usize, tag: u32, _depth: u16) {
+        initialise(list, &Routines { allocate, free }, flags, size, tag, 1, "ExInitializePagedLookasideList");
+    }
+
+    /// Deletes a list and frees what is in it.
+    fn ExDeleteNPagedLookasideList(list: usize) {
+        delete(list, "ExDeleteNPagedLookasideList");
+    }
+
+    /// Deletes a list and frees what is in it.
+    fn ExDeletePagedLookasideList(list: usize) {
+        delete(list, "ExDeletePagedLookasideList");
+    }
+}

@@ -1,0 +1,152 @@
+//! Spin locks, and the interlocked lists that go with them.
+
+use std::sync::atomic::Ordering;
+
+use super::{about_to_take, gave, holds, quad, self_deadlock, took};
+use crate::ntos::irql;
+use crate::ntos::memory::Guest;
+use crate::thread::{self, DISPATCH_LEVEL};
+use crate::{bugcheck, verifier};
+
+fn acquire(lock: usize) {
+    if holds(lock) {
+        self_deadlock("spin lock", lock);
+    }
+    about_to_take("spin lock", lock);
+    let state = quad(lock);
+    while state
+        .compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        std::thread::yield_now();
+    }
+    took("spin lock", lock);
+}
+
+fn release(lock: usize) {
+    gave("spin lock", lock);
+    if quad(lock).swap(0, Ordering::Release) == 0 {
+        bugcheck::raise(
+            0x10,
+            [lock as u64, 0, 0, 0],
+            "a spin lock is released that nobody owns",
+        );
+    }
+}
+
+/// Runs `f` under a driver's spin lock, as the interlocked list functions do; they may be called at any IRQL.
+fn locked<R>(lock: usize, f: impl FnOnce() -> R) -> R {
+    let old = thread::current().set_irql(thread::irql().max(DISPATCH_LEVEL));
+    acquire(lock);
+    let result = f();
+    release(lock);
+    thread::current().set_irql(old);
+    result
+}
+
+/// Puts an entry between two neighbours.
+fn link(entry: usize, before: usize, after: usize) {
+    Guest::<[usize; 2]>::at(entry).write([after, before]);
+    Guest::<usize>::at(before).write(entry);
+    Guest::<usize>::at(after + 8).write(entry);
+}
+
+exports! { "ntoskrnl.exe";
+    /// Initialises a spin lock.
+    fn KeInitializeSpinLock(lock: Guest<u64>) {
+        super::order::forget(lock.address(), 8);
+        lock.write(0);
+    }
+
+    /// Takes a spin lock at `DISPATCH_LEVEL`; gives the old IRQL.
+    fn KeAcquireSpinLockRaiseToDpc(lock: Guest<u64>) -> u8 {
+        let old = irql::KfRaiseIrql(DISPATCH_LEVEL);
+        acquire(lock.address());
+        old
+    }
+
+    /// Releases a spin lock and goes back to the IRQL before.
+    fn KeReleaseSpinLock(lock: Guest<u64>, old: u8) {
+        release(lock.address());
+        irql::KeLowerIrql(old);
+    }
+
+    /// Takes a spin lock; the caller is at `DISPATCH_LEVEL`.
+    fn KeAcquireSpinLockAtDpcLevel(lock: Guest<u64>) {
+        if thread::irql() < DISPATCH_LEVEL {
+            verifier::finding("spin-lock-irql", "KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL; use KeAcquireSpinLock");
+        }
+        acquire(lock.address());
+    }
+
+    /// Takes a spin lock if it is free; the caller is at `DISPATCH_LEVEL`.
+    fn KeTryToAcquireSpinLockAtDpcLevel(lock: Guest<u64>) -> u8 {
+        if quad(lock.address()).compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            return 0;
+        }
+        took("spin lock", lock.address());
+        1
+    }
+
+    /// Releases a spin lock without changing the IRQL.
+    fn KeReleaseSpinLockFromDpcLevel(lock: Guest<u64>) {
+        release(lock.address());
+    }
+
+    /// Takes a spin lock with a queue entry of the caller's (`KLOCK_QUEUE_HANDLE`: the lock at 8, the old IRQL at 16).
+    fn KeAcquireInStackQueuedSpinLock(lock: Guest<u64>, handle: usize) {
+        let old = irql::KfRaiseIrql(DISPATCH_LEVEL);
+        acquire(lock.address());
+        Guest::<usize>::at(handle + 8).write(lock.address());
+        Guest::<u8>::at(handle + 16).write(old);
+    }
+
+    /// Releases it and goes back to the IRQL before.
+    fn KeReleaseInStackQueuedSpinLock(handle: usize) {
+        release(Guest::<usize>::at(handle + 8).read());
+        irql::KeLowerIrql(Guest::<u8>::at(handle + 16).read());
+    }
+
+    /// Takes a spin lock with a queue entry; the caller is at `DISPATCH_LEVEL`.
+    fn KeAcquireInStackQueuedSpinLockAtDpcLevel(lock: Guest<u64>, handle: usize) {
+        acquire(lock.address());
+        Guest::<usize>::at(handle + 8).write(lock.address());
+    }
+
+    /// Releases it without changing the IRQL.
+    fn KeReleaseInStackQueuedSpinLockFromDpcLevel(handle: usize) {
+        release(Guest::<usize>::at(handle + 8).read());
+    }
+
+    /// Puts an entry at a list's head; gives the former head, NULL for an empty list.
+    fn ExInterlockedInsertHeadList(list: usize, entry: usize, lock: usize) -> usize {
+        locked(lock, || {
+            let first = Guest::<usize>::at(list).read();
+            link(entry, list, first);
+            if first == list { 0 } else { first }
+        })
+    }
+
+    /// Puts an entry at a list's tail; gives the former tail, NULL for an empty list.
+    fn ExInterlockedInsertTailList(list: usize, entry: usize, lock: usize) -> usize {
+        locked(lock, || {
+            let last = Guest::<usize>::at(list + 8).read();
+            link(entry, last, list);
+            if last == list { 0 } else { last }
+        })
+    }
+
+    /// Takes a list's first entry; NULL for an empty list.
+    fn ExInterlockedRemoveHeadList(list: usize, lock: usize) -> usize {
+        locked(lock, || {
+            let first = Guest::<usize>::at(list).read();
+            if first == list {
+                return 0;
+            }
+            let second = Guest::<usize>::at(first).read();
+            Guest::<usize>::at(list).write(second);
+            Guest::<usize>::at(second + 8).write(list);
+            first
+        })
+    }
+}
