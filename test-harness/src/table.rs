@@ -49,9 +49,9 @@ pub const ARRIVED: &str = "before: measured by the machine as each create entere
                            the driver wrote no record.";
 
 /// What the creates of `run` found: the driver's records, or, where the machine died before they were written, the
-/// creates' arrivals as the machine saw them.
+/// creates' arrivals as the machine saw them. Creates that are `nested` are told from the outermost inwards.
 #[must_use]
-pub fn rows(plan: &Plan, run: &Run) -> Vec<[Cell; 8]> {
+pub fn rows(nested: bool, run: &Run) -> Vec<[Cell; 8]> {
     let segments = Segments::of(run);
     if are_arrivals(run) {
         return run
@@ -61,7 +61,7 @@ pub fn rows(plan: &Plan, run: &Run) -> Vec<[Cell; 8]> {
             .collect();
     }
     let mut records: Vec<&RecordView> = run.records.iter().collect();
-    if plan.scenario == Kind::Nested {
+    if nested {
         // The innermost is done first.
         records.sort_by_key(|record| record.depth);
     }
@@ -82,7 +82,7 @@ pub fn are_arrivals(run: &Run) -> bool {
 pub fn creates(plan: &Plan, run: &Run) -> String {
     let mut builder = Builder::new();
     builder.push_record(COLUMNS);
-    for row in rows(plan, run) {
+    for row in rows(plan.scenario == Kind::Nested, run) {
         builder.push_record(row.map(|cell| painted(&cell)));
     }
     let note = if are_arrivals(run) {
@@ -286,7 +286,7 @@ fn status_of(open: &Open) -> String {
 }
 
 /// The last `width` characters of a path, from a separator on.
-fn end_of(path: &str, width: usize) -> String {
+pub(crate) fn end_of(path: &str, width: usize) -> String {
     let length = path.chars().count();
     if length <= width {
         return path.to_owned();

@@ -1,14 +1,26 @@
 //! The run as files: a picture, a page, the data, the stacks.
 
+mod bands;
+mod cells;
 mod chart;
+mod drawing;
+mod glance;
+mod histogram;
+mod measures;
 mod origin;
+mod outcomes;
 mod page;
+mod panel;
 pub mod prometheus;
 pub mod saved;
 mod scale;
+mod sections;
 mod series;
 pub mod stats;
 mod strip;
+mod sweep;
+mod unmeasured;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,9 +32,8 @@ use crate::backend::Environment;
 use crate::model::{Open, Run};
 use crate::scenario::Plan;
 use crate::verdict::Check;
-use chart::Chart;
 pub use origin::Origin;
-use page::Page;
+use page::{Page, Subject};
 
 /// Everything a scenario showed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,9 +83,9 @@ impl Report {
     /// # Errors
     /// None is known: a template that is written to memory does not fail.
     pub fn picture(&self) -> Result<String, Environment> {
-        Chart::of(self.title(), &self.plan, &self.runs)
-            .render()
-            .map_err(|error| unwritten(&error))
+        let mut picture = chart::draw(self.title(), &self.plan, &self.runs);
+        picture.standalone = true;
+        picture.render().map_err(|error| unwritten(&error))
     }
 
     /// The page, self-contained.
@@ -82,10 +93,15 @@ impl Report {
     /// # Errors
     /// As [`picture`](Self::picture).
     pub fn page(&self) -> Result<String, Environment> {
-        let picture = self.picture()?;
-        Page::of(self, self.title(), &picture)
-            .render()
-            .map_err(|error| unwritten(&error))
+        let subject = Subject {
+            title: self.title(),
+            origin: &self.origin,
+            plan: Some(&self.plan),
+            runs: &self.runs,
+            checks: &self.checks,
+            sweep: None,
+        };
+        page(&subject).map_err(|error| unwritten(&error))
     }
 
     /// Writes everything into `folder`, which is made where it is not there.
@@ -141,6 +157,10 @@ fn write(path: &Path, text: &str) -> Result<(), Environment> {
         path: path.to_owned(),
         error,
     })
+}
+
+fn page(subject: &Subject) -> Result<String, askama::Error> {
+    Page::of(subject)?.render()
 }
 
 fn unwritten(error: &askama::Error) -> Environment {

@@ -1,7 +1,9 @@
 //! A stack frame by frame: who filled it.
 
-use super::scale::{KB, LEFT, RIGHT, Tick, WIDTH};
-use crate::model::{End, Expand, KERNEL_STACK_BYTES, Listing, Run};
+use super::drawing::Drawing;
+use super::panel;
+use super::scale::{KB, LEFT, Place, RIGHT, Tick, WIDTH};
+use crate::model::{End, KERNEL_STACK_BYTES, Listing, Run};
 use crate::scenario::Kind;
 use crate::table::grouped;
 
@@ -12,37 +14,36 @@ const COLOURS: usize = 7;
 
 /// Stacks as bars, oldest frame to the left.
 pub(super) struct Strip {
-    pub(super) top: f64,
-    pub(super) title: &'static str,
-    pub(super) bars: Vec<Bar>,
-    pub(super) ticks: Vec<Tick>,
-    pub(super) ticks_y: f64,
-    pub(super) keys: Vec<Key>,
-    pub(super) keys_y: f64,
+    top: f64,
+    title: &'static str,
+    bars: Vec<Bar>,
+    ticks: Vec<Tick>,
+    ticks_y: f64,
+    keys: Vec<Key>,
+    keys_y: f64,
     pub(super) bottom: f64,
 }
 
-pub(super) struct Bar {
-    pub(super) class: &'static str,
-    pub(super) text: String,
-    pub(super) y: f64,
-    pub(super) height: f64,
-    pub(super) pieces: Vec<Piece>,
+struct Bar {
+    class: &'static str,
+    text: String,
+    y: f64,
+    pieces: Vec<Piece>,
     /// Where one segment ends and the next begins.
-    pub(super) breaks: Vec<f64>,
+    breaks: Vec<f64>,
 }
 
-pub(super) struct Piece {
-    pub(super) x: f64,
-    pub(super) width: f64,
-    pub(super) colour: String,
-    pub(super) text: String,
+struct Piece {
+    x: f64,
+    width: f64,
+    colour: String,
+    text: String,
 }
 
-pub(super) struct Key {
-    pub(super) x: f64,
-    pub(super) colour: String,
-    pub(super) text: String,
+struct Key {
+    x: f64,
+    colour: String,
+    text: String,
 }
 
 /// Modules in the order in which they first appear, and whether their own code ran.
@@ -108,15 +109,44 @@ impl Strip {
     }
 }
 
+impl Strip {
+    pub(super) fn draw(&self, drawing: &mut Drawing) {
+        drawing.text("panel", 20.0, self.top + 4.0, self.title);
+        for bar in &self.bars {
+            let class = format!("legend {}", bar.class);
+            drawing.text(&class, LEFT, bar.y - 7.0, &bar.text);
+            for piece in &bar.pieces {
+                let at = Place {
+                    x: piece.x,
+                    y: bar.y,
+                };
+                let class = format!("frame {}", piece.colour);
+                drawing.rect(&class, at, piece.width, BAR, &piece.text);
+            }
+            for &x in &bar.breaks {
+                let at = |y| Place { x, y };
+                drawing.line("axis", at(bar.y - 5.0), at(bar.y + BAR + 5.0));
+            }
+        }
+        for tick in &self.ticks {
+            drawing.anchored("tick", tick.at, self.ticks_y, "middle", &tick.text);
+        }
+        for key in &self.keys {
+            let at = Place {
+                x: key.x,
+                y: self.keys_y - 10.0,
+            };
+            drawing.rect(&format!("frame {}", key.colour), at, 12.0, 12.0, "");
+            drawing.text("tick", key.x + 17.0, self.keys_y, &key.text);
+        }
+    }
+}
+
 fn bar(run: &Run, listing: &Listing, modules: &mut Modules, y: f64, x: impl Fn(u64) -> f64) -> Bar {
     let mut bar = Bar {
-        class: match run.expand {
-            Expand::Always | Expand::RedZone => "always",
-            Expand::Never => "never",
-        },
+        class: panel::class(run.expand),
         text: String::new(),
         y,
-        height: BAR,
         pieces: Vec::new(),
         breaks: Vec::new(),
     };
