@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::verbs::{Failure, Verdict, run};
+use crate::verbs::{
+    Failure, Verdict, attach, completions, config, detach, instances, load, log, reset, run, stats,
+    status, unload, watch,
+};
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
 #[derive(Debug, Parser)]
@@ -22,6 +25,41 @@ pub enum Verb {
     /// Run a scenario and show the stack before, inside and after each expansion.
     #[command(after_help = EXIT_STATUS)]
     Run(run::Args),
+    /// Watch the stack live: the lowest headroom now and since the last reset, by process and by depth, and the last events.
+    #[command(after_help = watch::HELP)]
+    Watch(watch::Args),
+    /// Print the driver's records as they come, or write them to a file.
+    #[command(after_help = log::HELP)]
+    Log(log::Args),
+    /// Show the watermarks: the least stack that was ever left, by process and by depth.
+    #[command(after_help = stats::HELP)]
+    Stats(stats::Args),
+    /// Start the watermarks afresh.
+    Reset(reset::Args),
+    /// Show the driver's settings, or change one while it runs.
+    Config(config::Args),
+    /// List the volumes that the driver is attached to.
+    Instances(instances::Args),
+    /// Attach the driver to a volume.
+    #[command(after_help = attach::HELP)]
+    Attach(attach::Args),
+    /// Detach the driver from a volume.
+    Detach(detach::Args),
+    /// Load the driver: on Windows the installed one, on Linux on a simulated machine that lives on in the background.
+    #[command(after_help = load::HELP)]
+    Load(load::Args),
+    /// Unload the driver; on Linux this ends the machine, and shows what its verifier found.
+    Unload(unload::Args),
+    /// Show whether the driver is loaded, which version, where it is attached, and what became of its records.
+    #[command(after_help = status::HELP)]
+    Status(status::Args),
+    /// Print a script that completes this program's command lines in a shell.
+    #[command(after_help = completions::HELP)]
+    Completions(completions::Args),
+    /// Becomes the machine in the background.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[command(hide = true)]
+    Machine,
 }
 
 impl Verb {
@@ -32,6 +70,20 @@ impl Verb {
     pub fn run(&self) -> Result<Verdict, Failure> {
         match self {
             Self::Run(args) => args.run(),
+            Self::Watch(args) => args.run(),
+            Self::Log(args) => args.run(),
+            Self::Stats(args) => args.run(),
+            Self::Reset(args) => args.run(),
+            Self::Config(args) => args.run(),
+            Self::Instances(args) => args.run(),
+            Self::Attach(args) => args.run(),
+            Self::Detach(args) => args.run(),
+            Self::Load(args) => args.run(),
+            Self::Unload(args) => args.run(),
+            Self::Status(args) => args.run(),
+            Self::Completions(args) => args.run(),
+            #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+            Self::Machine => load::serve(),
         }
     }
 }

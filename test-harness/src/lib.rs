@@ -8,10 +8,15 @@
 
 pub mod backend;
 pub mod cli;
+pub mod interrupt;
+pub mod link;
 pub mod listing;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod machine;
 pub mod model;
 pub mod report;
 pub mod scenario;
+pub mod settings;
 pub mod summary;
 pub mod table;
 pub mod verbs;

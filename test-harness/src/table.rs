@@ -298,7 +298,8 @@ pub(crate) fn end_of(path: &str, width: usize) -> String {
     format!("…{end}")
 }
 
-fn aligned(builder: Builder, right: &[usize]) -> String {
+/// A table whose columns are aligned: those of `right` to the right.
+pub(crate) fn aligned(builder: Builder, right: &[usize]) -> String {
     let mut table = builder.build();
     table
         .with(Lines::psql().remove_vertical())

@@ -1,5 +1,7 @@
 //! ntbench as the machine: a Linux process that runs the driver's own code on guarded kernel stacks.
 
+use std::path::Path;
+
 use ntbench::wire::{
     BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome, InstanceSpec,
     MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing,
@@ -237,9 +239,6 @@ fn namespace(setup: &Setup) -> NamespaceConfig {
 /// # Errors
 /// [`Stopped`]: no such image, an image that is refused, a `DriverEntry` that fails or kills the machine.
 pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
-    if !driver.image.is_file() {
-        return Err(Environment::NoDriver(driver.image.clone()).into());
-    }
     let text = |name: &str, value: &str| (name.to_owned(), RegistryValue::Sz(value.to_owned()));
     let number = |name: &str, value| (name.to_owned(), RegistryValue::Dword(value));
     let mut parameters = vec![
@@ -260,8 +259,23 @@ pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
             .reservation_bytes
             .map(|bytes| number("ReservationBytes", bytes)),
     );
+    load_with(machine, &driver.image, parameters)
+}
+
+/// Loads the driver with just these values below its `Parameters` key, and starts it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(
+    machine: &Simulated,
+    image: &Path,
+    parameters: Vec<(String, RegistryValue)>,
+) -> Result<(), Stopped> {
+    if !image.is_file() {
+        return Err(Environment::NoDriver(image.to_owned()).into());
+    }
     let spec = DriverSpec {
-        image: driver.image.clone(),
+        image: image.to_owned(),
         service: SERVICE.to_owned(),
         parameters,
         instances: vec![InstanceSpec {
@@ -289,7 +303,7 @@ pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
         })
         .collect();
     Err(Environment::DriverEntry {
-        image: driver.image.clone(),
+        image: image.to_owned(),
         status: loaded.status.to_string(),
         messages: messages.join("\n"),
     }
