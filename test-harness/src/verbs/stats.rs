@@ -1,11 +1,14 @@
 //! `headroom stats`: the watermarks.
 
-use protocol::{Marks, NEST_SLOTS, Watermarks};
-use serde::Serialize;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
 use tabled::builder::Builder;
 
-use super::{Failure, Verdict, say, say_json};
-use crate::link;
+use super::{Failure, Verdict, say};
+use crate::link::{self, Client, LinkError};
+use crate::report::prometheus;
+use crate::report::stats::{MarksView, Stats};
 use crate::table::{aligned, grouped};
 
 /// What follows the help.
@@ -15,109 +18,22 @@ stack; most spent: the most that an inspection is known to have used; all in byt
 
 /// How to tell them.
 #[derive(Debug, clap::Args)]
-#[group(id = "form", multiple = false)]
 pub struct Args {
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, group = "form")]
     pub json: bool,
-}
 
-/// All of them, for people and programs.
-#[derive(Clone, Debug, Serialize)]
-pub struct Stats {
-    /// How often they were started afresh, from 1.
-    pub generation: u64,
-    /// The whole system's.
-    pub system: Row,
-    /// By nest depth, from 1; the last one that there can be stands for all deeper ones.
-    pub depths: Vec<DepthRow>,
-    /// By process image, the one that came closest to the end of its stack first.
-    pub processes: Vec<ProcessRow>,
-    /// Images that were given up for others that had come closer.
-    pub evicted: u64,
-    /// Creates whose image found no place.
-    pub turned_away: u64,
-    /// Creates that are missing in their image's marks.
-    pub skipped: u64,
-}
+    /// Print a JSON object a line, told apart by `scope`.
+    #[arg(long, group = "form")]
+    pub jsonl: bool,
 
-/// A set of marks.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Row {
-    /// Creates.
-    pub creates: u64,
-    /// Least stack left where a create arrived.
-    pub lowest_before: Option<u32>,
-    /// Least stack left where an inspection began.
-    pub lowest_inside: Option<u32>,
-    /// Most stack that an inspection is known to have used.
-    pub most_spent: Option<u32>,
-    /// The deepest nest, 1 for a create inside none.
-    pub deepest: Option<u32>,
-}
+    /// Print the Prometheus text format, for windows_exporter's textfile collector.
+    #[arg(long, group = "form")]
+    pub prometheus: bool,
 
-/// The marks of a depth.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct DepthRow {
-    /// The depth, from 1.
-    pub depth: usize,
-    /// Whether deeper ones are in it.
-    pub and_deeper: bool,
-    /// Its marks.
-    #[serde(flatten)]
-    pub marks: Row,
-}
-
-/// The marks of a process image.
-#[derive(Clone, Debug, Serialize)]
-pub struct ProcessRow {
-    /// The image's name.
-    pub process: String,
-    /// Its marks.
-    #[serde(flatten)]
-    pub marks: Row,
-}
-
-impl From<Marks> for Row {
-    fn from(marks: Marks) -> Self {
-        Self {
-            creates: marks.creates,
-            lowest_before: marks.lowest_before,
-            lowest_inside: marks.lowest_inside,
-            most_spent: marks.most_spent,
-            deepest: marks.deepest.map(|deepest| deepest.saturating_add(1)),
-        }
-    }
-}
-
-impl From<&Watermarks> for Stats {
-    fn from(marks: &Watermarks) -> Self {
-        let depths = marks.depths().map(|(depth, told)| DepthRow {
-            depth: depth + 1,
-            and_deeper: depth + 1 == NEST_SLOTS,
-            marks: told.into(),
-        });
-        let mut processes: Vec<ProcessRow> = marks
-            .images()
-            .map(|(image, told)| ProcessRow {
-                process: String::from_utf8_lossy(image).into_owned(),
-                marks: told.into(),
-            })
-            .collect();
-        processes.sort_by(|a, b| {
-            let key = |row: &ProcessRow| row.marks.lowest_before.unwrap_or(u32::MAX);
-            (key(a), &a.process).cmp(&(key(b), &b.process))
-        });
-        Self {
-            generation: marks.generation,
-            system: marks.system().into(),
-            depths: depths.collect(),
-            processes,
-            evicted: marks.evicted,
-            turned_away: marks.turned_away,
-            skipped: marks.skipped,
-        }
-    }
+    /// Write to this file instead of the screen, whole or not at all: a collector never reads half of it.
+    #[arg(long, value_name = "FILE", requires = "form")]
+    pub file: Option<PathBuf>,
 }
 
 impl Args {
@@ -126,15 +42,57 @@ impl Args {
     /// # Errors
     /// [`Failure`]: no driver answers.
     pub fn run(&self) -> Result<Verdict, Failure> {
-        let marks = link::connect()?.watermarks()?;
-        let stats = Stats::from(&*marks);
-        if self.json {
-            say_json(&stats)?;
+        let stats = read(&mut link::connect()?)?;
+        let json = |error| Failure::Output(io::Error::from(error));
+        let text = if self.prometheus {
+            prometheus::text(&stats)
+        } else if self.jsonl {
+            stats.json_lines().map_err(json)?
+        } else if self.json {
+            serde_json::to_string_pretty(&stats).map_err(json)? + "\n"
         } else {
-            say(&text(&stats))?;
+            text(&stats)
+        };
+        match &self.file {
+            Some(path) => replace(path, &text)?,
+            None => {
+                say(&text)?;
+            }
         }
         Ok(Verdict::Holds)
     }
+}
+
+/// Asks the driver for its watermarks, and for what it can tell of itself.
+///
+/// # Errors
+/// [`LinkError`].
+pub(super) fn read(driver: &mut Client) -> Result<Stats, LinkError> {
+    let marks = driver.watermarks()?;
+    Ok(Stats::of(&marks, driver.status()?.as_ref()))
+}
+
+/// Puts a new file in the place of the old one, in one step.
+fn replace(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut part = tempfile::Builder::new();
+    part.prefix(".headroom-").suffix(".part");
+    // A collector runs as another user: the file is for everybody to read.
+    #[cfg(unix)]
+    part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let write = || {
+        let mut file = part.tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|error| Failure::File {
+        path: path.to_owned(),
+        error,
+    })
 }
 
 const MARKS: [&str; 5] = [
@@ -145,7 +103,7 @@ const MARKS: [&str; 5] = [
     "deepest",
 ];
 
-fn cells(row: &Row) -> [String; 5] {
+fn cells(row: &MarksView) -> [String; 5] {
     let bytes =
         |mark: Option<u32>| mark.map_or_else(|| "-".to_owned(), |mark| grouped(mark.into()));
     [
@@ -157,7 +115,7 @@ fn cells(row: &Row) -> [String; 5] {
     ]
 }
 
-fn table(name: &str, rows: impl Iterator<Item = (String, Row)>, right: bool) -> String {
+fn table(name: &str, rows: impl Iterator<Item = (String, MarksView)>, right: bool) -> String {
     let mut builder = Builder::new();
     builder.push_record([name].into_iter().chain(MARKS));
     for (name, row) in rows {
@@ -188,14 +146,14 @@ pub fn text(stats: &Stats) -> String {
     });
     text += "\n";
     text += &table("depth", depths, true);
-    let missing = stats.turned_away + stats.skipped;
-    if missing + stats.evicted > 0 {
+    let missed = stats.missed;
+    if missed.turned_away + missed.skipped + missed.evicted > 0 {
         text += &format!(
             "\nNot in the table of processes: {} creates of programs that found no place, {} of an entry that was being replaced; {} \
              programs gave their place up to others that came closer.\n",
-            grouped(stats.turned_away),
-            grouped(stats.skipped),
-            grouped(stats.evicted)
+            grouped(missed.turned_away),
+            grouped(missed.skipped),
+            grouped(missed.evicted)
         );
     }
     text

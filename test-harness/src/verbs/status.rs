@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::instances::Rows;
 use super::{Failure, Verdict, say, say_json};
 use crate::link::{self, Client, LinkError};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::model::BugCheck;
 use crate::table::grouped;
 
@@ -31,6 +32,7 @@ enum State {
     /// There is none.
     NotLoaded,
     /// The machine has died.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     BugCheck {
         /// Of what.
         #[serde(flatten)]
@@ -163,6 +165,7 @@ fn machine() -> Result<Option<Place>, Failure> {
 fn text(state: &State) -> String {
     match state {
         State::NotLoaded => "The driver is not loaded. `headroom load` loads it.\n".to_owned(),
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         State::BugCheck { bug_check } => format!(
             "The machine has stopped with bug check {:#04X} {}: {}\n`headroom unload` shows its stack and clears it away.\n",
             bug_check.code, bug_check.name, bug_check.text

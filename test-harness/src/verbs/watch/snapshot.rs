@@ -9,10 +9,11 @@ use serde::Serialize;
 
 use super::super::follow::Follower;
 use super::super::log::Entry;
-use super::super::stats::Stats;
+use super::super::stats;
 use super::Failure;
 use crate::interrupt;
 use crate::model::KERNEL_STACK_BYTES;
+use crate::report::stats::Stats;
 
 /// The last events that are kept.
 const EVENTS: usize = 200;
@@ -32,9 +33,7 @@ pub struct Snapshot {
     pub outcomes: Vec<(String, u64)>,
     /// Records lost since the watching began.
     pub lost: u64,
-    /// Records written since the driver was loaded; `None`: it is too old to tell.
-    pub written: Option<u64>,
-    /// The watermarks.
+    /// The watermarks, and what became of the records since the driver was loaded.
     pub since_reset: Stats,
 }
 
@@ -126,8 +125,7 @@ impl Watcher {
 
     /// Ends an interval.
     pub(super) fn close(&mut self, gathered: Gathered) -> Result<Snapshot, Failure> {
-        let marks = self.follower.client.watermarks()?;
-        let written = self.status()?.map(|status| status.written);
+        let since_reset = stats::read(&mut self.follower.client)?;
         let now = humantime::format_rfc3339_millis(std::time::SystemTime::now());
         Ok(Snapshot {
             time: now.to_string(),
@@ -136,8 +134,7 @@ impl Watcher {
             lowest_now: gathered.lowest,
             outcomes: gathered.outcomes,
             lost: self.follower.lost,
-            written,
-            since_reset: Stats::from(&*marks),
+            since_reset,
         })
     }
 }
