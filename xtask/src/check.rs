@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+#[cfg(not(windows))]
+use crate::wine;
 use crate::{
     debugger, driver, driver_inf, host,
     layout::Layout,
@@ -66,6 +68,7 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
             "stack budget",
             "lint, driver",
             "example drivers",
+            "headroom.exe and Wine",
             "tests",
         ] {
             steps.skip(name, "the toolchain could not be set up");
@@ -98,6 +101,8 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     let mut images = steps
         .run("example drivers", || examples(&toolchain, layout))
         .unwrap_or_default();
+    #[cfg(not(windows))]
+    under_wine(&mut steps, layout, options, &mut images);
     match built {
         Some(built) => {
             images.push((DRIVER_VARIABLE.to_owned(), built.sys));
@@ -107,6 +112,20 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     }
     pure_tests(&mut steps, layout);
     steps.finish("cargo xtask test")
+}
+
+/// Builds headroom.exe, lints and tests what it calls Windows with, and lets the harness's tests find it and Wine.
+#[cfg(not(windows))]
+fn under_wine(steps: &mut Steps, layout: &Layout, options: setup::Options, images: &mut Images) {
+    let built = steps.run("headroom.exe and Wine", || wine::ensure(layout, options));
+    let Some(wine) = built else {
+        steps.skip("lint, headroom.exe", "it could not be built");
+        steps.skip("tests, Windows calls", "they run under Wine");
+        return;
+    };
+    steps.run("lint, headroom.exe", || wine.lint(layout));
+    steps.run("tests, Windows calls", || wine.test_calls(layout));
+    images.extend(wine.variables());
 }
 
 /// Builds the drivers among the examples, each held to the rules for images and to its own stack budget.

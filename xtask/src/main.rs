@@ -26,6 +26,8 @@ mod setup;
 mod stack_budget;
 mod stamp;
 mod steps;
+#[cfg(not(windows))]
+mod wine;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
 
@@ -55,6 +57,13 @@ enum Command {
     /// Build headroom.exe, the harness for Windows, where Windows is not
     #[cfg(not(windows))]
     Program,
+    /// Build headroom.exe and run it under Wine, with the arguments after `--`
+    #[cfg(not(windows))]
+    Wine {
+        /// headroom.exe's arguments, after `--`
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
     Demo,
     /// Run everything that must hold: format, lints, two builds, tests
@@ -134,6 +143,8 @@ fn run(command: Command) -> Result<()> {
         Command::Program => {
             program::build(&setup::ensure_program(&layout, quiet)?, &layout).map(drop)
         }
+        #[cfg(not(windows))]
+        Command::Wine { args } => wine::ensure(&layout, quiet)?.run(&args),
         Command::Demo => demo::run(&layout, quiet),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {

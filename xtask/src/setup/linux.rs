@@ -238,9 +238,7 @@ pub(super) fn install_helpers(toolchain: &Path) -> Result<Helpers> {
 
 /// Names that stand for machine paths in what is built; of several that match, rustc takes the last.
 pub(super) fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, String)> {
-    let cargo_home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let cargo_home = cargo_home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    let mut remap: Vec<_> = cargo_home
+    let mut remap: Vec<_> = cargo_home()
         .into_iter()
         .map(|home| (home, "/cargo".to_owned()))
         .collect();
@@ -250,6 +248,12 @@ pub(super) fn remap(layout: &Layout, compiler: &Compiler) -> Vec<(PathBuf, Strin
         format!("/rustc/{}", compiler.commit),
     ));
     remap
+}
+
+/// Where Cargo keeps the sources that it has fetched.
+pub(super) fn cargo_home() -> Option<PathBuf> {
+    let named = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    named.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
 }
 
 /// Writes the arguments that our rustc wrapper adds for the target.

@@ -20,6 +20,8 @@ mod program;
 mod sysroot;
 #[cfg(not(windows))]
 mod wdk;
+#[cfg(not(windows))]
+mod wine;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -93,6 +95,12 @@ pub(crate) fn ensure_test_tools(layout: &Layout) -> Result<()> {
 #[cfg(not(windows))]
 pub(crate) fn ensure_program(layout: &Layout, options: Options) -> Result<Toolchain> {
     program::ensure(layout, options)
+}
+
+/// Makes sure of Wine; gives the script that runs a program for Windows.
+#[cfg(not(windows))]
+pub(crate) fn ensure_wine(layout: &Layout) -> Result<PathBuf> {
+    wine::ensure(layout)
 }
 
 /// Nothing: the tests that need more run on Linux.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{compiler::Compiler, say};
+use super::{compiler::Compiler, linux, say};
 use crate::{
     layout::DRIVER_TARGET,
     run::{self, Tool},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Raise when the way a sysroot is built changes what comes out.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 
 /// Makes sure of it; returns its place and the digest of what it was made from.
 pub(super) fn ensure(
@@ -50,7 +50,7 @@ fn build(dir: &Path, target: &str, compiler: &Compiler, library: &Path) -> Resul
     let work = dir.join("work");
     // The two flags are what the distributed standard library is built with: bitcode for link-time optimisation, and `-Z force-unstable...`
     // so that crates which use it need no feature gates. Paths stand as rustup's own library has them.
-    let flags = [
+    let mut flags = vec![
         "-Cembed-bitcode=yes".to_owned(),
         "-Zforce-unstable-if-unmarked".to_owned(),
         format!(
@@ -64,6 +64,10 @@ fn build(dir: &Path, target: &str, compiler: &Compiler, library: &Path) -> Resul
             compiler.commit
         ),
     ];
+    // What std itself depends on comes by way of Cargo.
+    if let Some(home) = linux::cargo_home() {
+        flags.push(format!("--remap-path-prefix={}=/cargo", home.display()));
+    }
     let parts: &[&str] = match target {
         DRIVER_TARGET => &["-p", "alloc"],
         _ => &["--features", "panic-unwind,backtrace"],
