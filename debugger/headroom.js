@@ -138,11 +138,11 @@ const LAYOUT = {
     ConfigBlock: { size: 48, fields: { Signature: [0, "u8*16"], Config: [16, "Config"] } }
 };
 
-/** What is found in the driver: symbol, signature, the layout version that this script knows. */
+/** What is found in the driver: symbol, the module it is private to, signature, the layout version that this script knows. */
 const STATICS = {
-    Anchor: { symbol: "HEADROOM_RECORDER", signature: "HEADROOM ANCHOR\0", version: 1 },
-    Watermarks: { symbol: "HEADROOM_WATERMARKS", signature: "HEADROOM MARKS\0\0", version: 1 },
-    ConfigBlock: { symbol: "HEADROOM_CONFIG", signature: "HEADROOM CONFIG\0", version: 1 }
+    Anchor: { symbol: "HEADROOM_RECORDER", path: "headroom::recorder::", signature: "HEADROOM ANCHOR\0", version: 1 },
+    Watermarks: { symbol: "HEADROOM_WATERMARKS", path: "headroom::recorder::", signature: "HEADROOM MARKS\0\0", version: 1 },
+    ConfigBlock: { symbol: "HEADROOM_CONFIG", path: "headroom::config::", signature: "HEADROOM CONFIG\0", version: 1 }
 };
 
 const NAMES = {
@@ -311,23 +311,28 @@ function modules() {
     return list;
 }
 
+/** The address of a static of the driver, under its public name or, where symbols are private, its path; null without symbols. */
+function symbol(name, path, context) {
+    for (const spelling of [name, path + name]) {
+        try {
+            return u64(host.getModuleSymbolAddress("headroom", spelling, context));
+        } catch (error) {
+            // No such module, no symbols for it, or the other spelling.
+        }
+    }
+    return null;
+}
+
 /** Where a static of the driver is, by symbol, else by a search of the driver's image for its signature. */
 function find(kind, context) {
     const known = STATICS[kind];
-    try {
-        const at = u64(host.getModuleSymbolAddress("headroom", known.symbol, context));
-        if (!isZero(at)) {
-            const why = refusal(kind, read(kind, at, context, known.symbol));
-            if (why !== null) {
-                throw new Error(known.symbol + " at " + address(at) + ": " + why);
-            }
-            return { at: at, by: "symbol" };
+    const named = symbol(known.symbol, known.path, context);
+    if (named !== null) {
+        const why = refusal(kind, read(kind, named, context, known.symbol));
+        if (why !== null) {
+            throw new Error(known.symbol + " at " + address(named) + ": " + why);
         }
-    } catch (error) {
-        if (String(error.message).indexOf(known.symbol + " at ") === 0) {
-            throw error;
-        }
-        // No such module or no symbols for it.
+        return { at: named, by: "symbol" };
     }
     const drivers = modules().filter((module) => /^headroom(\.|$)/i.test(module.name));
     if (drivers.length === 0) {
@@ -606,15 +611,13 @@ function unicode(string) {
 
 /** The filter's instances, from the Filter Manager's own list, by the types in fltmgr's symbols. */
 function instances(context) {
-    let filter;
-    try {
-        // The cell is a pointer to the FLT_FILTER; it is null before filtering has started.
-        const cell = u64(host.getModuleSymbolAddress("headroom", "HEADROOM_FILTER", context));
-        filter = new View("SlotHeader", host.memory.readMemoryValues(cell, 8, 1, false, context), 0).u64(0);
-    } catch (error) {
-        throw new Error("the filter is found by the symbol headroom!HEADROOM_FILTER, which is not there (" + error.message +
-            "): load headroom.pdb, or use !fltkd.filters");
+    const cell = symbol("HEADROOM_FILTER", "headroom::", context);
+    if (cell === null) {
+        throw new Error("the filter is found by the symbol headroom!HEADROOM_FILTER, which is not there: load headroom.pdb, " +
+            "or use !fltkd.filters");
     }
+    // A pointer to the FLT_FILTER; null before filtering has started.
+    const filter = new View("SlotHeader", host.memory.readMemoryValues(cell, 8, 1, false, context), 0).u64(0);
     if (isZero(filter)) {
         return [];
     }

@@ -30,6 +30,12 @@ test("a size that contradicts the version is damage", () => {
     refused(driver({ 0x2040: anchor({ SlotBytes: 520 }) }), "Records", /SlotBytes reads 520, where this layout version has 512/);
 });
 
+test("private symbols have the statics under their paths", () => {
+    const made = driver({ 0x2040: anchor({ Skipped: 7 }), 0x100: anchor() });
+    made.symbols["headroom!headroom::recorder::HEADROOM_RECORDER"] = IMAGE + 0x2040n;
+    assert.equal(session(made).aliases.headroom().Losses.Skipped, 7);
+});
+
 test("symbols of another build lead to something else", () => {
     const made = driver({ 0x2040: anchor() });
     made.symbols["headroom!HEADROOM_RECORDER"] = IMAGE + 0x1000n;

@@ -204,16 +204,17 @@ fn the_scripts_signatures_and_versions_are_the_protocols() {
     let Some(known) = node::run_json(&["--layout"]) else {
         return;
     };
-    let entry = |symbol: &str, signature: [u8; 16], version: u32| {
+    let entry = |symbol: &str, path: &str, signature: [u8; 16], version: u32| {
         let signature = std::str::from_utf8(&signature).unwrap().to_owned();
-        json!({ "symbol": symbol, "signature": signature, "version": version })
+        json!({ "symbol": symbol, "path": path, "signature": signature, "version": version })
     };
+    let (recorder, config) = ("headroom::recorder::", "headroom::config::");
     assert_eq!(
         known["STATICS"],
         json!({
-            "Anchor": entry(ANCHOR_SYMBOL, SIGNATURE, LAYOUT_VERSION),
-            "Watermarks": entry(WATERMARKS_SYMBOL, MARKS_SIGNATURE, MARKS_VERSION),
-            "ConfigBlock": entry(CONFIG_SYMBOL, CONFIG_SIGNATURE, CONFIG_VERSION.into()),
+            "Anchor": entry(ANCHOR_SYMBOL, recorder, SIGNATURE, LAYOUT_VERSION),
+            "Watermarks": entry(WATERMARKS_SYMBOL, recorder, MARKS_SIGNATURE, MARKS_VERSION),
+            "ConfigBlock": entry(CONFIG_SYMBOL, config, CONFIG_SIGNATURE, CONFIG_VERSION.into()),
         })
     );
 }

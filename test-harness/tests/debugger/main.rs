@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod layout;
+mod natvis;
 mod node;
 mod overflow;
 mod records;
