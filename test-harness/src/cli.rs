@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    Failure, Verdict, attach, completions, config, detach, instances, load, log, reset, run, stats,
-    status, unload, watch,
+    Failure, Verdict, attach, completions, config, detach, dump, instances, load, log, reset, run,
+    stats, status, unload, watch,
 };
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
@@ -25,6 +25,9 @@ pub enum Verb {
     /// Run a scenario and show the stack before, inside and after each expansion.
     #[command(after_help = EXIT_STATUS)]
     Run(run::Args),
+    /// Read a kernel crash dump: who filled the stack, and what the driver had recorded.
+    #[command(after_help = EXIT_STATUS)]
+    Dump(dump::Args),
     /// Watch the stack live: the lowest headroom now and since the last reset, by process and by depth, and the last events.
     #[command(after_help = watch::HELP)]
     Watch(watch::Args),
@@ -84,6 +87,7 @@ impl Verb {
             Self::Completions(args) => args.run(),
             #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
             Self::Machine => load::serve(),
+            Self::Dump(args) => args.run(),
         }
     }
 }

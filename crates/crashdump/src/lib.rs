@@ -17,6 +17,7 @@ mod kernel;
 mod memory;
 mod module;
 mod preflight;
+mod sentence;
 mod stack;
 mod symbols;
 mod unwind;

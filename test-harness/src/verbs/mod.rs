@@ -4,6 +4,7 @@ pub mod attach;
 pub mod completions;
 pub mod config;
 pub mod detach;
+pub mod dump;
 pub mod follow;
 pub mod instances;
 pub mod load;
@@ -60,6 +61,9 @@ pub enum Failure {
     /// The machine, the driver's image or the host's files.
     #[error(transparent)]
     Environment(#[from] Environment),
+    /// The crash dump.
+    #[error(transparent)]
+    Dump(#[from] crashdump::Error),
     /// The driver does not answer.
     #[error(transparent)]
     Link(#[from] LinkError),
