@@ -92,7 +92,11 @@ impl Connection {
     /// [`MachineError::Unload`]: the driver stays.
     pub fn unload(mut self) -> Result<Unloaded, MachineError> {
         match self.ask(&Ask::Unload, &[])?.0 {
-            Answer::Unloaded(unloaded) => Ok(*unloaded),
+            Answer::Unloaded(unloaded) => {
+                // Its process ends now: after that, another machine can have the place.
+                let _ = wire::read::<Answer>(&mut self.stream);
+                Ok(*unloaded)
+            }
             other => Err(unexpected(other)),
         }
     }

@@ -21,6 +21,11 @@ pub enum MachineError {
         "a machine runs already, as process {0}: end it with `headroom unload`, or give the new one another folder in {PLACE_VARIABLE}"
     )]
     Already(u32),
+    /// Another is being started there.
+    #[error(
+        "another machine is just being started or ended in {0}: wait a moment, or give the new one another folder in {PLACE_VARIABLE}"
+    )]
+    Taken(PathBuf),
     /// There was one, and its process is gone.
     #[error(
         "the machine in the background has ended without `headroom unload`; its last words, if any, are in {0}. Start another with \

@@ -71,7 +71,9 @@ fn come_up(options: &Options) -> Result<(UnixListener, Server, fs::File), Machin
     let _ = rustix::process::setsid();
     let place = Place::at(&options.place);
     place.prepare()?;
-    let lock = place.lock()?.ok_or(MachineError::Already(0))?;
+    let lock = place
+        .lock()?
+        .ok_or(MachineError::Taken(options.place.clone()))?;
     let machine = start::boot(options)?;
     // Nobody serves it: the lock is ours.
     let socket = place.socket();
@@ -182,6 +184,10 @@ impl<'s> Session<'s> {
             let last = matches!(ask, Ask::Unload);
             let (answer, bytes) = self.answer(ask, &bytes).unwrap_or_else(failed);
             let over = last && matches!(answer, Answer::Unloaded(_));
+            if over {
+                // Before it is said that it is over: nobody is to find this socket any more.
+                let _ = fs::remove_file(self.server.place.socket());
+            }
             let written = wire::write(&mut stream, &answer, &bytes);
             if over {
                 self.server.end();

@@ -9,9 +9,6 @@ use crate::machine::{Connection, MachineError};
 use crate::model::BugCheck;
 use crate::verbs::{say, say_json};
 
-/// Lines of a dead stack that are printed from its newest end, and from its oldest.
-const LINES: (usize, usize) = (24, 8);
-
 /// How it ended.
 #[derive(Debug, Serialize)]
 struct Ended {
@@ -46,7 +43,7 @@ fn text(ended: &Ended) -> String {
             bug_check.code,
             bug_check.name,
             bug_check.text,
-            listing::folded(&bug_check.stack, LINES.0, LINES.1, "")
+            listing::full(&bug_check.stack)
         ),
         None => "Unloaded the driver and ended the machine.\n".to_owned(),
     };
