@@ -76,7 +76,7 @@ impl Client {
         self.ask(&Request::SetConfig(config)).map(drop)
     }
 
-    /// Records from a sequence on; 0: from the oldest there is.
+    /// Records from a sequence on; 0: from the oldest there is. From 1 on, too, but then those before the oldest count as lost.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -100,7 +100,12 @@ impl Client {
         Ok(Drained {
             records: records.collect(),
             next: head.next,
-            lost: head.lost,
+            // To the driver 1 means the oldest as well, and none is lost then.
+            lost: if from == 1 {
+                head.lost.saturating_add(head.first.saturating_sub(1))
+            } else {
+                head.lost
+            },
             head: head.head,
         })
     }

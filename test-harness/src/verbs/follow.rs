@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use protocol::Record;
+use protocol::port::StatusReply;
 
 use super::Failure;
 use crate::interrupt;
@@ -16,8 +17,13 @@ pub struct Follower {
     /// The connection.
     pub client: Client,
     next: u64,
-    /// Records that were gone before they could be read.
-    pub lost: u64,
+    /// Numbers of records that were passed unseen. Some of them no record ever carried.
+    passed: u64,
+    /// How the driver stood in the beginning; `None`: it is too old to tell.
+    begun: Option<StatusReply>,
+    /// Records read that were written since then.
+    read: u64,
+    lost: u64,
 }
 
 impl Follower {
@@ -26,6 +32,7 @@ impl Follower {
     /// # Errors
     /// [`Failure`]: no driver answers.
     pub fn start(mut client: Client, new: bool) -> Result<Self, Failure> {
+        let begun = client.status()?;
         let next = if new {
             client.drain(u64::MAX)?.head.saturating_add(1)
         } else {
@@ -34,8 +41,23 @@ impl Follower {
         Ok(Self {
             client,
             next,
+            passed: 0,
+            begun,
+            read: 0,
             lost: 0,
         })
+    }
+
+    /// Ticks a second of the clock in the records; `None`: the driver is too old to tell.
+    #[must_use]
+    pub fn frequency(&self) -> Option<u64> {
+        self.begun.map(|status| status.qpc_frequency)
+    }
+
+    /// Records that were gone before they could be read: no fewer than that is certain to be none.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
     }
 
     /// The records that there are by now, at most as many as a drain brings; empty: none are left.
@@ -45,8 +67,23 @@ impl Follower {
     pub fn read(&mut self) -> Result<Vec<Record>, Failure> {
         let drained = self.client.drain(self.next)?;
         self.next = drained.next;
-        self.lost += drained.lost;
+        let head = self.begun.map_or(0, |status| status.head);
+        let new = |record: &&Record| record.sequence > head;
+        self.read += drained.records.iter().filter(new).count() as u64;
+        if drained.lost > 0 {
+            self.passed += drained.lost;
+            self.lost = self.count_lost()?;
+        }
         Ok(drained.records)
+    }
+
+    /// Of the numbers passed, those that can have been records: no more than were written and not read.
+    fn count_lost(&mut self) -> Result<u64, Failure> {
+        let (Some(begun), Some(now)) = (self.begun, self.client.status()?) else {
+            return Ok(self.passed);
+        };
+        let unread = now.written.saturating_sub(begun.written + self.read);
+        Ok(self.passed.min(unread).max(self.lost))
     }
 
     /// Waits until the driver says that there is more, until `deadline`, or until the user wants it to end.

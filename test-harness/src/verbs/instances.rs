@@ -47,10 +47,9 @@ impl Rows {
             instance: instance.name,
             file_system: file_system(instance.file_system),
         });
-        Ok(Self {
-            instances: rows.collect(),
-            total,
-        })
+        let mut instances: Vec<Row> = rows.collect();
+        instances.sort_by(|a, b| (&a.volume, &a.instance).cmp(&(&b.volume, &b.instance)));
+        Ok(Self { instances, total })
     }
 
     /// As a table.

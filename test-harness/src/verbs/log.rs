@@ -86,11 +86,12 @@ impl Args {
             .file
             .as_ref()
             .map_or_else(String::new, |path| format!(" in {}", path.display()));
-        let lost = match follower.lost {
+        let lost = match follower.lost() {
             0 => "none was lost".to_owned(),
-            lost => format!("{} were lost", grouped(lost)),
+            lost => format!("up to {} were lost", grouped(lost)),
         };
-        let told = format!("{} records{place}; {lost}\n", grouped(written));
+        let plural = if written == 1 { "" } else { "s" };
+        let told = format!("{} record{plural}{place}; {lost}\n", grouped(written));
         match ended {
             Err(error) if error.is_over() => {
                 tell(&format!("The driver was unloaded. {told}"));
@@ -110,7 +111,7 @@ impl Args {
         out: &mut Out,
         written: &mut u64,
     ) -> Result<(), Failure> {
-        let frequency = follower.client.status()?.map(|status| status.qpc_frequency);
+        let frequency = follower.frequency();
         let deadline = self.time.map(|time| Instant::now() + time);
         let mut lost = 0;
         loop {
@@ -125,10 +126,10 @@ impl Args {
                 }
                 *written += 1;
             }
-            if follower.lost > lost && !out.lost(follower.lost - lost)? {
+            if follower.lost() > lost && !out.lost(follower.lost() - lost)? {
                 return Ok(());
             }
-            lost = follower.lost;
+            lost = follower.lost();
             let enough = self.count.is_some_and(|count| *written >= count)
                 || deadline.is_some_and(|deadline| Instant::now() >= deadline)
                 || interrupt::asked();

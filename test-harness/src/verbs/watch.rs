@@ -49,7 +49,7 @@ impl Args {
     /// [`Failure`]: no driver answers.
     pub fn run(&self) -> Result<Verdict, Failure> {
         let follower = Follower::start(link::connect()?, true)?;
-        let watcher = Watcher::new(follower)?;
+        let watcher = Watcher::new(follower);
         interrupt::heed();
         let on_terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
         let ended = if on_terminal && !self.plain && !self.json {

@@ -61,13 +61,12 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
-    pub(super) fn new(mut follower: Follower) -> Result<Self, Failure> {
-        let frequency = follower.client.status()?.map(|status| status.qpc_frequency);
-        Ok(Self {
+    pub(super) fn new(follower: Follower) -> Self {
+        Self {
+            frequency: follower.frequency(),
             follower,
-            frequency,
             events: VecDeque::new(),
-        })
+        }
     }
 
     /// How the driver stands.
@@ -133,7 +132,7 @@ impl Watcher {
             records: gathered.records,
             lowest_now: gathered.lowest,
             outcomes: gathered.outcomes,
-            lost: self.follower.lost,
+            lost: self.follower.lost(),
             since_reset,
         })
     }
