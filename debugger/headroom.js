@@ -751,15 +751,16 @@ class StackSegment {
     }
 
     get Size() { return distance(this.Base, this.Limit); }
-    get InUse() { return this.Frames.length === 0 ? 0 : distance(this.Base, this.Frames[0].ChildSp); }
-    get Left() { return this.Size - this.InUse; }
+    /** Negative where the newest frame overran. */
+    get Left() { return this.Frames.length === 0 ? this.Size : distance(this.Frames[0].ChildSp, this.Limit); }
+    get InUse() { return this.Size - Math.max(0, this.Left); }
 
-    /** Bytes by module, most first; the oldest frame reaches up to the segment's base. */
+    /** Bytes by module, most first; the oldest frame reaches up to the segment's base, one that overran down to its limit. */
     get Modules() {
         const sums = new Map();
         for (const frame of this.Frames) {
             const sum = sums.get(frame.Module) || { Module: frame.Module, Bytes: 0, Frames: 0 };
-            sum.Bytes += frame.Bytes;
+            sum.Bytes += Math.max(0, frame.Bytes - Math.max(0, distance(this.Limit, frame.ChildSp)));
             sum.Frames += 1;
             sums.set(frame.Module, sum);
         }

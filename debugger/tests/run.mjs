@@ -1,10 +1,12 @@
 // Runs headroom.js over a snapshot: node run.mjs SNAPSHOT.json        everything, as JSON
 //                                   node run.mjs SNAPSHOT.json TEXT    what a command prints (hrrecords, hrstacks, …)
+//                                   node run.mjs MEMORY.DMP FRAMES.json [TEXT]    the same over a complete memory dump
 //                                   node run.mjs --layout              the layouts that the script knows
 // What this cannot prove is listed in README.md beside it, and printed with --cannot.
 
 import fs from "node:fs";
 import { fileURLToPath } from "node:url";
+import { dumped } from "./dump.mjs";
 import { Memory, debuggerWith, load, shown } from "./host.mjs";
 import { SCRIPT, targetOf } from "./target.mjs";
 
@@ -25,7 +27,10 @@ function everything(session) {
     return result;
 }
 
-const [first, command, ...rest] = process.argv.slice(2);
+const [first, ...more] = process.argv.slice(2);
+const isDump = /\.dmp$/i.test(first ?? "");
+const frames = isDump ? JSON.parse(fs.readFileSync(more.shift(), "utf8")) : [];
+const [command, ...rest] = more;
 if (first === "--cannot") {
     const text = fs.readFileSync(here("README.md"), "utf8");
     process.stdout.write(text.slice(text.indexOf("## What it cannot prove")));
@@ -34,7 +39,7 @@ if (first === "--cannot") {
     const session = debuggerWith(SCRIPT, nothing);
     process.stdout.write(JSON.stringify(session.evaluate("({ LAYOUT, STATICS, NAMES })")));
 } else if (first !== undefined) {
-    const session = debuggerWith(SCRIPT, targetOf(load(first)));
+    const session = debuggerWith(SCRIPT, isDump ? dumped(first, frames) : targetOf(load(first)));
     if (command === undefined) {
         process.stdout.write(JSON.stringify(everything(session)));
     } else if (command === "headroom") {

@@ -4,6 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod dump;
 mod layout;
 mod natvis;
 mod node;

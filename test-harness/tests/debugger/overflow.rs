@@ -1,20 +1,28 @@
 //! A stack that ran out: the script's sentence against the bench's own report of the same crash.
 
-use ntbench::wire::{BugCheckReport, StackKind};
-use ntbench::{Machine, MachineError};
+use std::path::PathBuf;
 
-use crate::common::{booted, config, directories, text, thread};
+use ntbench::wire::{BugCheckReport, MachineConfig, StackKind};
+use ntbench::{Machine, MachineError};
+use protocol::NtStatus;
+use serde_json::Value;
+
+use crate::common::{booted, config, directories, open, text, thread};
 use crate::node::{self, Snapshot};
 
-/// The `Never` policy's overflow.
-fn overflow() -> BugCheckReport {
+/// The `Never` policy's overflow, after a create that went well.
+pub(crate) fn overflow(crash_dump: Option<PathBuf>) -> BugCheckReport {
     let folder = tempfile::tempdir().unwrap();
     let path = directories(folder.path(), 20);
     let machine: Machine = booted(
-        config(folder.path()),
+        MachineConfig {
+            crash_dump,
+            ..config(folder.path())
+        },
         &[text("AncestorOpens", "Top"), text("ExpandPolicy", "Never")],
     );
     let thread = thread(&machine, StackKind::Ordinary);
+    assert_eq!(open(&thread, r"\d01\d02"), NtStatus::SUCCESS);
     let name = format!(r"\??\UNC\server\share{path}");
     let create = ntbench::wire::CreateFile {
         name,
@@ -39,13 +47,18 @@ fn thousands(value: u64) -> String {
 
 #[test]
 fn the_sentence_names_the_segment_and_who_filled_it() {
-    let report = overflow();
+    let report = overflow(None);
     let mut snapshot = Snapshot::new(&report.process_image, report.pid);
     snapshot.bug_check(report.code, report.parameters);
     snapshot.thread(&report.stack);
     let Some(said) = node::run_json(&[&snapshot.write()]) else {
         return;
     };
+    judge(&said, &report, &report.stack.by_module);
+}
+
+/// The sentence names the bug check, the thread, the segment, and who filled it with how many bytes, as the bench has it.
+pub(crate) fn judge(said: &Value, report: &BugCheckReport, by_module: &[(String, u64)]) {
     let sentence = said["Sentence"].as_str().unwrap();
     println!("{sentence}");
     let [segment] = report.stack.segments.as_slice() else {
@@ -63,22 +76,10 @@ fn the_sentence_names_the_segment_and_who_filled_it() {
     ] {
         assert!(sentence.contains(&part), "{part}\n{sentence}");
     }
-    assert!(
-        report
-            .stack
-            .by_module
-            .iter()
-            .any(|(module, _)| module == "headroom")
-    );
-    assert!(
-        report
-            .stack
-            .by_module
-            .iter()
-            .any(|(module, _)| module == "rdbss")
-    );
+    assert!(by_module.iter().any(|(module, _)| module == "headroom"));
+    assert!(by_module.iter().any(|(module, _)| module == "rdbss"));
     let mut at = 0;
-    for (module, bytes) in &report.stack.by_module {
+    for (module, bytes) in by_module {
         let part = format!("{module} {} in ", thousands(*bytes));
         let found = sentence[at..].find(&part);
         at += found.unwrap_or_else(|| panic!("{part}, in this order\n{sentence}"));

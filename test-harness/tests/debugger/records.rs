@@ -3,8 +3,8 @@
 use ntbench::Machine;
 use ntbench::wire::{MachineConfig, StackKind, StackListing, TraceEvent};
 use protocol::{
-    ANCHOR_SYMBOL, Anchor, CONFIG_SYMBOL, ConfigBlock, Flags, Marks, NtStatus, Record, SlotView,
-    WATERMARKS_SYMBOL,
+    ANCHOR_SYMBOL, Anchor, CONFIG_SYMBOL, Config, ConfigBlock, Flags, Marks, NtStatus, Record,
+    SlotView, WATERMARKS_SYMBOL,
 };
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ fn hex(value: u64) -> String {
     format!("{value:#x}")
 }
 
-fn told(record: &Record) -> Value {
+pub(crate) fn told(record: &Record) -> Value {
     let tail = usize::from(record.tail_length);
     let cut = if record.path_length > record.tail_length {
         "…"
@@ -99,6 +99,12 @@ fn told(record: &Record) -> Value {
         .iter()
         .take_while(|byte| **byte != 0)
         .count();
+    let known = record.flags.contains(Flags::CREATE_STATUS_KNOWN);
+    let status = if known {
+        record.create_status.to_string()
+    } else {
+        "not known".to_owned()
+    };
     json!({
         "index": record.sequence,
         "Sequence": record.sequence,
@@ -117,9 +123,9 @@ fn told(record: &Record) -> Value {
         "Image": String::from_utf8_lossy(&record.image_name[..used]),
         "ProcessId": record.process_id,
         "ThreadId": record.thread_id,
-        "StatusKnown": record.flags.contains(Flags::CREATE_STATUS_KNOWN),
+        "StatusKnown": known,
         "StatusCode": record.create_status.0,
-        "Status": record.create_status.to_string(),
+        "Status": status,
         "ReservationBytes": record.reservation_bytes,
         "ReservationStatus": record.reservation_status.to_string(),
         "InspectStatus": record.inspect_status.to_string(),
@@ -138,13 +144,30 @@ fn told(record: &Record) -> Value {
     })
 }
 
-fn marks(marks: &Marks) -> Value {
+pub(crate) fn marks(marks: &Marks) -> Value {
     json!({
         "LowestBefore": marks.lowest_before,
         "LowestInside": marks.lowest_inside,
         "MostSpent": marks.most_spent,
         "Deepest": marks.deepest,
         "Creates": marks.creates,
+    })
+}
+
+pub(crate) fn losses(anchor: &Anchor) -> Value {
+    json!({
+        "Overwritten": anchor.overwritten, "Skipped": anchor.skipped, "SkippedLowStack": anchor.skipped_low_stack,
+        "Voided": anchor.voided, "Abandoned": anchor.abandoned,
+    })
+}
+
+pub(crate) fn settings(config: &Config) -> Value {
+    json!({
+        "ExpandPolicy": config.expand_policy.to_string(), "ReservationBytes": config.reservation_bytes,
+        "RedZoneBytes": config.red_zone_bytes, "MinimumStackBytes": config.minimum_stack_bytes,
+        "OnExpandFailure": config.on_expand_failure.to_string(), "MaxNestDepth": config.max_nest_depth,
+        "AncestorOpens": config.ancestor_opens.to_string(), "UncOnly": config.unc_only,
+        "LogCapacity": config.log_capacity, "DebugPrint": config.debug_print,
     })
 }
 
@@ -173,13 +196,7 @@ fn compare(machine: &Machine, stack: &StackListing, symbols: bool) {
     assert_eq!(said["Records"]["items"], Value::from(expected));
 
     let anchor = anchor(machine);
-    assert_eq!(
-        said["Losses"],
-        json!({
-            "Overwritten": anchor.overwritten, "Skipped": anchor.skipped, "SkippedLowStack": anchor.skipped_low_stack,
-            "Voided": anchor.voided, "Abandoned": anchor.abandoned,
-        })
-    );
+    assert_eq!(said["Losses"], losses(&anchor));
     assert!(anchor.overwritten > 0);
 
     let watermarks = watermarks(machine);
@@ -205,16 +222,7 @@ fn compare(machine: &Machine, stack: &StackListing, symbols: bool) {
     let bytes = machine.read(at, size_of::<ConfigBlock>()).unwrap();
     let config = ConfigBlock::decode(&bytes).unwrap().config;
     assert_eq!((config.log_capacity, config.red_zone_bytes), (32, 0x2800));
-    assert_eq!(
-        said["Config"],
-        json!({
-            "ExpandPolicy": config.expand_policy.to_string(), "ReservationBytes": config.reservation_bytes,
-            "RedZoneBytes": config.red_zone_bytes, "MinimumStackBytes": config.minimum_stack_bytes,
-            "OnExpandFailure": config.on_expand_failure.to_string(), "MaxNestDepth": config.max_nest_depth,
-            "AncestorOpens": config.ancestor_opens.to_string(), "UncOnly": config.unc_only,
-            "LogCapacity": config.log_capacity, "DebugPrint": config.debug_print,
-        })
-    );
+    assert_eq!(said["Config"], settings(&config));
 
     segments(&said["Analysis"], stack);
 }
