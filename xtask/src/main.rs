@@ -16,8 +16,9 @@ mod driver;
 mod driver_inf;
 mod host;
 mod image;
-
 mod layout;
+#[cfg(not(windows))]
+mod package;
 mod packages;
 #[cfg(not(windows))]
 mod program;
@@ -64,6 +65,9 @@ enum Command {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Make the driver package with a test signature, and the harness, scripts and debugger files beside it; on Windows: cargo make
+    #[cfg(not(windows))]
+    Package,
     /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
     Demo,
     /// Run everything that must hold: format, lints, two builds, tests
@@ -145,6 +149,11 @@ fn run(command: Command) -> Result<()> {
         }
         #[cfg(not(windows))]
         Command::Wine { args } => wine::ensure(&layout, quiet)?.run(&args),
+        #[cfg(not(windows))]
+        Command::Package => {
+            setup::ensure_package_tools()?;
+            package::run(&layout, quiet)
+        }
         Command::Demo => demo::run(&layout, quiet),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {

@@ -127,6 +127,37 @@ pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
     program::ensure_mingw(may_install)
 }
 
+/// Makes sure of what only the package needs.
+pub(super) fn ensure_package_tools() -> Result<()> {
+    const NEEDS: [(&str, apt::Need); 2] = [
+        (
+            "osslsigncode",
+            apt::Need {
+                anyone_of: &["osslsigncode"],
+                why: "signs the driver and its catalog with a test certificate",
+                otherwise: "install osslsigncode 2.5 or later",
+            },
+        ),
+        (
+            "openssl",
+            apt::Need {
+                anyone_of: &["openssl"],
+                why: "makes the test certificate",
+                otherwise: "install openssl 3",
+            },
+        ),
+    ];
+    let missing: Vec<_> = NEEDS
+        .into_iter()
+        .filter_map(|(program, need)| run::which(program).is_none().then_some(need))
+        .collect();
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        apt::install(&missing)
+    }
+}
+
 /// The WDK that `WDKContentRoot` names, unless it is the one that we made.
 pub(super) fn asked_for_wdk(toolchain: &Path) -> Result<Wdk> {
     match std::env::var_os("WDKContentRoot").map(PathBuf::from) {

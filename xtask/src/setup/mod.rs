@@ -121,6 +121,12 @@ pub(crate) fn ensure_node() -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of what only the package needs: who signs, and who makes the certificate.
+#[cfg(not(windows))]
+pub(crate) fn ensure_package_tools() -> Result<()> {
+    linux::ensure_package_tools()
+}
+
 /// A line about setting up.
 pub(crate) fn say(what: &str) {
     eprintln!("setup: {what}");
