@@ -404,9 +404,8 @@ class HeadroomRecord {
         this.Irql = view.get("Irql");
         this.Qpc = view.get("Qpc");
         this.SystemTime = view.get("SystemTime");
-        // The create's date, in UTC: 100 ns units since 1601, of which a date keeps milliseconds.
-        const ticks = high(this.SystemTime) * 0x100000000 + low(this.SystemTime);
-        this.Time = ticks === 0 ? "" : new Date(ticks / 10000 - 11644473600000).toISOString();
+        // The create's date, in UTC: 100 ns units since 1601, more of them than a number counts, and milliseconds since 1970.
+        this.Time = isZero(this.SystemTime) ? "" : new Date(count(this.SystemTime.divide(10000)) - 11644473600000).toISOString();
     }
 
     toString() {
