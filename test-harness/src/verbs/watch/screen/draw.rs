@@ -27,10 +27,13 @@ pub(super) fn all(frame: &mut Frame<'_>, view: &View) {
     let Some(snapshot) = &view.snapshot else {
         return;
     };
-    frame.render_widget(Line::from(view.title.as_str()).bold(), title);
     let rate = snapshot.records as f64 / snapshot.seconds.max(0.001);
     let counts = format!("{rate:.1} creates/s, {} lost", grouped(snapshot.lost));
-    frame.render_widget(Line::from(counts).right_aligned(), title);
+    let width = u16::try_from(counts.len()).unwrap_or(u16::MAX);
+    let [title, at_right] =
+        Layout::horizontal([Constraint::Fill(1), Constraint::Length(width)]).areas(title);
+    frame.render_widget(Line::from(view.title.as_str()).bold(), title);
+    frame.render_widget(Line::from(counts), at_right);
 
     let [lowest, history] =
         Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(top);
@@ -159,13 +162,13 @@ fn draw_processes(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
         ])
     });
     let widths = [
-        Constraint::Fill(1),
+        Constraint::Min(12),
         Constraint::Length(8),
         Constraint::Length(8),
         Constraint::Length(7),
-        Constraint::Length(9),
+        Constraint::Length(7),
     ];
-    let names = ["process", "  before", "  inside", "deepest", "  creates"];
+    let names = ["process", "  before", "  inside", "deepest", "creates"];
     let table = Table::new(rows, widths)
         .header(Row::new(names).dim())
         .block(Block::bordered().title(" by process, since reset "));
@@ -174,8 +177,16 @@ fn draw_processes(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
 
 /// A column for each depth, as high as the least stack that was left there.
 fn draw_depths(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
-    let block = Block::bordered().title(" lowest by depth, since reset ");
     let depths = &snapshot.since_reset.depths;
+    let mut block = Block::bordered().title(" lowest by depth, since reset ");
+    if let [first, .., last] = &**depths {
+        let and_deeper = if last.and_deeper { "+" } else { "" };
+        let axis = format!(
+            " {} to {}{and_deeper} creates deep ",
+            first.depth, last.depth
+        );
+        block = block.title_bottom(axis);
+    }
     let count = u16::try_from(depths.len()).unwrap_or(u16::MAX).max(1);
     let room = block.inner(area).width / count;
     let (width, gap) = match room {
@@ -205,15 +216,17 @@ fn draw_depths(frame: &mut Frame<'_>, area: Rect, snapshot: &Snapshot) {
 }
 
 fn draw_events(frame: &mut Frame<'_>, area: Rect, events: &[Entry]) {
-    const WIDTHS: [u16; 6] = [12, 16, 5, 7, 12, 15];
+    // As wide as the longest status that a create meets often, where there is room.
+    let status = if area.width >= 110 { 22 } else { 15 };
+    let widths: [u16; 6] = [12, 16, 5, 7, 12, status];
     // A space behind each column, and the border.
-    let others: u16 = WIDTHS.iter().map(|width| width + 1).sum();
+    let others: u16 = widths.iter().map(|width| width + 1).sum();
     let left = usize::from(area.width.saturating_sub(others + 2)).max(8);
     let rows = events
         .iter()
         .take(area.height.into())
         .map(|entry| event(entry, left));
-    let widths = WIDTHS.map(Constraint::Length);
+    let widths = widths.map(Constraint::Length);
     let widths = widths.into_iter().chain([Constraint::Fill(1)]);
     let names = [
         "time (UTC)",
@@ -267,4 +280,150 @@ fn event(entry: &Entry, path_width: usize) -> Row<'static> {
         status,
         Line::from(end_of(&record.path, path_width)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use insta::assert_snapshot;
+    use protocol::{Flags, NtStatus, Outcome, Policy, Record};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::report::stats::{DepthMarks, MarksView, ProcessMarks, Stats};
+    use crate::verbs::watch::Lowest;
+
+    /// A create so many deep, with so much stack left.
+    fn entry(sequence: u64, depth: u32, before: u32, outcome: Outcome, status: u32) -> Entry {
+        let mut record = Record {
+            sequence,
+            system_time: 133_801_200_001_230_000,
+            before_low: 0x1000,
+            before_high: 0x7000,
+            before_remaining: before,
+            nest_depth: depth - 1,
+            outcome,
+            policy: Policy::ALWAYS,
+            create_status: NtStatus(status),
+            flags: Flags::BEFORE_SAMPLED.with(Flags::CREATE_STATUS_KNOWN),
+            ..Record::EMPTY
+        };
+        record.set_image_name(b"winword.exe");
+        let path: Vec<u16> = r"\Device\Mup\server\share\a\long\way\to\a\document.docx"
+            .encode_utf16()
+            .collect();
+        record.set_path(&path);
+        Entry::new(&record, Some(10_000_000))
+    }
+
+    fn marks(creates: u64, lowest: u32, deepest: u32) -> MarksView {
+        MarksView {
+            lowest_before: Some(lowest),
+            lowest_inside: Some(lowest + 3000),
+            most_spent: Some(464),
+            deepest: Some(deepest),
+            creates,
+        }
+    }
+
+    fn view() -> View {
+        let depths = (1..=9).map(|depth| DepthMarks {
+            depth,
+            and_deeper: false,
+            marks: marks(10, 24_000 - 2_600 * depth, depth),
+        });
+        let processes = [("winword.exe", 900), ("a-long-name.exe", 12_345)];
+        let processes = processes.map(|(process, lowest)| ProcessMarks {
+            process: process.to_owned(),
+            marks: marks(45, lowest, 9),
+        });
+        let snapshot = Snapshot {
+            time: "2024-12-31T12:00:01.000Z".to_owned(),
+            seconds: 0.5,
+            records: 21,
+            lowest_now: Some(Lowest {
+                before: 5_000,
+                segment: 0x6000,
+                process: "winword.exe".to_owned(),
+                depth: 7,
+                path: r"\Device\Mup\server\share".to_owned(),
+            }),
+            outcomes: Vec::new(),
+            lost: 1_234,
+            since_reset: Stats {
+                generation: 1,
+                system: marks(90, 900, 9),
+                depths: depths.collect(),
+                processes: processes.into(),
+                ..Stats::default()
+            },
+        };
+        View {
+            title: "headroom.sys 0.1.0, ExpandPolicy Always".to_owned(),
+            snapshot: Some(snapshot),
+            history: VecDeque::from([Some(24_000), None, Some(12_000), Some(900)]),
+            events: vec![
+                entry(3, 1, 21_632, Outcome::SWITCHED, 0),
+                entry(2, 2, 900, Outcome::FAILED, 0xc000_009a),
+                entry(1, 7, 5_000, Outcome::DIRECT, 0),
+            ],
+            held: false,
+        }
+    }
+
+    fn drawn(width: u16, height: u16, view: &View) -> Terminal<TestBackend> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal.draw(|frame| all(frame, view)).unwrap();
+        terminal
+    }
+
+    #[test]
+    fn the_screen() {
+        assert_snapshot!(drawn(100, 26, &view()).backend());
+    }
+
+    #[test]
+    fn the_screen_before_anything_came_by() {
+        let mut view = view();
+        view.events.clear();
+        view.history.clear();
+        if let Some(snapshot) = &mut view.snapshot {
+            snapshot.lowest_now = None;
+            snapshot.since_reset = Stats::default();
+        }
+        view.held = true;
+        assert_snapshot!(drawn(80, 24, &view).backend());
+    }
+
+    /// However small a terminal is, it is drawn.
+    #[test]
+    fn every_size_of_screen() {
+        for width in [1, 2, 7, 20, 41, 300] {
+            for height in [1, 2, 5, 9, 14, 100] {
+                drawn(width, height, &view());
+            }
+        }
+    }
+
+    #[test]
+    fn little_is_red_and_enough_is_green() {
+        let terminal = drawn(100, 26, &view());
+        let buffer = terminal.backend().buffer();
+        let colour_of = |text: &str| {
+            let cells = buffer.content().windows(text.len()).find(|cells| {
+                cells.iter().map(|cell| cell.symbol()).eq(text
+                    .chars()
+                    .map(|c| c.to_string())
+                    .collect::<Vec<_>>()
+                    .iter()
+                    .map(String::as_str))
+            });
+            cells.map(|cells| cells[0].fg)
+        };
+        assert_eq!(colour_of("5,000"), Some(Color::Yellow));
+        assert_eq!(colour_of("900"), Some(Color::Red));
+        assert_eq!(colour_of("12,345"), Some(Color::Green));
+    }
 }
