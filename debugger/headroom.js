@@ -453,6 +453,7 @@ class HeadroomRecords {
         const stride = anchor.get("SlotBytes");
         const records = [];
         this.Unreadable = 0;
+        this.Unfinished = 0;
         // A page at a time: a dump may have some of the ring only.
         const slots = Math.min(capacity, PAGE / stride);
         for (let first = 0; first < capacity; first += slots) {
@@ -461,6 +462,8 @@ class HeadroomRecords {
                 const record = memory === null ? null : this.__whole(memory, slot * stride);
                 if (record !== null) {
                     records.push(record);
+                } else if (memory !== null && memory[slot * stride] >= 0x80) {
+                    this.Unfinished += 1;
                 }
             }
             this.Unreadable += memory === null ? slots : 0;
@@ -815,7 +818,8 @@ class KernelStack {
     toString() {
         const current = this.Current;
         return "thread " + this.Thread + ": " + this.Segments.length + " segment" + (this.Segments.length === 1 ? "" : "s") +
-            (current ? ", " + bytes(current.Left) + " bytes left on the newest" : "");
+            (current === undefined ? "" : current.Left < 0 ? ", the newest overrun by " + bytes(-current.Left) + " bytes"
+                : ", " + bytes(current.Left) + " bytes left on the newest");
     }
 }
 
@@ -912,6 +916,9 @@ class HeadroomAnalysis {
             this.Sentence = name + ", " + why + ": " + who + " ran out of " + where + ", " +
                 (segment.Left < 0 ? bytes(-segment.Left) + " bytes beyond its limit" : bytes(segment.Left) + " bytes above its limit") +
                 " in " + segment.Frames[0].Name + "; it was filled by " + spent + ".";
+        } else if (check.code === 0xc4 && isZero(check.parameters[0].subtract(0x91))) {
+            this.Sentence = name + ": Driver Verifier saw " + who + " on a stack that was switched to without " +
+                "KeExpandKernelStackAndCalloutEx.";
         } else if (check.code === 0x107) {
             this.Sentence = name + ": " + who + " ended while a callout of KeExpandKernelStackAndCalloutEx was running.";
         } else {
@@ -993,6 +1000,9 @@ function printRecords(number) {
             record.InsideSampled ? bytes(record.Inside) : "-", record.AfterSampled ? bytes(record.After) : "-", record.Outcome,
             record.Status, record.Image, record.Path
         ]));
+        if (records.Unfinished > 0) {
+            print(records.Unfinished + " creates were under way, their records not finished");
+        }
         if (records.Unreadable > 0) {
             print(records.Unreadable + " slots of the ring could not be read");
         }
@@ -1007,7 +1017,7 @@ function printWatermarks() {
             bytes(set.Creates)];
         const rows = [row("the system", marks.System)];
         marks.Depths.__entries.forEach((entry) => rows.push(row("depth " + entry[0], entry[1])));
-        marks.Images.__entries.forEach((entry) => rows.push(row(entry[0], entry[1])));
+        marks.Images.__entries.forEach((entry) => rows.push(row(entry[0] || "(name not known)", entry[1])));
         table(["<of", "lowest before", "lowest inside", "most spent", "deepest", "creates"], rows);
         print("  images given up " + bytes(marks.Evicted) + ", turned away " + bytes(marks.TurnedAway) + ", creates not counted " +
             bytes(marks.Skipped));

@@ -71,6 +71,9 @@ test("only whole slots are records", () => {
     slots[7] = slot(7, { completion: (6n << 33n) | (1n << 32n) | 0xc000_0034n });
     const made = driver({ 0x2040: anchor() });
     made.memory.add(RING, Buffer.concat(slots));
+    const printed = session(made);
+    printed.aliases.hrrecords();
+    assert.match(printed.output.join(""), /2 creates were under way, their records not finished/);
     assert.deepEqual(records(made).map((one) => [one.index, one.Status]),
         [[3, "not known"], [6, "STATUS_OBJECT_NAME_NOT_FOUND"], [7, "not known"]]);
 });

@@ -81,8 +81,13 @@ test("other bug checks that speak of the stack", () => {
     assert.match(analysis(deep({ bugcheck: { code: 0x107, parameters: parameters(1) } })).Sentence, /ended while a callout of KeExpandKernelStackAndCalloutEx was running/);
 });
 
+test("a stack switched to by hand is Driver Verifier's to find", () => {
+    assert.match(analysis(deep({ bugcheck: { code: 0xc4, parameters: parameters(0x91) } })).Sentence,
+        /^Bug check 0xC4 DRIVER_VERIFIER_DETECTED_VIOLATION \(0x91\): Driver Verifier saw thread 0x1a4 of explorer.exe on a stack/);
+});
+
 test("bug checks that do not", () => {
-    for (const [code, first] of [[0x7f, 0], [0xd1, 0x28], [0x50, STACK.low - 0x3000n], [0x1e, 0xffff_ffff_c000_0005n], [0xe2, 0]]) {
+    for (const [code, first] of [[0x7f, 0], [0xd1, 0x28], [0x50, STACK.low - 0x3000n], [0x1e, 0xffff_ffff_c000_0005n], [0xe2, 0], [0xc4, 0x90]]) {
         const said = analysis(deep({ bugcheck: { code, parameters: parameters(first) } }));
         assert.equal(said.StackOverflow, false);
         assert.match(said.Sentence, /does not speak of a stack that ran out: thread 0x1a4 of explorer.exe has 64 bytes left of segment 2 of 2/);
