@@ -26,7 +26,7 @@ pub enum Verb {
     #[command(after_help = EXIT_STATUS)]
     Run(run::Args),
     /// Read a kernel crash dump: who filled the stack, and what the driver had recorded.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = dump::HELP)]
     Dump(dump::Args),
     /// Watch the stack live: the lowest headroom now and since the last reset, by process and by depth, and the last events.
     #[command(after_help = watch::HELP)]

@@ -20,8 +20,8 @@ pub struct Driver {
     pub anchor: Anchor,
     /// The records that are whole, by sequence.
     pub records: Vec<Record>,
-    /// Slots that a writer was filling.
-    pub unfinished: usize,
+    /// Records of creates that were under way, by sequence: what stands in them until then.
+    pub unfinished: Vec<Record>,
     /// Slots that are not in the dump.
     pub missing: u64,
     /// The watermarks, where they are in the dump.
@@ -110,7 +110,7 @@ fn read(
         module,
         anchor,
         records: Vec::new(),
-        unfinished: 0,
+        unfinished: Vec::new(),
         missing: 0,
         watermarks: None,
         config: None,
@@ -153,11 +153,16 @@ impl Driver {
             };
             match view.whole() {
                 Some(record) => self.records.push(*record),
-                None if view.phase == protocol::Phase::Writing => self.unfinished += 1,
+                None if view.phase == protocol::Phase::Writing
+                    && view.record.sequence == view.sequence =>
+                {
+                    self.unfinished.push(view.record);
+                }
                 None => {}
             }
         }
         self.records.sort_by_key(|record| record.sequence);
+        self.unfinished.sort_by_key(|record| record.sequence);
         if self.missing > 0 {
             notes.push(format!(
                 "{} of {capacity} slots of the ring are not in the dump",

@@ -67,11 +67,16 @@ pub struct Analysis {
 pub fn analyse(path: &Path, pdbs: &[PathBuf]) -> Result<Analysis, Error> {
     let dump = Dump::open(path)?;
     let mut places = pdbs.to_vec();
-    places.extend(path.parent().map(Path::to_owned));
+    places.push(match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.to_owned(),
+        _ => PathBuf::from("."),
+    });
     Ok(analyse_dump(&dump, &places))
 }
 
-fn analyse_dump(dump: &Dump, pdbs: &[PathBuf]) -> Analysis {
+/// As [`analyse`], of a dump that is open.
+#[must_use]
+pub fn analyse_dump(dump: &Dump, pdbs: &[PathBuf]) -> Analysis {
     let mut notes = Vec::new();
     let header = dump.header();
     let block = kernel::DebuggerData::read(dump, &mut notes);

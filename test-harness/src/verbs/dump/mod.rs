@@ -3,12 +3,14 @@
 mod text;
 mod told;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
-use super::{Failure, Verdict};
+use super::{Failure, Verdict, say, say_json};
 
 pub use told::Told;
+
+pub(crate) const HELP: &str =
+    "Exit status: 0 the dump was read; 2 it could not be, and the message says why.";
 
 /// The dump, and what helps to read it.
 #[derive(Debug, clap::Args)]
@@ -44,13 +46,11 @@ impl Args {
     pub fn run(&self) -> Result<Verdict, Failure> {
         let analysis = crashdump::analyse(&self.dump, &self.pdb)?;
         let told = Told::from(&analysis);
-        let text = if self.json {
-            told.json() + "\n"
+        if self.json {
+            say_json(&told)?;
         } else {
-            text::page(&told, self.records, self.full)
-        };
-        // A reader that has seen enough (`| head`) changes nothing.
-        let _ = anstream::stdout().write_all(text.as_bytes());
+            say(&text::page(&told, self.records, self.full))?;
+        }
         Ok(Verdict::Holds)
     }
 }

@@ -131,21 +131,36 @@ fn of_driver(driver: &Driver, most: usize) -> String {
     let losses = &driver.losses;
     let mut text = format!(
         "{HEAD}Records of {name}{HEAD:#}: {} in the ring, {} written, {} overwritten, {} lost for want of a slot, {} for want of \
-         stack, {} being written\n\n",
+         stack, {} of creates that were under way\n\n",
         grouped(driver.records.len() as u64),
         grouped(losses.written),
         grouped(losses.overwritten),
         grouped(losses.skipped),
         grouped(losses.skipped_low_stack),
-        driver.unfinished
+        driver.unfinished.len()
     );
+    if !driver.unfinished.is_empty() && most > 0 {
+        let newest: Vec<&RecordView> = driver.unfinished.iter().rev().take(most).collect();
+        let _ = writeln!(
+            text,
+            "Creates that were under way, the newest {} of {} first:\n\n{}\n",
+            newest.len(),
+            driver.unfinished.len(),
+            records(&newest)
+        );
+    }
     if !driver.records.is_empty() && most > 0 {
         let mut worst: Vec<&RecordView> = driver.records.iter().collect();
         worst.sort_by_key(|record| (least(record), std::cmp::Reverse(record.sequence)));
         let shown = worst.len().min(most);
         let _ = writeln!(
             text,
-            "The {shown} that found least stack:\n\n{}\n",
+            "{} that found least stack:\n\n{}\n",
+            if shown == 1 {
+                "The one".to_owned()
+            } else {
+                format!("The {shown}")
+            },
             records(&worst[..shown])
         );
         if worst.len() > shown {

@@ -127,23 +127,14 @@ pub struct Driver {
     pub module: Option<String>,
     /// Its records, oldest first.
     pub records: Vec<RecordView>,
-    /// Records that were being written.
-    pub unfinished: usize,
+    /// Records of creates that were under way: what stands in them until then.
+    pub unfinished: Vec<RecordView>,
     /// What was lost.
     pub losses: Losses,
     /// The watermarks.
     pub watermarks: Option<Stats>,
     /// The settings, by their registry values' names.
     pub settings: Option<Vec<(String, String)>>,
-}
-
-impl Told {
-    /// As JSON.
-    #[must_use]
-    pub fn json(&self) -> String {
-        // Numbers, names and lists: nothing that could fail.
-        serde_json::to_string_pretty(self).unwrap_or_default()
-    }
 }
 
 impl From<&Analysis> for Told {
@@ -225,7 +216,7 @@ impl From<&crashdump::Driver> for Driver {
         Self {
             module: driver.module.clone(),
             records: driver.records.iter().map(RecordView::from).collect(),
-            unfinished: driver.unfinished,
+            unfinished: driver.unfinished.iter().map(RecordView::from).collect(),
             losses: Losses::from(&driver.anchor),
             watermarks: driver
                 .watermarks
