@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    Failure, Verdict, attach, completions, config, detach, dump, instances, load, log, reset, run,
-    stats, status, unload, watch,
+    Failure, Verdict, attach, compare, completions, config, detach, dump, instances, load, log,
+    report, reset, run, stats, status, unload, watch,
 };
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
@@ -28,6 +28,12 @@ pub enum Verb {
     /// Read a kernel crash dump: who filled the stack, and what the driver had recorded.
     #[command(after_help = dump::HELP)]
     Dump(dump::Args),
+    /// Make pages, pictures and numbers from saved runs and logs.
+    #[command(after_help = report::HELP)]
+    Report(report::Args),
+    /// Compare two saved runs: did headroom get better or worse?
+    #[command(after_help = compare::HELP)]
+    Compare(compare::Args),
     /// Watch the stack live: the lowest headroom now and since the last reset, by process and by depth, and the last events.
     #[command(after_help = watch::HELP)]
     Watch(watch::Args),
@@ -73,6 +79,8 @@ impl Verb {
     pub fn run(&self) -> Result<Verdict, Failure> {
         match self {
             Self::Run(args) => args.run(),
+            Self::Report(args) => args.run(),
+            Self::Compare(args) => args.run(),
             Self::Watch(args) => args.run(),
             Self::Log(args) => args.run(),
             Self::Stats(args) => args.run(),

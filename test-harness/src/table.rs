@@ -31,6 +31,8 @@ pub enum Tone {
     Switched,
     /// Something failed.
     Failed,
+    /// Something got better.
+    Good,
     /// Of less weight.
     Faint,
 }
@@ -93,11 +95,13 @@ pub fn creates(plan: &Plan, run: &Run) -> String {
     format!("{}\n{note}", aligned(builder, &[0, 2, 3, 4]))
 }
 
-fn painted(cell: &Cell) -> String {
+pub(crate) fn painted(cell: &Cell) -> String {
     let style = match cell.tone {
+        _ if cell.text.is_empty() => return String::new(),
         Tone::Plain => return cell.text.clone(),
         Tone::Switched => SWITCHED,
         Tone::Failed => FAILED,
+        Tone::Good => GOOD,
         Tone::Faint => FAINT,
     };
     format!("{style}{}{style:#}", cell.text)

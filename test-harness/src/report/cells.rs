@@ -1,6 +1,8 @@
 //! What a table on the page is made of.
 
-use crate::table::{self, grouped};
+use tabled::builder::Builder;
+
+use crate::table::{self, Tone, grouped};
 
 /// Characters of a path that a cell shows, its end.
 const PATH_WIDTH: usize = 30;
@@ -71,5 +73,31 @@ impl Table {
             columns: columns.to_vec(),
             rows: Vec::new(),
         }
+    }
+
+    /// The same for a terminal.
+    pub(super) fn text(&self) -> String {
+        let mut builder = Builder::new();
+        builder.push_record(self.columns.iter().map(|(name, _)| *name));
+        for row in &self.rows {
+            builder.push_record(row.iter().map(|cell| {
+                let tone = match cell.class {
+                    "bad" => Tone::Failed,
+                    "good" => Tone::Good,
+                    "soft" => Tone::Faint,
+                    _ => Tone::Plain,
+                };
+                table::painted(&table::Cell {
+                    text: cell.text.clone(),
+                    tone,
+                })
+            }));
+        }
+        let numbers = self.columns.iter().enumerate();
+        let right: Vec<usize> = numbers
+            .filter(|(_, (_, number))| *number)
+            .map(|(index, _)| index)
+            .collect();
+        table::aligned(builder, &right) + "\n"
     }
 }

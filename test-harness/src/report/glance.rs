@@ -1,10 +1,12 @@
 //! A run in a line: what two runs are compared by, and what a reader wants to know first.
 
+use serde::Serialize;
+
 use super::measures::{Create, Spread, creates};
 use crate::model::{End, Expand, Run};
 
 /// A run in a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Glance {
     pub(super) policy: Expand,
     /// Creates of which a sample is known.

@@ -3,6 +3,7 @@
 mod bands;
 mod cells;
 mod chart;
+pub mod compare;
 mod drawing;
 mod glance;
 mod histogram;
@@ -16,6 +17,7 @@ pub mod saved;
 mod scale;
 mod sections;
 mod series;
+mod shown;
 pub mod stats;
 mod strip;
 mod sweep;
@@ -34,6 +36,7 @@ use crate::scenario::Plan;
 use crate::verdict::Check;
 pub use origin::Origin;
 use page::{Page, Subject};
+pub use shown::{Summary, SweepReport};
 
 /// Everything a scenario showed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -70,12 +73,8 @@ impl Report {
     /// # Errors
     /// None is known: every map in a report has string keys, and no number is outside JSON's.
     pub fn json(&self) -> Result<String, Environment> {
-        serde_json::to_string_pretty(&saved::Document::from(self)).map_err(|error| {
-            Environment::Machine {
-                doing: "writing the data".to_owned(),
-                why: error.to_string(),
-            }
-        })
+        serde_json::to_string_pretty(&saved::Document::from(self))
+            .map_err(|error| shown::unjson(&error))
     }
 
     /// The picture, as SVG.
@@ -109,11 +108,7 @@ impl Report {
     /// # Errors
     /// [`Environment::Files`] names the file that could not be written.
     pub fn write(&self, folder: &Path) -> Result<Written, Environment> {
-        fs::create_dir_all(folder).map_err(|error| Environment::Files {
-            doing: "making the report's folder",
-            path: folder.to_owned(),
-            error,
-        })?;
+        make(folder)?;
         let name = self.plan.scenario.name();
         let file = |ending: &str| folder.join(format!("{name}{ending}"));
         let written = Written {
@@ -149,6 +144,14 @@ impl Report {
     pub const fn title(&self) -> &'static str {
         self.plan.scenario.title()
     }
+}
+
+fn make(folder: &Path) -> Result<(), Environment> {
+    fs::create_dir_all(folder).map_err(|error| Environment::Files {
+        doing: "making the report's folder",
+        path: folder.to_owned(),
+        error,
+    })
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Environment> {

@@ -109,7 +109,7 @@ impl Page {
             None => None,
             Some(found) => with_table(Some(sweep::draw(found)), sections::sweep(found))?,
         };
-        let of_scenario = subject.plan.is_some();
+        let of_scenario = subject.plan.is_some() || subject.sweep.is_some();
         Ok(Self {
             title: subject.title.to_owned(),
             verdict: Verdict::of(subject),

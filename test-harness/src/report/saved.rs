@@ -10,14 +10,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use thiserror::Error;
 
-use super::Report;
-use crate::model::{Losses, RecordView};
+use super::{Report, SweepReport};
+use crate::model::{End, Expand, Losses, RecordView, Run};
 
 /// Grows by one whenever an older reader would misread, or a newer one could not read, what is saved.
 pub const SCHEMA: u32 = 1;
 
 /// What a report's data calls itself.
 pub const REPORT_FORMAT: &str = "headroom report";
+
+/// What a sweep's data calls itself.
+pub const SWEEP_FORMAT: &str = "headroom sweep";
 
 /// What the first line of saved records calls itself.
 pub const RECORDS_FORMAT: &str = "headroom records";
@@ -29,6 +32,20 @@ pub enum Saved {
     Report(Box<Report>),
     /// Records, as they were logged.
     Records(Records),
+    /// A sweep's data.
+    Sweep(SweepReport),
+}
+
+impl Saved {
+    /// What it is, in words.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Report(_) => "a report",
+            Self::Records(_) => "a log",
+            Self::Sweep(_) => "a sweep",
+        }
+    }
 }
 
 /// Records that no scenario stands behind.
@@ -49,30 +66,73 @@ pub struct Head {
     pub schema: u32,
 }
 
-/// A report with its head.
+/// Something with its head.
 #[derive(Serialize)]
-pub(super) struct Document<'a> {
+pub(super) struct Document<'a, T> {
     format: &'static str,
     schema: u32,
     #[serde(flatten)]
-    report: &'a Report,
+    data: &'a T,
 }
 
-impl<'a> From<&'a Report> for Document<'a> {
-    fn from(report: &'a Report) -> Self {
+impl<'a> From<&'a Report> for Document<'a, Report> {
+    fn from(data: &'a Report) -> Self {
         Self {
             format: REPORT_FORMAT,
             schema: SCHEMA,
-            report,
+            data,
         }
     }
+}
+
+impl<'a> From<&'a SweepReport> for Document<'a, SweepReport> {
+    fn from(data: &'a SweepReport) -> Self {
+        Self {
+            format: SWEEP_FORMAT,
+            schema: SCHEMA,
+            data,
+        }
+    }
+}
+
+impl Records {
+    /// The records of each policy, as a run that no scenario stands behind.
+    #[must_use]
+    pub fn runs(&self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for record in &self.records {
+            let Some(expand) = policy(&record.policy) else {
+                continue;
+            };
+            match runs.iter_mut().find(|run| run.expand == expand) {
+                Some(run) => run.records.push(record.clone()),
+                None => runs.push(Run {
+                    expand,
+                    opens: Vec::new(),
+                    arrivals: Vec::new(),
+                    records: vec![record.clone()],
+                    losses: self.losses,
+                    listings: Vec::new(),
+                    findings: Vec::new(),
+                    end: End::Completed,
+                }),
+            }
+        }
+        runs
+    }
+}
+
+fn policy(name: &str) -> Option<Expand> {
+    [Expand::Always, Expand::RedZone, Expand::Never]
+        .into_iter()
+        .find(|expand| expand.name() == name)
 }
 
 /// Why a file cannot be used. Each says what to do.
 #[derive(Debug, Error)]
 pub enum Unreadable {
     /// It cannot be read at all.
-    #[error("{}: {error}", .path.display())]
+    #[error("{}: {error}; {WHAT_TO_GIVE}", .path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -157,7 +217,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Saved, Unreadable> {
     // A line that is a whole object, with something after it or no head of a report, is the first of many.
     let alone: Result<Line, _> = serde_json::from_str(first);
     if let Ok(line) = alone
-        && line.format.as_deref() != Some(REPORT_FORMAT)
+        && !matches!(line.format.as_deref(), Some(REPORT_FORMAT | SWEEP_FORMAT))
     {
         return records(path, text);
     }
@@ -167,9 +227,14 @@ pub fn parse(path: &Path, text: &str) -> Result<Saved, Unreadable> {
             format: Some(format),
             schema: Some(schema),
             ..
-        } if format == REPORT_FORMAT => {
+        } if [REPORT_FORMAT, SWEEP_FORMAT].contains(&format.as_str()) => {
             check_schema(path, schema)?;
-            let report = serde_json::from_str(text).map_err(|error| bad(path, 0, &error, ""))?;
+            let misshapen = |error| bad(path, 0, &error, "");
+            if format == SWEEP_FORMAT {
+                let sweep = serde_json::from_str(text).map_err(misshapen)?;
+                return Ok(Saved::Sweep(sweep));
+            }
+            let report = serde_json::from_str(text).map_err(misshapen)?;
             Ok(Saved::Report(Box::new(report)))
         }
         // What was printed before data had a head.
@@ -224,6 +289,15 @@ fn records(path: &Path, text: &str) -> Result<Saved, Unreadable> {
         } else if told.sequence {
             let record =
                 serde_json::from_str(line).map_err(|error| bad(path, index, &error, also))?;
+            let record: RecordView = record;
+            if policy(&record.policy).is_none() {
+                return Err(Unreadable::Shape {
+                    path: path.to_owned(),
+                    line: index + 1,
+                    column: 1,
+                    why: format!("there is no policy {}", record.policy),
+                });
+            }
             records.records.push(record);
         } else if index == 0 {
             return Err(Unreadable::Foreign(path.to_owned()));

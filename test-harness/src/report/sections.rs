@@ -45,6 +45,7 @@ pub(super) fn glance(runs: &[Run]) -> Table {
             Cell::number(glance.lost),
             match glance.died {
                 Some(died) => Cell::of(died, "bad"),
+                None if run.opens.is_empty() => Cell::number(None),
                 None => "every open came back".into(),
             },
         ]);
@@ -285,6 +286,7 @@ pub(super) fn rows(plan: Option<&Plan>, run: &Run) -> Table {
                 let class = match cell.tone {
                     table::Tone::Failed => "bad",
                     table::Tone::Faint => "soft",
+                    table::Tone::Good => "good",
                     table::Tone::Plain | table::Tone::Switched => "",
                 };
                 Cell::of(cell.text, class)

@@ -224,16 +224,15 @@ fn marker(drawing: &mut Drawing, at: Place, row: &SweepRow) {
 
 /// The markers that appear, and what they mean.
 fn legend(drawing: &mut Drawing, sweep: &Sweep) {
+    drawing.text("tick", 20.0, 504.0, "one deeper:");
     let words: [(&str, &str); 4] = [
-        ("bug check", "one deeper, the machine died"),
-        (
-            "fallback",
-            "one deeper, the expansion was refused and the create fell back",
-        ),
-        ("minimum", "one deeper, too little stack was left to try"),
-        ("bound", "nothing ended it"),
+        ("bug check", "the machine died"),
+        ("fallback", "refused, the create fell back"),
+        ("minimum", "too little stack was left to try"),
+        ("bound", "not tried: the bound"),
     ];
-    let mut x = 20.0;
+
+    let mut x = 104.0;
     for (kind, text) in words {
         let Some(row) = sweep.rows.iter().find(|row| row.end.kind() == kind) else {
             continue;
@@ -255,7 +254,7 @@ fn legend(drawing: &mut Drawing, sweep: &Sweep) {
             &like,
         );
         drawing.text("tick", x + 18.0, 504.0, text);
-        x += 40.0 + 6.6 * text.chars().count() as f64;
+        x += 44.0 + 6.8 * text.chars().count() as f64;
     }
 }
 

@@ -34,10 +34,10 @@ pub(super) fn facts(origin: &Origin, plan: Option<&Plan>) -> Vec<(String, String
         facts.push(("Each expansion asks for", reservation));
     }
     facts.push(("Machine", origin.machine.clone()));
-    facts.push((
-        "Program",
-        format!("headroom {} on {}", origin.headroom, origin.host),
-    ));
+    if !origin.headroom.is_empty() {
+        let program = format!("headroom {} on {}", origin.headroom, origin.host);
+        facts.push(("Program", program));
+    }
     facts.push(("Taken at", origin.taken_at.clone()));
     facts
         .into_iter()

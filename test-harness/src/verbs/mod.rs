@@ -1,6 +1,7 @@
 //! What the program can be told to do: one module a verb, with its arguments and its work.
 
 pub mod attach;
+pub mod compare;
 pub mod completions;
 pub mod config;
 pub mod detach;
@@ -9,6 +10,7 @@ pub mod follow;
 pub mod instances;
 pub mod load;
 pub mod log;
+pub mod report;
 pub mod reset;
 pub mod run;
 pub mod stats;
@@ -28,6 +30,8 @@ use crate::backend::Environment;
 use crate::link::LinkError;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::machine::MachineError;
+use crate::report::compare::NotComparable;
+use crate::report::saved::Unreadable;
 
 /// What a verb that could be tried came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,12 @@ pub enum Failure {
     /// The crash dump.
     #[error(transparent)]
     Dump(#[from] crashdump::Error),
+    /// A saved file.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// Two of them.
+    #[error(transparent)]
+    NotComparable(#[from] NotComparable),
     /// The driver does not answer.
     #[error(transparent)]
     Link(#[from] LinkError),
