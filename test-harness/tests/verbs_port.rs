@@ -168,9 +168,9 @@ fn the_settings_are_shown_and_changed() {
 fn volumes_are_attached_and_detached() {
     let home = Home::loaded(&[]);
     assert_snapshot!(home.run(&["instances"]).good(), @r"
-    volume       file system  instance
-    ---------------------------------------------
-    \Device\Mup  MUP          Headroom Instance
+    volume       file system  instance           altitude
+    -------------------------------------------------------
+    \Device\Mup  MUP          Headroom Instance  378600.5
     ");
     assert_eq!(home.run(&["attach", "C:"]).good(), "Attached to C:.\n");
     let instances = json(&home.run(&["instances", "--json"]).good());

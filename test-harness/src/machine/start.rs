@@ -32,6 +32,8 @@ pub struct Options {
     pub share: PathBuf,
     /// Opens a second that the machine makes by itself.
     pub traffic: u32,
+    /// Where a bug check leaves a crash dump.
+    pub crash_dump: Option<PathBuf>,
     /// Images whose processes have no administrator's rights.
     pub limited: Vec<String>,
     /// After so many seconds it ends by itself.
@@ -138,6 +140,7 @@ pub(super) fn boot(options: &Options) -> Result<Machine, MachineError> {
             ..NamespaceConfig::default()
         },
         limited: options.limited.clone(),
+        crash_dump: options.crash_dump.clone(),
         ..MachineConfig::default()
     })
     .map_err(|error| MachineError::Start(error.to_string()))?;

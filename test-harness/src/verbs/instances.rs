@@ -24,6 +24,8 @@ pub struct Row {
     pub instance: String,
     /// The file system.
     pub file_system: String,
+    /// Its altitude, a decimal number; `None`: the port does not tell it, and nobody else did.
+    pub altitude: Option<String>,
 }
 
 /// All of them.
@@ -42,7 +44,13 @@ impl Rows {
     /// [`link::LinkError`].
     pub fn of(driver: &mut Client) -> Result<Self, link::LinkError> {
         let (instances, total) = driver.instances()?;
+        let altitudes = altitudes();
+        let altitude = |name: &str| {
+            let found = altitudes.iter().find(|(known, _)| known == name);
+            found.map(|(_, altitude)| altitude.clone())
+        };
         let rows = instances.into_iter().map(|instance| Row {
+            altitude: altitude(&instance.name),
             volume: instance.volume,
             instance: instance.name,
             file_system: file_system(instance.file_system),
@@ -60,9 +68,10 @@ impl Rows {
                 .to_owned();
         }
         let mut builder = Builder::new();
-        builder.push_record(["volume", "file system", "instance"]);
+        builder.push_record(["volume", "file system", "instance", "altitude"]);
         for row in &self.instances {
-            builder.push_record([&row.volume, &row.file_system, &row.instance]);
+            let altitude = row.altitude.as_deref().unwrap_or("-");
+            builder.push_record([&row.volume, &row.file_system, &row.instance, altitude]);
         }
         let mut text = aligned(builder, &[]) + "\n";
         let told = u32::try_from(self.instances.len()).unwrap_or(u32::MAX);
@@ -87,6 +96,31 @@ impl Args {
         }
         Ok(Verdict::Holds)
     }
+}
+
+/// Instances' names and altitudes, as the Filter Manager has them.
+#[cfg(windows)]
+fn altitudes() -> Vec<(String, String)> {
+    let instances = winuser::Wide::new(super::unload::SERVICE)
+        .and_then(|service| winuser::filter::instances(&service));
+    // Without them the list is shorter by a column's contents, and no worse.
+    let instances = instances.unwrap_or_default().into_iter();
+    instances
+        .map(|instance| (instance.name, instance.altitude))
+        .collect()
+}
+
+/// The instance that the machine was told of.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn altitudes() -> Vec<(String, String)> {
+    let (name, altitude) = crate::backend::bench::INSTANCE;
+    vec![(name.to_owned(), altitude.to_owned())]
+}
+
+/// None are known.
+#[cfg(not(any(windows, all(target_os = "linux", target_arch = "x86_64"))))]
+fn altitudes() -> Vec<(String, String)> {
+    Vec::new()
 }
 
 /// FLT_FILESYSTEM_TYPE, as fltUserStructures.h numbers it.

@@ -43,6 +43,10 @@ pub struct Args {
     )]
     pub traffic: u32,
 
+    /// Where the machine, if it dies, leaves a crash dump, which `headroom dump` and kernel debuggers read.
+    #[arg(long, value_name = "FILE")]
+    pub crash_dump: Option<PathBuf>,
+
     /// A program whose processes have no administrator's rights, such as headroom.exe; may be given more than once.
     #[arg(long, value_name = "IMAGE")]
     pub limited: Vec<String>,
@@ -81,6 +85,7 @@ impl Args {
             settings: self.settings.clone(),
             share: absolute(&self.share.clone().unwrap_or_else(|| place.share()))?,
             traffic: self.traffic,
+            crash_dump: self.crash_dump.as_ref().map(absolute).transpose()?,
             limited: self.limited.clone(),
             lifetime_seconds: self.lifetime.map(|time| time.as_secs().max(1)),
         };

@@ -290,6 +290,7 @@ mod tests {
     use protocol::{Flags, NtStatus, Outcome, Policy, Record};
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
+    use ratatui::buffer::Cell;
 
     use super::*;
     use crate::report::stats::{DepthMarks, MarksView, ProcessMarks, Stats};
@@ -412,15 +413,10 @@ mod tests {
         let terminal = drawn(100, 26, &view());
         let buffer = terminal.backend().buffer();
         let colour_of = |text: &str| {
-            let cells = buffer.content().windows(text.len()).find(|cells| {
-                cells.iter().map(|cell| cell.symbol()).eq(text
-                    .chars()
-                    .map(|c| c.to_string())
-                    .collect::<Vec<_>>()
-                    .iter()
-                    .map(String::as_str))
-            });
-            cells.map(|cells| cells[0].fg)
+            let symbols: Vec<String> = text.chars().map(String::from).collect();
+            let mut places = buffer.content().windows(symbols.len());
+            let found = places.find(|cells| cells.iter().map(Cell::symbol).eq(&symbols));
+            found.map(|cells| cells[0].fg)
         };
         assert_eq!(colour_of("5,000"), Some(Color::Yellow));
         assert_eq!(colour_of("900"), Some(Color::Red));
