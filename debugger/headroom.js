@@ -5,7 +5,8 @@
 //
 //     .scriptload C:\path\headroom.js
 //     !headroom            what happened, in a sentence; after a bug check: who filled the stack
-//     !hrrecords 40        the newest 40 records            dx @$headroom().Records.Where(r => r.Before < 0x1000)
+//     !hrrecords 40        the newest 40 records,           dx @$headroom().Records.Where(r => r.Before < 0x1000)
+//                          and those under way              dx @$headroom().UnderWay
 //     !hrwatermarks        the lowest stack ever            dx @$headroom().Watermarks.Images
 //     !hrconfig            the settings in force            dx @$headroom().Config
 //     !hrinstances         where the filter is attached     dx @$headroom().Instances
@@ -423,56 +424,58 @@ class HeadroomRecords {
         this.__context = context;
     }
 
-    /** A slot's record, where it is a whole one that agrees with its slot. */
-    __whole(memory, at) {
+    /** A slot's record, and whether a writer was filling it; null where there is none that agrees with its slot. */
+    __slot(memory, at) {
         const slot = new View("SlotHeader", memory, at);
         const state = slot.get("State");
         const phase = low(state) & 0xff;
-        // Sequence in the upper 56 bits; phase 1 to 0x7f: whole, with that many readers less one.
+        // Sequence in the upper 56 bits; phase 0 vacant, 1 to 0x7f whole, with that many readers less one, else a writer's.
         const sequence = Math.floor(low(state) / 256) + high(state) * 0x1000000;
         const record = new View("Record", memory, at + LAYOUT.SlotHeader.size);
-        if (phase === 0 || phase >= 0x80 || sequence === 0 || count(record.get("Sequence")) !== sequence) {
+        if (phase === 0 || sequence === 0 || count(record.get("Sequence")) !== sequence) {
             return null;
         }
         // 31 bits of the sequence, a bit "known", 32 bits of value.
         const word = slot.get("Completion");
         const known = (high(word) & 1) !== 0 && high(word) >>> 1 === sequence % 0x80000000;
-        return new HeadroomRecord(record, known ? low(word) : null);
+        return { record: new HeadroomRecord(record, known ? low(word) : null), underWay: phase >= 0x80 };
     }
 
-    __all() {
+    /** Every record that is in the target, oldest first: whole ones and those under way; and how many slots are not. */
+    __read() {
         const anchor = this.__anchor;
         const ring = anchor.get("Ring");
         const capacity = count(anchor.get("Capacity"));
+        const found = { whole: [], underWay: [], unreadable: 0 };
         if (isZero(ring)) {
-            return [];
+            return found;
         }
         if (capacity === 0 || capacity > 0x10000 || (capacity & (capacity - 1)) !== 0) {
             throw new Error("the ring has " + capacity + " slots, which no driver of this version has: the anchor is damaged");
         }
         const stride = anchor.get("SlotBytes");
-        const records = [];
-        this.Unreadable = 0;
-        this.Unfinished = 0;
         // A page at a time: a dump may have some of the ring only.
         const slots = Math.min(capacity, PAGE / stride);
         for (let first = 0; first < capacity; first += slots) {
             const memory = readable(ring.add(first * stride), slots * stride, this.__context);
-            for (let slot = 0; slot < slots; slot++) {
-                const record = memory === null ? null : this.__whole(memory, slot * stride);
-                if (record !== null) {
-                    records.push(record);
-                } else if (memory !== null && memory[slot * stride] >= 0x80) {
-                    this.Unfinished += 1;
+            for (let slot = 0; slot < slots && memory !== null; slot++) {
+                const held = this.__slot(memory, slot * stride);
+                if (held !== null) {
+                    (held.underWay ? found.underWay : found.whole).push(held.record);
                 }
             }
-            this.Unreadable += memory === null ? slots : 0;
+            found.unreadable += memory === null ? slots : 0;
         }
-        if (this.Unreadable === capacity) {
+        if (found.unreadable === capacity) {
             throw new Error("the ring at " + address(ring) + " cannot be read: a small dump has no pool, a kernel or complete one has");
         }
-        return records.sort((a, b) => a.Sequence - b.Sequence);
+        for (const list of [found.whole, found.underWay]) {
+            list.sort((a, b) => a.Sequence - b.Sequence);
+        }
+        return found;
     }
+
+    __all() { return this.__read().whole; }
 
     *[Symbol.iterator]() {
         for (const record of this.__all()) {
@@ -941,6 +944,8 @@ class Headroom {
 
     get Analysis() { return new HeadroomAnalysis(this.__context); }
     get Records() { return new HeadroomRecords(this.__read("Anchor"), this.__context); }
+    /** Creates whose records were not finished: on a thread that crashed, those that were nested on it. */
+    get UnderWay() { return new HeadroomRecords(this.__read("Anchor"), this.__context).__read().underWay; }
     get Losses() { return new HeadroomLosses(this.__read("Anchor")); }
     get Watermarks() { return new HeadroomWatermarks(this.__read("Watermarks")); }
     get Config() { return new HeadroomConfig(this.__read("ConfigBlock").get("Config")); }
@@ -992,19 +997,22 @@ function printRecords(number) {
     command(() => {
         const wanted = number === undefined ? 20 : count(u64(number));
         const records = new Headroom().Records;
-        const all = records.__all();
-        const newest = all.slice(Math.max(0, all.length - wanted));
-        print(newest.length + " of " + all.length + " records; " + records + "; lost: " + new Headroom().Losses);
-        table(["sequence", "depth", "before", "inside", "after", "<outcome", "<status", "<image", "<path"], newest.map((record) => [
-            record.Sequence, record.Depth, record.BeforeSampled ? bytes(record.Before) : "-",
-            record.InsideSampled ? bytes(record.Inside) : "-", record.AfterSampled ? bytes(record.After) : "-", record.Outcome,
-            record.Status, record.Image, record.Path
-        ]));
-        if (records.Unfinished > 0) {
-            print(records.Unfinished + " creates were under way, their records not finished");
+        const found = records.__read();
+        const newest = found.whole.slice(Math.max(0, found.whole.length - wanted));
+        const rows = (list) => table(["sequence", "depth", "before", "inside", "after", "<outcome", "<status", "<image", "<path"],
+            list.map((record) => [
+                record.Sequence, record.Depth, record.BeforeSampled ? bytes(record.Before) : "-",
+                record.InsideSampled ? bytes(record.Inside) : "-", record.AfterSampled ? bytes(record.After) : "-", record.Outcome,
+                record.Status, record.Image, record.Path
+            ]));
+        print(newest.length + " of " + found.whole.length + " records; " + records + "; lost: " + new Headroom().Losses);
+        rows(newest);
+        if (found.underWay.length > 0) {
+            print("under way, their records not finished: " + found.underWay.length);
+            rows(found.underWay);
         }
-        if (records.Unreadable > 0) {
-            print(records.Unreadable + " slots of the ring could not be read");
+        if (found.unreadable > 0) {
+            print(found.unreadable + " slots of the ring could not be read");
         }
     });
 }

@@ -73,7 +73,8 @@ test("only whole slots are records", () => {
     made.memory.add(RING, Buffer.concat(slots));
     const printed = session(made);
     printed.aliases.hrrecords();
-    assert.match(printed.output.join(""), /2 creates were under way, their records not finished/);
+    assert.match(printed.output.join(""), /under way, their records not finished: 2\n/);
+    assert.deepEqual(Array.from(session(made).aliases.headroom().UnderWay, (one) => one.Sequence), [2, 4]);
     assert.deepEqual(records(made).map((one) => [one.index, one.Status]),
         [[3, "not known"], [6, "STATUS_OBJECT_NAME_NOT_FOUND"], [7, "not known"]]);
 });

@@ -1,6 +1,7 @@
 // Runs headroom.js over a snapshot: node run.mjs SNAPSHOT.json        everything, as JSON
 //                                   node run.mjs SNAPSHOT.json TEXT    what a command prints (hrrecords, hrstacks, …)
-//                                   node run.mjs MEMORY.DMP FRAMES.json [TEXT]    the same over a complete memory dump
+//                                   node run.mjs MEMORY.DMP FRAMES.json [TEXT]    the same over a complete memory dump,
+//                                       its frames as `headroom dump MEMORY.DMP --json` prints them
 //                                   node run.mjs --layout              the layouts that the script knows
 // What this cannot prove is listed in README.md beside it, and printed with --cannot.
 
@@ -15,7 +16,7 @@ const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 function everything(session) {
     const model = session.aliases.headroom();
     const result = {};
-    for (const name of ["Records", "Losses", "Watermarks", "Config", "Analysis"]) {
+    for (const name of ["Records", "UnderWay", "Losses", "Watermarks", "Config", "Analysis"]) {
         try {
             result[name] = shown(model[name]);
             result[`${name}Text`] = String(model[name]);
@@ -27,9 +28,17 @@ function everything(session) {
     return result;
 }
 
+/** A list of frames, or the one in what `headroom dump --json` prints, where addresses are numbers. */
+function framesOf(text) {
+    const parsed = JSON.parse(text.replace(/([:\s])(\d{15,})/g, '$1"$2"'));
+    return (parsed.frames ?? parsed).map((frame) => ({
+        childSp: frame.childSp ?? frame.child_sp, symbol: frame.symbol, instruction: frame.instruction ?? frame.address,
+    }));
+}
+
 const [first, ...more] = process.argv.slice(2);
 const isDump = /\.dmp$/i.test(first ?? "");
-const frames = isDump ? JSON.parse(fs.readFileSync(more.shift(), "utf8")) : [];
+const frames = isDump ? framesOf(fs.readFileSync(more.shift(), "utf8")) : [];
 const [command, ...rest] = more;
 if (first === "--cannot") {
     const text = fs.readFileSync(here("README.md"), "utf8");

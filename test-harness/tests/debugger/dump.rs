@@ -65,6 +65,16 @@ fn a_dump_tells_what_the_machine_reported() {
     let records: Vec<Value> = driver.records.iter().map(told).collect();
     assert!(records.len() >= 3, "the create that went well, nested");
     assert_eq!(said["Records"]["items"], Value::from(records));
+    // Those nested on the stack that ran out; the newest may not have got as far as its claim.
+    let under_way = said["UnderWay"].as_array().unwrap();
+    assert_eq!(under_way.len(), driver.unfinished);
+    assert!(under_way.len() >= 5, "{under_way:?}");
+    for (depth, record) in under_way.iter().enumerate() {
+        assert_eq!(
+            (&record["Depth"], &record["BeforeSampled"]),
+            (&json!(depth), &json!(true))
+        );
+    }
     assert_eq!(said["Losses"], losses(&driver.anchor));
     let watermarks = driver.watermarks.as_ref().unwrap();
     assert_eq!(said["Watermarks"]["System"], marks(&watermarks.system()));
