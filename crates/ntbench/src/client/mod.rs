@@ -7,6 +7,7 @@ mod port;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -63,6 +64,8 @@ impl Machine {
             .env(MACHINE_MARKER, "1")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
+            // A terminal's Ctrl-C is for whoever asks, who may still want the machine's report.
+            .process_group(0)
             .spawn()
             .map_err(start)?;
         let shared = Arc::new(Shared::default());
