@@ -19,5 +19,6 @@ pub mod scenario;
 pub mod settings;
 pub mod summary;
 pub mod table;
+pub mod tally;
 pub mod verbs;
 pub mod verdict;

@@ -1,10 +1,14 @@
 //! What a run showed, whatever machine it ran on.
 
+mod open;
 mod sweep;
+
+use std::collections::{HashMap, VecDeque};
 
 use protocol::{Anchor, Flags, NtStatus, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use open::{Action, Count, Counts, Open};
 pub use sweep::{Sweep, SweepEnd, SweepRow};
 
 /// Size of an ordinary thread's kernel stack on x64.
@@ -55,6 +59,30 @@ pub struct Run {
     pub findings: Vec<String>,
     /// How it ended.
     pub end: End,
+    /// What its calls came to, also those that are not in [`opens`](Self::opens) because there were too many.
+    #[serde(default, skip_serializing_if = "no_counts")]
+    pub counts: Counts,
+    /// Arrivals that the machine has forgotten for want of room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub arrivals_dropped: u64,
+    /// Ctrl-C ended it early.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
+    /// Why there are no records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<String>,
+}
+
+fn no_counts(counts: &Counts) -> bool {
+    counts.0.is_empty()
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a run ended.
@@ -64,19 +92,6 @@ pub enum End {
     Completed,
     /// The machine died.
     BugCheck(Box<BugCheck>),
-}
-
-/// An open that the scenario made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Open {
-    /// The name as it was passed, relative names as such.
-    pub name: String,
-    /// What the system call returned; `None`: it never did.
-    #[serde(with = "optional_status")]
-    pub status: Option<NtStatus>,
-    /// What it has to return.
-    #[serde(with = "status")]
-    pub expected: NtStatus,
 }
 
 /// A create's arrival in the driver's pre-create callback.
@@ -273,17 +288,17 @@ pub struct Frame {
 }
 
 /// A status by its name, or as `0x…` where it has none.
-mod status {
+pub(crate) mod status {
     use super::{Deserialize, Deserializer, NtStatus, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         status: &NtStatus,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(status)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<NtStatus, D::Error> {
         read(&String::deserialize(deserializer)?)
@@ -319,6 +334,25 @@ mod optional_status {
 }
 
 impl Run {
+    /// A run in which nothing has been seen yet.
+    #[must_use]
+    pub const fn new(expand: Expand) -> Self {
+        Self {
+            expand,
+            opens: Vec::new(),
+            arrivals: Vec::new(),
+            records: Vec::new(),
+            losses: None,
+            listings: Vec::new(),
+            findings: Vec::new(),
+            end: End::Completed,
+            counts: Counts(Vec::new()),
+            arrivals_dropped: 0,
+            interrupted: false,
+            unrecorded: None,
+        }
+    }
+
     /// Gives each record the depth that the machine counted as its create arrived. The driver knows of the creates that
     /// it issued itself; that others issue creates inside creates, as the DFS client does, only the machine sees.
     pub fn count_all_creates(&mut self) {
@@ -332,16 +366,32 @@ impl Run {
         }
     }
 
-    /// Each record with the arrival that it tells of: the first of its path that no other record tells of.
+    /// Each record with the arrival that it tells of: the first on its thread, of its path, that no other record tells of.
+    /// Paths that the record has only the end of are found by that.
     #[must_use]
     pub fn pairs(&self) -> Vec<(&RecordView, Option<&Arrival>)> {
-        let mut arrivals: Vec<&Arrival> = self.arrivals.iter().collect();
+        let mut by_path: HashMap<u64, HashMap<&str, VecDeque<usize>>> = HashMap::new();
+        for (index, arrival) in self.arrivals.iter().enumerate() {
+            let of_thread = by_path.entry(arrival.thread_id).or_default();
+            let of_path = of_thread.entry(arrival.path.as_str()).or_default();
+            of_path.push_back(index);
+        }
+        let mut taken = vec![false; self.arrivals.len()];
         let mut arrival_of = |record: &RecordView| {
-            let path = record.path.trim_start_matches('…');
-            let index = arrivals
-                .iter()
-                .position(|arrival| arrival.path.ends_with(path))?;
-            Some(arrivals.remove(index))
+            let thread = u64::from(record.thread_id);
+            let whole = by_path
+                .get_mut(&thread)
+                .and_then(|paths| paths.get_mut(record.path.as_str()))
+                .and_then(VecDeque::pop_front);
+            let index = whole.or_else(|| {
+                let end = record.path.trim_start_matches('…');
+                let mut arrivals = self.arrivals.iter().enumerate();
+                arrivals.position(|(index, arrival)| {
+                    !taken[index] && arrival.thread_id == thread && arrival.path.ends_with(end)
+                })
+            })?;
+            taken[index] = true;
+            self.arrivals.get(index)
         };
         self.records
             .iter()

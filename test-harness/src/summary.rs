@@ -4,10 +4,12 @@ use std::fmt::Write as _;
 
 use anstyle::Style;
 
-use crate::model::{End, Run};
+use protocol::NtStatus;
+
+use crate::model::{Counts, End, Open, Run};
 use crate::report::{Report, Written};
-use crate::scenario::{Kind, Plan};
-use crate::{listing, table};
+use crate::scenario::Plan;
+use crate::{listing, table, tally};
 
 /// Lines of a dead stack that are printed from its newest end: two creates and more.
 const NEWEST_LINES: usize = 32;
@@ -20,6 +22,18 @@ const BOLD: Style = Style::new().bold();
 #[must_use]
 pub fn summary(report: &Report, written: &Written) -> String {
     let mut text = String::new();
+    if report.runs.is_empty() {
+        let mut counts = Counts::default();
+        for open in &report.without_driver {
+            counts.add(open.action, open.status.unwrap_or(NtStatus::SUCCESS));
+        }
+        let _ = writeln!(
+            text,
+            "{BOLD}{}, without the driver{BOLD:#}\n\n{}Nothing was recorded: no driver was asked for.\n",
+            report.plan.scenario.title(),
+            calls(&report.plan, &report.without_driver, &counts)
+        );
+    }
     for (run, stack) in report.runs.iter().zip(&written.stacks) {
         let stack = stack
             .as_ref()
@@ -34,15 +48,39 @@ pub fn summary(report: &Report, written: &Written) -> String {
     text
 }
 
-fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
-    let mut text = format!(
-        "{BOLD}{}{BOLD:#}\n\n{}\n",
-        plan.headline(run.expand),
-        table::creates(plan, run)
-    );
-    if plan.scenario != Kind::Nested {
-        let _ = writeln!(text, "{}", table::opens(&run.opens));
+/// The scenario's calls: each of them, or how many of which kind.
+fn calls(plan: &Plan, opens: &[Open], counts: &Counts) -> String {
+    let mut text = String::new();
+    if opens.len() > tally::READABLE {
+        let _ = writeln!(text, "{}", tally::counts(counts));
+    } else if !plan.scenario.nests() {
+        let _ = writeln!(text, "{}", table::opens(opens));
     }
+    let notes = tally::notes(opens);
+    if !notes.is_empty() {
+        let _ = writeln!(text, "{notes}");
+    }
+    text
+}
+
+fn of_run(plan: &Plan, run: &Run, stack_file: &str) -> String {
+    let mut text = format!("{BOLD}{}{BOLD:#}\n\n", plan.headline(run.expand));
+    if run.interrupted {
+        text.push_str("Interrupted by Ctrl-C: this is what was seen until then.\n\n");
+    }
+    if let Some(why) = &run.unrecorded {
+        let _ = writeln!(text, "Nothing was recorded: {why}\n");
+    } else if tally::is_readable(run) {
+        let _ = writeln!(text, "{}", table::creates(plan, run));
+    } else {
+        let _ = writeln!(
+            text,
+            "Of {} creates, those with the least stack left:\n\n{}",
+            table::grouped(run.records.len().max(run.arrivals.len()) as u64),
+            table::creates(plan, &tally::lowest(run))
+        );
+    }
+    text.push_str(&calls(plan, &run.opens, &run.counts));
     if let Some(deepest) = run.deepest_listing() {
         let _ = writeln!(
             text,

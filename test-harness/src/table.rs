@@ -283,7 +283,10 @@ fn arrived(arrival: &Arrival, segments: &Segments) -> [Cell; 8] {
 
 fn status_of(open: &Open) -> String {
     match open.status {
-        Some(status) if status == open.expected => status.to_string(),
+        Some(status) if status == open.expected => match &open.problem {
+            Some(problem) => format!("{FAILED}{problem}{FAILED:#}"),
+            None => status.to_string(),
+        },
         Some(status) => format!("{FAILED}{status}{FAILED:#}, expected {}", open.expected),
         None => format!("{FAILED}did not return{FAILED:#}"),
     }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{End, Expand, Open, RecordView, Run};
-use crate::scenario::{Kind, Plan};
+use crate::model::{BugCheck, End, Expand, Open, RecordView, Run, Sweep, SweepEnd, SweepRow};
+use crate::scenario::Plan;
 
 /// From this many nested creates on, a run that never expands has to overflow its 24 KB: each create leaves more than
 /// 0x400 bytes of kernel frames alone (0x440 between FltpCreate and IopParseDevice on the published stack).
@@ -26,9 +26,7 @@ pub fn judge(plan: &Plan, runs: &[Run], without_driver: &[Open]) -> Vec<Check> {
     let mut checks = Checks::default();
     checks.add(
         "without the driver, every open returns its status",
-        without_driver
-            .iter()
-            .all(|open| open.status == Some(open.expected)),
+        !without_driver.is_empty() && without_driver.iter().all(Open::is_as_expected),
         statuses(without_driver),
     );
     for run in runs {
@@ -84,8 +82,7 @@ fn judge_run(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: &[Open
                 "bug check {:#04X} ({:#X}) at depth {depth}",
                 bug_check.code, bug_check.parameters[0]
             );
-            let overflows = plan.scenario == Kind::Nested && run.expand == Expand::Never;
-            if overflows {
+            if plan.scenario.nests() && run.expand == Expand::Never {
                 let what = "nested creates overflow the kernel stack: bug check 0x7F (8)";
                 checks.add(what, bug_check.is_double_fault(), seen);
             } else {
@@ -93,9 +90,11 @@ fn judge_run(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: &[Open
             }
         }
         End::Completed => {
-            if plan.scenario == Kind::Nested
+            if plan.scenario.nests()
                 && run.expand == Expand::Never
                 && plan.depth >= SURE_TO_OVERFLOW
+                && !run.interrupted
+                && run.unrecorded.is_none()
             {
                 let what = "nested creates overflow the kernel stack: bug check 0x7F (8)";
                 checks.add(
@@ -110,77 +109,135 @@ fn judge_run(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: &[Open
 }
 
 fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: &[Open]) {
-    let same = run
-        .opens
-        .iter()
-        .map(|open| open.status)
-        .eq(without_driver.iter().map(|open| open.status));
+    judge_statuses(checks, run, without_driver);
+    if run.unrecorded.is_some() {
+        return; // Why there is nothing more to judge stands above the checks.
+    }
+    let losses = run.losses.unwrap_or_default();
+    let lost = losses.skipped + losses.skipped_low_stack;
+    let mut seen = format!("{} written, {lost} lost", losses.written);
+    // A ring as large as it can be holds the newest records of a long run, and is meant to.
+    let full = run.records.len() as u64 >= u64::from(protocol::MAXIMUM_LOG_CAPACITY);
+    if losses.overwritten > 0 {
+        seen += &format!(", {} of them replaced by newer ones", losses.overwritten);
+    }
+    let kept = losses.overwritten == 0 || full;
+    let any = losses.written > 0 || run.interrupted;
+    checks.add("no record was lost", lost == 0 && kept && any, seen);
+
+    judge_samples(checks, run);
+    if plan.scenario.nests() && !run.interrupted && losses.overwritten == 0 {
+        judge_nest(checks, plan, run);
+    }
+    if run.expand != Expand::Never {
+        judge_expansions(checks, run);
+    }
+}
+
+/// The opens' statuses, and that they are those without the driver: as far as both went, thread by thread.
+fn judge_statuses(checks: &mut Checks, run: &Run, without_driver: &[Open]) {
+    checks.add(
+        "every call returns its status",
+        run.opens
+            .iter()
+            .all(|open| open.is_as_expected() || run.interrupted && open.status.is_none()),
+        statuses(&run.opens),
+    );
+    let of = |opens: &[Open], thread: u32| -> Vec<(String, Option<protocol::NtStatus>)> {
+        let mine = opens.iter().filter(|open| open.thread == thread);
+        mine.map(|open| (open.name.clone(), open.status)).collect()
+    };
+    let threads = run.opens.iter().map(|open| open.thread).max().unwrap_or(0);
+    let mut compared = 0;
+    let mut other = None;
+    for thread in 0..=threads {
+        let (with, without) = (of(&run.opens, thread), of(without_driver, thread));
+        for (with, without) in with.iter().zip(&without) {
+            if with == without {
+                compared += 1;
+            } else if with.0 == without.0 && with.1.is_some() {
+                other.get_or_insert_with(|| {
+                    let text = |status: Option<protocol::NtStatus>| {
+                        status.map_or_else(|| "nothing".to_owned(), |status| status.to_string())
+                    };
+                    format!(
+                        "{}: {}, without the driver {}",
+                        brief(&with.0),
+                        text(with.1),
+                        text(without.1)
+                    )
+                });
+            } else {
+                break; // One of them went another way from here on, because of what was told already, or ended.
+            }
+        }
+    }
+    let same = other.is_none() && (compared > 0 || run.interrupted);
     checks.add(
         "every open returns what it returns without the driver",
         same,
-        statuses(&run.opens),
+        other.unwrap_or_else(|| format!("{compared} compared")),
     );
+}
 
-    let losses = run.losses.unwrap_or_default();
-    let lost = losses.overwritten + losses.skipped + losses.skipped_low_stack;
+/// As many creates as the plan has, nested on one thread, for each open; each with its record.
+fn judge_nest(checks: &mut Checks, plan: &Plan, run: &Run) {
+    let calls = run.counts.total().max(run.opens.len() as u64).max(1);
+    let outermost = usize::try_from(calls).unwrap_or(usize::MAX);
+    let mut depths: Vec<u32> = run.records.iter().map(|record| record.depth).collect();
+    depths.sort_unstable();
+    let what = format!(
+        "{} creates nest on one thread, each with its record",
+        plan.depth
+    );
+    let deepest = depths.last().copied().unwrap_or(0);
+    let wanted = (1..=plan.depth).flat_map(|depth| std::iter::repeat_n(depth, outermost));
     checks.add(
-        "no record was lost",
-        lost == 0 && losses.written > 0,
-        format!("{} written, {lost} lost", losses.written),
+        &what,
+        depths.iter().copied().eq(wanted),
+        format!("{} records, deepest {deepest}", depths.len()),
     );
 
-    judge_samples(checks, run);
-    if plan.scenario == Kind::Nested {
-        let mut depths: Vec<u32> = run.records.iter().map(|record| record.depth).collect();
-        depths.sort_unstable();
-        let what = format!(
-            "{} creates nest on one thread, each with its record",
-            plan.depth
-        );
-        let deepest = depths.last().copied().unwrap_or(0);
-        checks.add(
-            &what,
-            depths.iter().copied().eq(1..=plan.depth),
-            format!("{} records, deepest {deepest}", depths.len()),
-        );
+    let failed = run.records.iter().find(|record| {
+        record
+            .create_status
+            .is_none_or(|status| !status.is_success())
+    });
+    let seen = failed.map_or_else(
+        || "all of them".to_owned(),
+        |record| format!("not at depth {}", record.depth),
+    );
+    checks.add("every nested create succeeds", failed.is_none(), seen);
+}
 
-        let failed = run.records.iter().find(|record| {
-            record
-                .create_status
-                .is_none_or(|status| !status.is_success())
-        });
-        let seen = failed.map_or_else(
-            || "all of them".to_owned(),
-            |record| format!("not at depth {}", record.depth),
-        );
-        checks.add("every nested create succeeds", failed.is_none(), seen);
-    }
-    if run.expand == Expand::Always {
-        let expanded: Vec<&RecordView> = run
-            .records
-            .iter()
-            .filter(|record| record.reservation_bytes != 0)
-            .collect();
-        let short = expanded.iter().find(|record| {
-            // Without an inside sample it did not start at all.
-            record
-                .inside
-                .is_none_or(|inside| inside + INSIDE_FRAMES < record.reservation_bytes)
-        });
-        let seen = match short {
-            Some(record) => format!(
-                "record {} has {} bytes",
-                record.sequence,
-                record.inside.unwrap_or(0)
-            ),
-            None => format!("all {} expansions", expanded.len()),
-        };
-        checks.add(
-            "each inspection starts with its reservation",
-            short.is_none() && !expanded.is_empty(),
-            seen,
-        );
-    }
+/// Each inspection that asked for stack got it.
+fn judge_expansions(checks: &mut Checks, run: &Run) {
+    let expanded: Vec<&RecordView> = run
+        .records
+        .iter()
+        .filter(|record| record.reservation_bytes != 0)
+        .collect();
+    let short = expanded.iter().find(|record| {
+        // Without an inside sample it did not start at all.
+        record
+            .inside
+            .is_none_or(|inside| inside + INSIDE_FRAMES < record.reservation_bytes)
+    });
+    let seen = match short {
+        Some(record) => format!(
+            "record {} has {} bytes",
+            record.sequence,
+            record.inside.unwrap_or(0)
+        ),
+        None => format!("all {} expansions", expanded.len()),
+    };
+    // In the red zone's policy an expansion is the exception.
+    let any = !expanded.is_empty() || run.expand == Expand::RedZone || run.interrupted;
+    checks.add(
+        "each inspection starts with its reservation",
+        short.is_none() && any,
+        seen,
+    );
 }
 
 /// What lies between the free stack that the expansion promised and the inspection's own sample of it: the kernel's
@@ -192,9 +249,17 @@ const BEFORE_FRAMES: u64 = 0x200;
 
 /// The first sample against the machine's own measure of the same create.
 fn judge_samples(checks: &mut Checks, run: &Run) {
+    if run.arrivals.is_empty() {
+        return; // Only a simulated machine measures by itself.
+    }
     let mut furthest = 0;
     let mut wrong = None;
+    let mut forgotten = 0;
     for (record, arrival) in run.pairs() {
+        if arrival.is_none() && run.arrivals_dropped > 0 {
+            forgotten += 1;
+            continue;
+        }
         let Some((arrival, before)) = arrival.zip(record.before) else {
             wrong = Some(format!(
                 "record {} tells of no create that arrived",
@@ -219,7 +284,7 @@ fn judge_samples(checks: &mut Checks, run: &Run) {
     let seen = wrong.unwrap_or_else(|| {
         format!(
             "{} records, at most {furthest:#x} bytes apart",
-            run.records.len()
+            run.records.len() - forgotten
         )
     });
     checks.add(
@@ -230,16 +295,81 @@ fn judge_samples(checks: &mut Checks, run: &Run) {
 }
 
 fn statuses(opens: &[Open]) -> String {
-    let wrong = opens.iter().find(|open| open.status != Some(open.expected));
-    match wrong {
-        None => format!("{} as expected", opens.len()),
-        Some(Open {
-            name,
-            status: Some(status),
-            expected,
-        }) => format!("{name}: {status}, expected {expected}"),
-        Some(Open {
-            name, status: None, ..
-        }) => format!("{name}: did not return"),
+    let Some(wrong) = opens.iter().find(|open| !open.is_as_expected()) else {
+        let otherwise = opens.iter().filter(|open| open.note.is_some()).count();
+        return match otherwise {
+            0 => format!("{} as expected", opens.len()),
+            _ => format!(
+                "{} as expected, {otherwise} of them known to be other than on Windows",
+                opens.len()
+            ),
+        };
+    };
+    let Open {
+        action,
+        name,
+        expected,
+        ..
+    } = wrong;
+    let name = brief(name);
+    match (wrong.status, &wrong.problem) {
+        (None, _) => format!("{action} {name}: did not return"),
+        (Some(_), Some(problem)) => format!("{action} {name}: {problem}"),
+        (Some(status), None) => format!("{action} {name}: {status}, expected {expected}"),
     }
 }
+
+/// A name, or both ends of one that would fill the screen.
+fn brief(name: &str) -> String {
+    const ENDS: usize = 60;
+    let length = name.chars().count();
+    if length <= 2 * ENDS {
+        return name.to_owned();
+    }
+    let head: String = name.chars().take(ENDS).collect();
+    let tail: String = name.chars().skip(length - ENDS).collect();
+    format!("{head}…{tail} ({length} characters)")
+}
+
+/// What has to be so in a sweep: without expansion the stack overflows, and where each inspection has reserved as much as the driver
+/// does by itself, or more, no nest ends the machine.
+#[must_use]
+pub fn judge_sweep(sweep: &Sweep) -> Vec<Check> {
+    let mut checks = Checks::default();
+    for row in &sweep.rows {
+        let SweepRow {
+            expand,
+            reservation_bytes,
+            deepest,
+            end,
+            ..
+        } = row;
+        let overflow = matches!(
+            end,
+            SweepEnd::BugCheck {
+                code: BugCheck::UNEXPECTED_KERNEL_MODE_TRAP,
+                parameter: 8,
+                ..
+            }
+        );
+        let seen = format!("{deepest} creates, then {end}");
+        match expand {
+            Expand::Never if sweep.bound >= SURE_TO_OVERFLOW => checks.add(
+                "Never: nested creates overflow the kernel stack: bug check 0x7F (8)",
+                overflow,
+                seen,
+            ),
+            Expand::Always if *reservation_bytes >= ENOUGH => {
+                let what =
+                    format!("Always, {reservation_bytes:#x} reserved: no nest ends the machine");
+                let dies = matches!(end, SweepEnd::BugCheck { .. });
+                checks.add(&what, !dies && *deepest > 0, seen);
+            }
+            _ => {}
+        }
+    }
+    checks.list
+}
+
+/// The driver's own reservation.
+const ENOUGH: u32 = protocol::Config::DEFAULT.reservation_bytes;

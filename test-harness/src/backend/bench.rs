@@ -7,10 +7,12 @@ use ntbench::wire::{
     MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing,
     SystemCall, ThreadSpec, Trace, TraceEvent,
 };
-use ntbench::{Machine as Simulated, MachineError, Thread};
+use ntbench::{Machine as Simulated, MachineError, Thread as SimulatedThread};
 use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
 
-use super::{Driver, Environment, Machine, Returned, Setup, Stopped, Told};
+use super::{
+    Call, Driver, Environment, Machine, Parameters, Returned, Setup, Stopped, System, Thread, Told,
+};
 use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
 
 /// The driver's service, module and filter.
@@ -19,25 +21,44 @@ pub const SERVICE: &str = "headroom";
 /// The instance that the driver's INF writes: its name and its altitude, a placeholder (docs/altitude.md).
 pub const INSTANCE: (&str, &str) = ("Headroom Instance", "378600.5");
 
-/// A simulated machine with one opener.
+/// The process that opens.
+const PROCESS: &str = "headroom.exe";
+
+/// Trace events that a create leaves: its callbacks, and room for what else is traced.
+const EVENTS_PER_CREATE: usize = 4;
+const FEWEST_EVENTS: usize = 0x1_0000;
+/// Some 300 MB.
+const MOST_EVENTS: usize = 0x10_0000;
+
+/// A simulated machine.
 pub struct Bench {
     machine: Simulated,
-    thread: Thread,
+    stack: StackKind,
     driver: Option<Driver>,
 }
 
+/// A simulated thread of the opener.
+struct Opener {
+    thread: SimulatedThread,
+}
+
 impl Bench {
-    /// Boots a machine, loads the driver, starts the opener's thread.
+    /// Boots a machine and loads the driver.
     ///
     /// # Errors
     /// [`Stopped`]: no such image, an image that is refused, a `DriverEntry` that fails or kills the machine.
     pub fn start(setup: Setup) -> Result<Self, Stopped> {
-        let config = MachineConfig {
+        let events = (setup.creates as usize).saturating_mul(EVENTS_PER_CREATE);
+        let mut config = MachineConfig {
             namespace: namespace(&setup),
             snapshot_at: setup.list_stack_at,
             crash_dump: setup.crash_dump,
+            trace_capacity: Some(events.clamp(FEWEST_EVENTS, MOST_EVENTS)),
             ..MachineConfig::default()
         };
+        if let Some(limit) = setup.segment_limit {
+            config.stack.segment_limit = limit;
+        }
         let machine = Simulated::boot(config)
             .map_err(|error| stopped("starting the simulated machine", error))?;
         if let Some(driver) = &setup.driver {
@@ -48,30 +69,74 @@ impl Bench {
         } else {
             StackKind::Ordinary
         };
-        let thread = machine
-            .thread(ThreadSpec {
-                process_image: "headroom.exe".to_owned(),
-                process: 0,
-                stack,
-            })
-            .map_err(|error| stopped("starting the opener's thread", error))?;
         Ok(Self {
             machine,
-            thread,
+            stack,
             driver: setup.driver,
         })
     }
+}
 
-    fn call(&self, call: SystemCall, doing: &str) -> Result<Returned, Stopped> {
+impl Opener {
+    fn system_call(&self, call: SystemCall, doing: &str) -> Result<Returned, Stopped> {
         let completion = self
             .thread
             .call(call)
             .map_err(|error| stopped(doing, error))?;
         Ok(Returned {
-            status: NtStatus(completion.status.0.cast_unsigned()),
             handle: completion.handle,
+            attributes: completion.attributes,
+            ..Returned::from(status(completion.status))
         })
     }
+}
+
+impl Thread for Opener {
+    fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
+        match call {
+            Call::Open {
+                name,
+                root,
+                purpose,
+            } => {
+                let Parameters {
+                    access,
+                    disposition,
+                    options,
+                } = purpose.parameters();
+                let base = CreateFile::default();
+                let create = CreateFile {
+                    name: name.clone(),
+                    root: *root,
+                    access: access | SYNCHRONIZE,
+                    disposition,
+                    options: options | SYNCHRONOUS_IO_NONALERT,
+                    ..base
+                };
+                self.system_call(SystemCall::CreateFile(create), &format!("opening {name}"))
+            }
+            Call::QueryAttributes { name, root } => {
+                let query = SystemCall::QueryAttributes {
+                    name: name.clone(),
+                    root: *root,
+                };
+                self.system_call(query, &format!("querying the attributes of {name}"))
+            }
+            Call::Close { handle } => {
+                self.system_call(SystemCall::Close { handle: *handle }, "closing a handle")
+            }
+            Call::List { .. } | Call::Rename { .. } | Call::SetReparse { .. } => {
+                Ok(NtStatus(0xc000_00bb).into())
+            }
+        }
+    }
+}
+
+const SYNCHRONIZE: u32 = 0x10_0000;
+const SYNCHRONOUS_IO_NONALERT: u32 = 0x20;
+
+fn status(status: ntbench::NtStatus) -> NtStatus {
+    NtStatus(status.0.cast_unsigned())
 }
 
 /// Reads the driver's ring as a debugger would: the anchor by its symbol, the slots where it points. Records in order.
@@ -111,34 +176,21 @@ pub fn read_ring(machine: &Simulated) -> Result<(Anchor, Vec<Record>), Stopped> 
 }
 
 impl Machine for Bench {
-    fn open(&mut self, name: &str, root: u64) -> Result<Returned, Stopped> {
-        let create = CreateFile {
-            name: name.to_owned(),
-            root,
-            ..CreateFile::default()
-        };
-        self.call(SystemCall::CreateFile(create), &format!("opening {name}"))
+    fn system(&self) -> System {
+        System::Ntbench
     }
 
-    fn query_attributes(&mut self, name: &str) -> Result<Returned, Stopped> {
-        let call = SystemCall::QueryAttributes {
-            name: name.to_owned(),
-            root: 0,
+    fn thread(&self) -> Result<Box<dyn Thread>, Stopped> {
+        let spec = ThreadSpec {
+            process_image: PROCESS.to_owned(),
+            process: 0,
+            stack: self.stack,
         };
-        self.call(call, &format!("querying the attributes of {name}"))
-    }
-
-    fn close(&mut self, handle: u64) -> Result<(), Stopped> {
-        let returned = self.call(SystemCall::Close { handle }, "closing a handle")?;
-        if returned.status.is_success() {
-            return Ok(());
-        }
-        let why = format!("NtClose({handle:#x}) returned {}", returned.status);
-        Err(Environment::Machine {
-            doing: "closing a handle".to_owned(),
-            why,
-        }
-        .into())
+        let thread = self
+            .machine
+            .thread(spec)
+            .map_err(|error| stopped("starting a thread of the opener's", error))?;
+        Ok(Box::new(Opener { thread }))
     }
 
     fn finish(self: Box<Self>) -> Result<Told, Stopped> {
@@ -177,6 +229,7 @@ impl Machine for Bench {
 
 impl Told {
     fn tell(&mut self, trace: &Trace) {
+        self.arrivals_dropped += trace.dropped;
         for event in &trace.events {
             match event {
                 TraceEvent::Callback(callback)
@@ -258,6 +311,11 @@ pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
         driver
             .reservation_bytes
             .map(|bytes| number("ReservationBytes", bytes)),
+    );
+    parameters.extend(
+        driver
+            .red_zone_bytes
+            .map(|bytes| number("RedZoneBytes", bytes)),
     );
     load_with(machine, &driver.image, parameters)
 }

@@ -5,13 +5,19 @@
 
 use std::path::PathBuf;
 
-use protocol::{DecodeError, NtStatus};
+use protocol::DecodeError;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::model::{Arrival, BugCheck, Expand, Listing, Losses, RecordView};
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod bench;
+mod call;
+#[cfg(windows)]
+pub mod windows;
+
+pub use call::{Call, Link, Parameters, Purpose, Returned};
 
 /// What a machine is to look like before the first open.
 #[derive(Clone, Debug)]
@@ -28,6 +34,10 @@ pub struct Setup {
     pub crash_dump: Option<PathBuf>,
     /// Frames at whose entry the stack is listed.
     pub list_stack_at: Vec<String>,
+    /// How many extra stack segments the machine has to give; `None`: as many as the machine likes.
+    pub segment_limit: Option<u32>,
+    /// How many creates will about be made, nested ones included: what has to be kept of them is kept.
+    pub creates: u32,
 }
 
 /// The driver and its configuration.
@@ -43,17 +53,10 @@ pub struct Driver {
     pub max_nest_depth: u32,
     /// `LogCapacity`.
     pub log_capacity: u32,
+    /// `RedZoneBytes`; `None`: the driver's own default.
+    pub red_zone_bytes: Option<u32>,
     /// `ReservationBytes`; `None`: the driver's own default.
     pub reservation_bytes: Option<u32>,
-}
-
-/// What a system call returned.
-#[derive(Clone, Copy, Debug)]
-pub struct Returned {
-    /// Its status.
-    pub status: NtStatus,
-    /// The handle, where one was opened.
-    pub handle: u64,
 }
 
 /// What a machine told at its end.
@@ -69,33 +72,48 @@ pub struct Told {
     pub listings: Vec<Listing>,
     /// Contract violations.
     pub findings: Vec<String>,
+    /// Arrivals that the machine has forgotten for want of room.
+    pub arrivals_dropped: u64,
+    /// Why there are no records although a driver was asked for.
+    pub unrecorded: Option<String>,
+}
+
+/// What makes the system calls, since not all of them answer alike everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum System {
+    /// ntbench's model of Windows.
+    Ntbench,
+    /// Windows.
+    Windows,
+    /// Wine, whose differences from Windows are known and listed where they matter.
+    Wine,
 }
 
 /// A running machine.
 pub trait Machine {
-    /// `NtCreateFile` for a file or folder that exists, relative to `root` unless that is 0.
+    /// What it is.
+    fn system(&self) -> System;
+
+    /// A thread of the opener's process, with a kernel stack of its own.
     ///
     /// # Errors
-    /// [`Stopped`] where the call did not return.
-    fn open(&mut self, name: &str, root: u64) -> Result<Returned, Stopped>;
+    /// [`Stopped`]: the machine is dead, or has no more threads.
+    fn thread(&self) -> Result<Box<dyn Thread>, Stopped>;
 
-    /// `NtQueryAttributesFile`.
-    ///
-    /// # Errors
-    /// [`Stopped`] where the call did not return.
-    fn query_attributes(&mut self, name: &str) -> Result<Returned, Stopped>;
-
-    /// `NtClose`.
-    ///
-    /// # Errors
-    /// [`Stopped`] where the call did not return.
-    fn close(&mut self, handle: u64) -> Result<(), Stopped>;
-
-    /// Reads the driver's records, unloads it, and ends the machine.
+    /// Reads the driver's records, puts back what was changed (on a machine of its own: unloads the driver), and lets go.
     ///
     /// # Errors
     /// [`Stopped`] where one of those steps fails.
     fn finish(self: Box<Self>) -> Result<Told, Stopped>;
+}
+
+/// A thread that makes system calls. Threads run at the same time, each called from a thread of the harness.
+pub trait Thread: Send {
+    /// Makes a call. One that fails is no error but a status.
+    ///
+    /// # Errors
+    /// [`Stopped`] where the call did not return.
+    fn call(&mut self, call: &Call) -> Result<Returned, Stopped>;
 }
 
 /// Why a machine does not go on.
@@ -104,6 +122,9 @@ pub enum Stopped {
     /// It bug-checked; for a run that shows the problem, this is the result.
     #[error("bug check {:#04X} {}: {}", .0.code, .0.name, .0.text)]
     BugCheck(Box<BugCheck>, Box<Told>),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// Something else is wrong: the environment, the driver's image, the bench.
     #[error(transparent)]
     Environment(#[from] Environment),
@@ -166,11 +187,20 @@ pub fn start(setup: Setup) -> Result<Box<dyn Machine>, Stopped> {
     Ok(Box::new(bench::Bench::start(setup)?))
 }
 
+/// Starts the machine that this build has: this Windows.
+///
+/// # Errors
+/// [`Stopped`]: a driver is asked for and none answers.
+#[cfg(windows)]
+pub fn start(setup: Setup) -> Result<Box<dyn Machine>, Stopped> {
+    Ok(Box::new(windows::Windows::start(setup)?))
+}
+
 /// Starts the machine that this build has: none.
 ///
 /// # Errors
 /// Always [`Environment::NoMachine`].
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(any(windows, all(target_os = "linux", target_arch = "x86_64"))))]
 pub fn start(_setup: Setup) -> Result<Box<dyn Machine>, Stopped> {
     Err(Environment::NoMachine.into())
 }

@@ -1,13 +1,15 @@
 //! The case that started it: `NtQueryAttributesFile` on a DFS path. The DFS client needs a referral, for the referral a
 //! connection, and opens IPC$ for it inside the create, on the same thread.
-
-use std::path::Path;
+//!
+//! In ntbench the namespace is made; on Windows the user names a root that lies in one. Its client remembers referrals and
+//! connections: only the first query since either expired nests.
 
 use protocol::NtStatus;
 
+use super::actor::Actor;
+use super::root::Root;
 use super::{Scenario, files};
-use crate::backend::{Environment, Machine, Setup, Stopped};
-use crate::model::Open;
+use crate::backend::{Environment, Setup, Stopped, System};
 
 /// Where the redirector waits for the connection: the newest frame of the published stack.
 const WAITING: &str = "nt!KiSwapContext";
@@ -17,34 +19,39 @@ const ROOT: &str = "public";
 const LINK: &str = "projects";
 const FILE: &str = "plan.txt";
 
-pub(super) struct Dfs;
+pub(super) struct Dfs {
+    /// The user has named the root.
+    pub(super) named: bool,
+}
 
 impl Scenario for Dfs {
-    fn prepare(&self, folder: &Path, setup: &mut Setup) -> Result<(), Environment> {
-        files::file(folder, FILE)?;
-        setup.shares.push((
-            files::SERVER.to_owned(),
-            files::SHARE.to_owned(),
-            folder.to_owned(),
-        ));
-        setup
-            .dfs_links
-            .push([NAMESPACE, ROOT, LINK, files::SERVER, files::SHARE].map(str::to_owned));
+    fn prepare(&self, root: &Root, setup: &mut Setup) -> Result<(), Environment> {
+        if cfg!(windows) && !self.named {
+            return Err(Environment::Machine {
+                doing: "preparing a DFS namespace".to_owned(),
+                why: r"on Windows that is a domain's or a server's affair: name a folder in one, --root \\domain\namespace\folder"
+                    .to_owned(),
+            });
+        }
+        files::file(root.folder(), FILE)?;
+        root.share_in(setup);
+        let target = [root.server(), root.share()];
+        let link = [NAMESPACE, ROOT, LINK, target[0], target[1]];
+        setup.dfs_links.push(link.map(str::to_owned));
         setup.list_stack_at.push(WAITING.to_owned());
         Ok(())
     }
 
-    fn play(&self, machine: &mut dyn Machine, opens: &mut Vec<Open>) -> Result<(), Stopped> {
-        let name = format!(r"\??\UNC\{NAMESPACE}\{ROOT}\{LINK}\{FILE}");
-        opens.push(Open {
-            name: name.clone(),
-            status: None,
-            expected: NtStatus::SUCCESS,
-        });
-        let returned = machine.query_attributes(&name)?;
-        if let Some(open) = opens.last_mut() {
-            open.status = Some(returned.status);
-        }
-        Ok(())
+    fn creates(&self) -> u32 {
+        4
+    }
+
+    fn play(&self, actor: &mut Actor<'_>) -> Result<(), Stopped> {
+        let folder = if actor.system == System::Ntbench {
+            format!(r"\??\UNC\{NAMESPACE}\{ROOT}\{LINK}")
+        } else {
+            actor.root.name()
+        };
+        actor.query_attributes(&format!(r"{folder}\{FILE}"), NtStatus::SUCCESS)
     }
 }

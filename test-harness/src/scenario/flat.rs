@@ -1,17 +1,11 @@
 //! The baseline: opens that do not nest, each closed before the next, and the ways in which opens fail.
 
-use std::path::Path;
-
 use protocol::NtStatus;
 
-use super::{Scenario, close, files, open};
-use crate::backend::{Environment, Machine, Setup, Stopped};
-use crate::model::Open;
-
-const OBJECT_NAME_NOT_FOUND: NtStatus = NtStatus(0xc000_0034);
-const OBJECT_PATH_NOT_FOUND: NtStatus = NtStatus(0xc000_003a);
-const BAD_NETWORK_PATH: NtStatus = NtStatus(0xc000_00be);
-const BAD_NETWORK_NAME: NtStatus = NtStatus(0xc000_00cc);
+use super::actor::Actor;
+use super::root::Root;
+use super::{Scenario, files, status};
+use crate::backend::{Environment, Setup, Stopped};
 
 const FILE: &str = "file.txt";
 
@@ -20,39 +14,37 @@ pub(super) struct Flat {
 }
 
 impl Scenario for Flat {
-    fn prepare(&self, folder: &Path, setup: &mut Setup) -> Result<(), Environment> {
-        let deepest = files::directories(folder, self.depth)?;
+    fn prepare(&self, root: &Root, setup: &mut Setup) -> Result<(), Environment> {
+        let deepest = files::directories(root.folder(), self.depth)?;
         files::file(&deepest, FILE)?;
-        setup.shares.push((
-            files::SERVER.to_owned(),
-            files::SHARE.to_owned(),
-            folder.to_owned(),
-        ));
+        root.share_in(setup);
         Ok(())
     }
 
-    fn play(&self, machine: &mut dyn Machine, opens: &mut Vec<Open>) -> Result<(), Stopped> {
-        let mut deepest = files::share_root();
-        let mut names = vec![(deepest.clone(), NtStatus::SUCCESS)];
+    fn creates(&self) -> u32 {
+        self.depth + 6
+    }
+
+    fn play(&self, actor: &mut Actor<'_>) -> Result<(), Stopped> {
+        let mut deepest = actor.root.name();
+        let mut names = vec![(deepest.clone(), NtStatus::SUCCESS.into())];
         for depth in 1..=self.depth {
             deepest.push('\\');
             deepest.push_str(&files::level(depth));
-            names.push((deepest.clone(), NtStatus::SUCCESS));
+            names.push((deepest.clone(), NtStatus::SUCCESS.into()));
         }
-        names.push((format!(r"{deepest}\{FILE}"), NtStatus::SUCCESS));
-        names.push((format!(r"{deepest}\absent.txt"), OBJECT_NAME_NOT_FOUND));
-        names.push((format!(r"{deepest}\absent\file.txt"), OBJECT_PATH_NOT_FOUND));
+        names.push((format!(r"{deepest}\{FILE}"), NtStatus::SUCCESS.into()));
         names.push((
-            format!(r"\??\UNC\{}\absent\file.txt", files::SERVER),
-            BAD_NETWORK_NAME,
+            format!(r"{deepest}\absent.txt"),
+            status::OBJECT_NAME_NOT_FOUND.into(),
         ));
         names.push((
-            format!(r"\??\UNC\absent\{}\file.txt", files::SHARE),
-            BAD_NETWORK_PATH,
+            format!(r"{deepest}\absent\file.txt"),
+            status::OBJECT_PATH_NOT_FOUND.into(),
         ));
+        names.extend(files::absent_servers(actor.root));
         for (name, expected) in names {
-            let handle = open(machine, opens, &name, 0, expected)?;
-            close(machine, handle)?;
+            actor.touch(&name, expected)?;
         }
         Ok(())
     }

@@ -1,12 +1,10 @@
 //! Creates that nest: the inspection of each opens its parent from the top of the stack, on the same thread.
 
-use std::path::Path;
-
+use super::actor::Actor;
+use super::root::Root;
+use super::{Scenario, files};
+use crate::backend::{Environment, Setup, Stopped};
 use protocol::NtStatus;
-
-use super::{Scenario, close, files, open};
-use crate::backend::{Environment, Machine, Setup, Stopped};
-use crate::model::Open;
 
 pub(super) struct Nested {
     /// Creates on one thread: the share's root is the innermost, so the path has one directory less.
@@ -20,13 +18,9 @@ impl Nested {
 }
 
 impl Scenario for Nested {
-    fn prepare(&self, folder: &Path, setup: &mut Setup) -> Result<(), Environment> {
-        files::directories(folder, self.levels())?;
-        setup.shares.push((
-            files::SERVER.to_owned(),
-            files::SHARE.to_owned(),
-            folder.to_owned(),
-        ));
+    fn prepare(&self, root: &Root, setup: &mut Setup) -> Result<(), Environment> {
+        files::directories(root.folder(), self.levels())?;
+        root.share_in(setup);
         Ok(())
     }
 
@@ -34,13 +28,16 @@ impl Scenario for Nested {
         true
     }
 
-    fn play(&self, machine: &mut dyn Machine, opens: &mut Vec<Open>) -> Result<(), Stopped> {
-        let mut name = files::share_root();
+    fn creates(&self) -> u32 {
+        self.depth
+    }
+
+    fn play(&self, actor: &mut Actor<'_>) -> Result<(), Stopped> {
+        let mut name = actor.root.name();
         for depth in 1..=self.levels() {
             name.push('\\');
             name.push_str(&files::level(depth));
         }
-        let handle = open(machine, opens, &name, 0, NtStatus::SUCCESS)?;
-        close(machine, handle)
+        actor.touch(&name, NtStatus::SUCCESS)
     }
 }

@@ -40,7 +40,12 @@ pub enum Verdict {
     Holds,
     /// It was not.
     Fails,
+    /// Ctrl-C ended it before all could be seen; what was seen holds.
+    Interrupted,
 }
+
+/// The exit status of what Ctrl-C has ended: 128 and the signal's number, as shells have it.
+pub const INTERRUPTED: u8 = 130;
 
 impl Verdict {
     /// From whether every check holds.
@@ -55,6 +60,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Holds => Self::SUCCESS,
             Verdict::Fails => Self::from(1),
+            Verdict::Interrupted => Self::from(INTERRUPTED),
         }
     }
 }

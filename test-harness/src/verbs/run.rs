@@ -1,4 +1,4 @@
-//! `headroom run`: a scenario under one policy or both.
+//! `headroom run`: a scenario under one policy or several, or a sweep.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -6,11 +6,23 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::{Failure, Verdict};
+use crate::backend::Environment;
 use crate::model::Expand;
 use crate::report::{Origin, Report};
-use crate::scenario::{self, Kind, Plan};
+use crate::scenario::{self, Control, Kind, Plan, sweep};
 use crate::summary::summary;
 use crate::verdict;
+
+/// What is said below the help of `run`.
+pub const AFTER_HELP: &str = "\
+Exit status: 0 what had to be seen was seen; 1 it was not; 2 it could not be tried; 130 Ctrl-C ended it, and what was seen until \
+then is reported and holds. A second Ctrl-C ends it at once, without cleaning up.
+
+Examples:
+  headroom run nested --depth 64             the picture: without expansion the machine dies, with it 64 creates nest
+  headroom run wide --threads 16 --duration 30s --policy always
+  headroom run nested --until-it-breaks --policy all --reservation 0x1000,0x3000,0x6000,0x11800
+  headroom run forms --root \\\\server\\share --without-driver";
 
 /// What to run, and where its report goes.
 #[derive(Debug, clap::Args)]
@@ -19,15 +31,45 @@ pub struct Args {
     #[arg(value_enum)]
     pub scenario: Kind,
 
-    /// How many creates nest (nested), or how many directories deep the opens go (relative, flat). Not for dfs.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=512))]
-    pub depth: u32,
+    /// How many creates nest (nested), directories lie in each other (relative, flat, long), links lead to each other (links), opens
+    /// make a round (wide), files there are at most (mixed). Without it, what suits the scenario: 64, for long 160, links 24, mixed 12.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(sweep::BOUND)))]
+    pub depth: Option<u32>,
 
-    /// The driver's ExpandPolicy.
-    #[arg(long, value_enum, default_value_t = PolicyChoice::Both)]
-    pub policy: PolicyChoice,
+    /// How many threads play the scenario at the same time. Without it 1; for wide 8, for mixed 4.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub threads: Option<u32>,
 
-    /// The driver to load.
+    /// How often each thread plays it.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "duration")]
+    pub repeats: u32,
+
+    /// For how long each thread plays it again and again: 30s, 5m, 1h.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<std::time::Duration>,
+
+    /// What random choices (wide, mixed) start from: the same seed makes the same calls.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+
+    /// The UNC folder to work below, \\server\share or deeper. Without it one is made for the run: on Windows a share of this
+    /// computer, which takes an administrator; under Wine a folder of its UNC names. In ntbench it only names the simulated share.
+    #[arg(long, value_name = "UNC")]
+    pub root: Option<String>,
+
+    /// The driver's ExpandPolicy. Without it both in ntbench, and always on Windows.
+    #[arg(long, value_enum)]
+    pub policy: Option<PolicyChoice>,
+
+    /// On Windows: run also what can stop this computer with a bug check, which is what the policy `never` is there to show.
+    #[arg(long)]
+    pub allow_bug_check: bool,
+
+    /// Make the opens and check their statuses with no driver: nothing is recorded.
+    #[arg(long, conflicts_with_all = ["policy", "until_it_breaks", "reservation", "red_zone"])]
+    pub without_driver: bool,
+
+    /// The driver to load. Only in ntbench; on Windows the loaded one is asked.
     #[arg(
         long,
         value_name = "SYS",
@@ -35,14 +77,28 @@ pub struct Args {
     )]
     pub driver: PathBuf,
 
-    /// The opener's kernel stack: 24 KB, or 72 KB of which 24 are committed at first. Without it: large for dfs, since the
-    /// published thread's expansion ran in place, which takes such a stack; else ordinary.
+    /// The opener's kernel stack: 24 KB, or 72 KB of which 24 are committed at first. Only in ntbench. Without it: large for dfs, since
+    /// the published thread's expansion ran in place, which takes such a stack; else ordinary.
     #[arg(long, value_enum)]
     pub stack: Option<StackChoice>,
 
-    /// The driver's ReservationBytes, decimal or 0x…; without it, the driver's own default.
+    /// The driver's ReservationBytes, decimal or 0x…; without it, the driver's own default. Several, separated by commas, for
+    /// --until-it-breaks.
+    #[arg(long, value_name = "BYTES", value_parser = bytes, value_delimiter = ',')]
+    pub reservation: Vec<u32>,
+
+    /// The driver's RedZoneBytes, for the policy red-zone; without it, the driver's own default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
-    pub reservation: Option<u32>,
+    pub red_zone: Option<u32>,
+
+    /// How many extra stack segments the simulated machine has to give. Windows has such a limit and documents no number.
+    #[arg(long, value_name = "NUMBER")]
+    pub segments: Option<u32>,
+
+    /// Search, under each policy and with each reservation, for the most creates that nest, up to --depth (without it 512), and say what
+    /// ended the next nest. Only for nested, only in ntbench: it kills machines.
+    #[arg(long)]
+    pub until_it_breaks: bool,
 
     /// Where a machine that dies leaves a crash dump, which `headroom dump` and kernel debuggers read. Only in ntbench.
     #[arg(long, value_name = "FILE")]
@@ -62,10 +118,14 @@ pub struct Args {
 pub enum PolicyChoice {
     /// Expand for each inspection.
     Always,
+    /// Expand where less than RedZoneBytes of stack is left.
+    RedZone,
     /// Inspect on the caller's stack.
     Never,
-    /// One after the other, each on a machine of its own.
+    /// Never and always, one after the other.
     Both,
+    /// Never, red-zone and always, one after the other.
+    All,
 }
 
 /// The opener's kernel stack.
@@ -77,14 +137,19 @@ pub enum StackChoice {
     Large,
 }
 
+/// Reservations that a sweep tries: from too little to the most there is (MAXIMUM_EXPANSION_SIZE).
+const RESERVATIONS: [u32; 7] = [0x800, 0x1000, 0x2000, 0x3000, 0x6000, 0xc000, 0x1_1800];
+
 impl PolicyChoice {
     /// The policies in the order they are run: the problem first.
     #[must_use]
     pub const fn policies(self) -> &'static [Expand] {
         match self {
             Self::Always => &[Expand::Always],
+            Self::RedZone => &[Expand::RedZone],
             Self::Never => &[Expand::Never],
             Self::Both => &[Expand::Never, Expand::Always],
+            Self::All => &[Expand::Never, Expand::RedZone, Expand::Always],
         }
     }
 }
@@ -95,13 +160,22 @@ impl Args {
     /// # Errors
     /// [`Failure`]: the scenario could not be run, or its report could not be written.
     pub fn run(&self) -> Result<Verdict, Failure> {
+        self.check()?;
+        let control = Control::of_program();
+        if self.until_it_breaks {
+            return self.sweep(&control);
+        }
         let plan = self.plan();
-        let without_driver = scenario::run_without_driver(&plan)?;
-        let policies = self.policy.policies();
-        let runs = policies
-            .iter()
-            .map(|&expand| scenario::run(&plan, expand))
-            .collect::<Result<Vec<_>, _>>()?;
+        let without_driver = scenario::run_without_driver(&plan, &control)?;
+        let mut runs = Vec::new();
+        for &expand in self.policies() {
+            if control.is_interrupted() {
+                break;
+            }
+            runs.push(scenario::run(&plan, expand, &control)?);
+        }
+        let interrupted = control.is_interrupted();
+        drop(control);
         let checks = verdict::judge(&plan, &runs, &without_driver);
         let report = Report {
             origin: Origin::here(&plan.driver),
@@ -118,23 +192,102 @@ impl Args {
         };
         // A reader that has seen enough (`| head`) changes nothing about the verdict.
         let _ = anstream::stdout().write_all(text.as_bytes());
-        Ok(Verdict::from_checks(verdict::passed(&report.checks)))
+        Ok(judged(verdict::passed(&report.checks), interrupted))
+    }
+
+    fn sweep(&self, control: &Control) -> Result<Verdict, Failure> {
+        let plan = self.plan();
+        let reservations = match self.reservation.as_slice() {
+            [] => &RESERVATIONS,
+            some => some,
+        };
+        let found = sweep::sweep(&plan, self.policies(), reservations, control)?;
+        let checks = verdict::judge_sweep(&found);
+        let written = crate::tally::write_sweep(&found, &self.out)?;
+        let text = if self.json {
+            crate::tally::sweep_json(&found)? + "\n"
+        } else {
+            crate::tally::sweep(&found, &checks, &written)
+        };
+        let _ = anstream::stdout().write_all(text.as_bytes());
+        Ok(judged(verdict::passed(&checks), found.interrupted))
+    }
+
+    /// What clap cannot say: what goes with which scenario, and what is not to be done by mistake.
+    fn check(&self) -> Result<(), Environment> {
+        let refuse = |why: &str| {
+            Err(Environment::Machine {
+                doing: "taking these options together".to_owned(),
+                why: why.to_owned(),
+            })
+        };
+        if self.until_it_breaks && !self.scenario.nests() {
+            return refuse(
+                "--until-it-breaks is for nested: only there the driver's own opens nest",
+            );
+        }
+        if self.until_it_breaks && cfg!(windows) {
+            return refuse("--until-it-breaks kills one machine after the other: only in ntbench");
+        }
+        if !self.until_it_breaks && self.reservation.len() > 1 {
+            return refuse("several reservations are for --until-it-breaks");
+        }
+        let dies = self.policies().contains(&Expand::Never);
+        if cfg!(windows) && dies && !self.allow_bug_check {
+            return refuse(
+                "under the policy never nested creates overflow the kernel stack, which stops this computer with a bug check: add \
+                 --allow-bug-check if that is what you want here",
+            );
+        }
+        Ok(())
+    }
+
+    fn policies(&self) -> &'static [Expand] {
+        if self.without_driver {
+            return &[];
+        }
+        let usual = match (cfg!(windows), self.until_it_breaks) {
+            (true, _) => PolicyChoice::Always,
+            (false, true) => PolicyChoice::All,
+            (false, false) => PolicyChoice::Both,
+        };
+        self.policy.unwrap_or(usual).policies()
     }
 
     /// What these arguments ask for.
     #[must_use]
     pub fn plan(&self) -> Plan {
+        let usual = Plan::new(self.scenario, self.driver.clone());
+        let depth = if self.until_it_breaks {
+            sweep::BOUND
+        } else {
+            usual.depth
+        };
         Plan {
-            scenario: self.scenario,
-            depth: self.depth,
-            driver: self.driver.clone(),
-            reservation_bytes: self.reservation,
+            depth: self.depth.unwrap_or(depth),
+            threads: self.threads.unwrap_or(usual.threads),
+            repeats: self.repeats,
+            seconds: self.duration.map(|duration| duration.as_secs().max(1)),
+            seed: self.seed,
+            root: self.root.clone(),
+            reservation_bytes: self.reservation.first().copied(),
+            red_zone_bytes: self.red_zone,
+            segment_limit: self.segments,
             crash_dump: self.crash_dump.clone(),
             large_stack: match self.stack {
                 Some(stack) => stack == StackChoice::Large,
-                None => self.scenario == Kind::Dfs,
+                None => usual.large_stack,
             },
+            ..usual
         }
+    }
+}
+
+const fn judged(passed: bool, interrupted: bool) -> Verdict {
+    match (passed, interrupted) {
+        (false, _) => Verdict::Fails,
+        (true, true) => Verdict::Interrupted,
+        (true, false) => Verdict::Holds,
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) fn driver() -> Driver {
         max_nest_depth: 64,
         log_capacity: 256,
         reservation_bytes: None,
+        red_zone_bytes: None,
     }
 }
 

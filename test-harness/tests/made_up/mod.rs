@@ -15,12 +15,8 @@ pub(crate) const STACK: [u64; 2] = [0xffff_f880_0100_0000, 0xffff_f880_0100_6000
 
 pub(crate) fn plan(depth: u32) -> Plan {
     Plan {
-        scenario: Kind::Nested,
         depth,
-        driver: "headroom.sys".into(),
-        large_stack: false,
-        reservation_bytes: None,
-        crash_dump: None,
+        ..Plan::new(Kind::Nested, "headroom.sys".into())
     }
 }
 
@@ -81,7 +77,6 @@ pub(crate) fn always(depth: u32) -> Run {
     }
     records.reverse();
     Run {
-        expand: Expand::Always,
         opens: vec![open(Some(NtStatus::SUCCESS))],
         arrivals,
         losses: Some(Losses {
@@ -89,9 +84,7 @@ pub(crate) fn always(depth: u32) -> Run {
             ..Losses::default()
         }),
         records,
-        listings: Vec::new(),
-        findings: Vec::new(),
-        end: End::Completed,
+        ..Run::new(Expand::Always)
     }
 }
 
@@ -151,23 +144,15 @@ pub(crate) fn never(depth: u32) -> Run {
         stack,
     };
     Run {
-        expand: Expand::Never,
         opens: vec![open(None)],
         arrivals,
-        records: Vec::new(),
-        losses: None,
-        listings: Vec::new(),
-        findings: Vec::new(),
         end: End::BugCheck(Box::new(bug_check)),
+        ..Run::new(Expand::Never)
     }
 }
 
 pub(crate) fn open(status: Option<NtStatus>) -> Open {
-    Open {
-        name: path(1, 64),
-        status,
-        expected: NtStatus::SUCCESS,
-    }
+    Open::new(path(1, 64), status, NtStatus::SUCCESS)
 }
 
 pub(crate) fn report(depth: u32) -> Report {
