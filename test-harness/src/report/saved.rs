@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use thiserror::Error;
 
 use super::{Report, SweepReport};
-use crate::model::{End, Expand, Losses, RecordView, Run};
+use crate::model::{Expand, Losses, RecordView, Run};
 
 /// Grows by one whenever an older reader would misread, or a newer one could not read, what is saved.
 pub const SCHEMA: u32 = 1;
@@ -107,14 +107,9 @@ impl Records {
             match runs.iter_mut().find(|run| run.expand == expand) {
                 Some(run) => run.records.push(record.clone()),
                 None => runs.push(Run {
-                    expand,
-                    opens: Vec::new(),
-                    arrivals: Vec::new(),
                     records: vec![record.clone()],
                     losses: self.losses,
-                    listings: Vec::new(),
-                    findings: Vec::new(),
-                    end: End::Completed,
+                    ..Run::new(expand)
                 }),
             }
         }
