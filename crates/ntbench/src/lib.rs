@@ -42,7 +42,10 @@ mod unwind;
 mod user;
 mod verifier;
 
-pub use client::{Failure, Failures, Machine, MachineError, Port, Thread, each_failure};
+pub use client::{
+    DirectoryEntry, Failure, Failures, Machine, MachineError, Port, ReparsePoint, Thread,
+    each_failure,
+};
 pub use status::NtStatus;
 
 /// Set in the environment of a process that is to be a machine.

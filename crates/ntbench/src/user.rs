@@ -11,7 +11,7 @@ mod trap;
 
 use crate::status::NtStatus;
 
-pub(crate) use arena::{Pages, State};
+pub(crate) use arena::{Alias, Pages, State};
 pub(crate) use trap::{Trap, stepped, touched};
 
 /// One past the highest user address.
@@ -66,6 +66,19 @@ pub(crate) fn probe_for_write(
 ) -> Result<(), NtStatus> {
     probe_for_read(address, length, alignment)?;
     if length == 0 || arena::all(address, length, State::ReadWrite) {
+        Ok(())
+    } else {
+        Err(NtStatus::ACCESS_VIOLATION)
+    }
+}
+
+/// Whether each page of a range is there: what locking it for reading finds out.
+///
+/// # Errors
+/// `STATUS_ACCESS_VIOLATION`.
+pub(crate) fn probe_readable(address: usize, length: usize) -> Result<(), NtStatus> {
+    probe_for_read(address, length, 1)?;
+    if length == 0 || arena::there(address, length) {
         Ok(())
     } else {
         Err(NtStatus::ACCESS_VIOLATION)

@@ -1,13 +1,13 @@
 //! Create parameters, attributes and the information classes of a file.
 
-use super::layout;
-
 // Access masks.
 pub(crate) const FILE_READ_DATA: u32 = 0x1;
 pub(crate) const FILE_WRITE_DATA: u32 = 0x2;
 pub(crate) const FILE_APPEND_DATA: u32 = 0x4;
+pub(crate) const FILE_READ_EA: u32 = 0x8;
 pub(crate) const FILE_EXECUTE: u32 = 0x20;
 pub(crate) const FILE_READ_ATTRIBUTES: u32 = 0x80;
+pub(crate) const FILE_WRITE_ATTRIBUTES: u32 = 0x100;
 pub(crate) const DELETE: u32 = 0x1_0000;
 pub(crate) const SYNCHRONIZE: u32 = 0x10_0000;
 pub(crate) const GENERIC_ALL: u32 = 0x1000_0000;
@@ -51,6 +51,10 @@ pub(crate) const FILE_OVERWRITTEN: usize = 3;
 /// `IO_REPARSE`: the file object's name was replaced, and the create starts again.
 pub(crate) const IO_REPARSE: usize = 0;
 pub(crate) const IO_REPARSE_TAG_SYMLINK: u32 = 0xA000_000C;
+pub(crate) const IO_REPARSE_TAG_MOUNT_POINT: u32 = 0xA000_0003;
+/// `FILE_EXISTS` and `FILE_DOES_NOT_EXIST`: what a create for the directory of a rename's target says of the target.
+pub(crate) const FILE_EXISTS: usize = 4;
+pub(crate) const FILE_DOES_NOT_EXIST: usize = 5;
 
 // Attributes.
 pub(crate) const FILE_ATTRIBUTE_READONLY: u32 = 0x1;
@@ -65,53 +69,3 @@ pub(crate) const FILE_STANDARD_INFORMATION_CLASS: u32 = 5;
 pub(crate) const FILE_INTERNAL_INFORMATION_CLASS: u32 = 6;
 pub(crate) const FILE_ATTRIBUTE_TAG_INFORMATION_CLASS: u32 = 35;
 pub(crate) const FILE_NETWORK_OPEN_INFORMATION_CLASS: u32 = 34;
-
-/// `FILE_BASIC_INFORMATION`: times in 100 ns since 1601.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BasicInformation {
-    pub(crate) creation_time: i64,
-    pub(crate) last_access_time: i64,
-    pub(crate) last_write_time: i64,
-    pub(crate) change_time: i64,
-    pub(crate) attributes: u32,
-    pub(crate) pad: u32,
-}
-layout!(BasicInformation, 40, creation_time @ 0, change_time @ 24, attributes @ 32);
-
-/// `FILE_STANDARD_INFORMATION`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StandardInformation {
-    pub(crate) allocation_size: i64,
-    pub(crate) end_of_file: i64,
-    pub(crate) number_of_links: u32,
-    pub(crate) delete_pending: u8,
-    pub(crate) directory: u8,
-    pub(crate) pad: u16,
-}
-layout!(StandardInformation, 24, end_of_file @ 8, number_of_links @ 16, delete_pending @ 20, directory @ 21);
-
-/// `FILE_ATTRIBUTE_TAG_INFORMATION`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct AttributeTagInformation {
-    pub(crate) attributes: u32,
-    pub(crate) reparse_tag: u32,
-}
-layout!(AttributeTagInformation, 8, reparse_tag @ 4);
-
-/// `FILE_NETWORK_OPEN_INFORMATION`.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct NetworkOpenInformation {
-    pub(crate) creation_time: i64,
-    pub(crate) last_access_time: i64,
-    pub(crate) last_write_time: i64,
-    pub(crate) change_time: i64,
-    pub(crate) allocation_size: i64,
-    pub(crate) end_of_file: i64,
-    pub(crate) attributes: u32,
-    pub(crate) pad: u32,
-}
-layout!(NetworkOpenInformation, 56, allocation_size @ 32, end_of_file @ 40, attributes @ 48);

@@ -2,30 +2,10 @@
 
 use super::{
     base::{ListEntry, Ptr, UnicodeString},
-    io::{FileObject, IoSecurityContext, IoStatusBlock},
+    io::{FileObject, IoStatusBlock},
     layout,
+    params::Parameters,
 };
-
-/// `FLT_PARAMETERS` as its `Create` arm, the largest but one and the one this host fills. `POINTER_ALIGNMENT` moves
-/// `FileAttributes` to 16 and `EaLength` to 24.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CreateParameters {
-    pub(crate) security_context: *mut IoSecurityContext,
-    pub(crate) options: u32,
-    pub(crate) pad0: u32,
-    pub(crate) file_attributes: u16,
-    pub(crate) share_access: u16,
-    pub(crate) pad1: u32,
-    pub(crate) ea_length: u32,
-    pub(crate) pad2: u32,
-    pub(crate) ea_buffer: Ptr,
-    pub(crate) allocation_size: i64,
-}
-layout!(
-    CreateParameters, 48, options @ 8, file_attributes @ 16, share_access @ 18, ea_length @ 24, ea_buffer @ 32,
-    allocation_size @ 40
-);
 
 /// `FLT_IO_PARAMETER_BLOCK`.
 #[repr(C)]
@@ -38,7 +18,7 @@ pub(crate) struct IoParameterBlock {
     pub(crate) reserved: u8,
     pub(crate) target_file_object: *mut FileObject,
     pub(crate) target_instance: Ptr,
-    pub(crate) parameters: CreateParameters,
+    pub(crate) parameters: Parameters,
 }
 layout!(
     IoParameterBlock, 72, major_function @ 4, minor_function @ 5, operation_flags @ 6, target_file_object @ 8,
@@ -63,7 +43,9 @@ layout!(
     requestor_mode @ 80
 );
 pub(crate) const FLTFL_CALLBACK_DATA_IRP_OPERATION: u32 = 0x1;
+pub(crate) const FLTFL_CALLBACK_DATA_SYSTEM_BUFFER: u32 = 0x8;
 pub(crate) const FLTFL_CALLBACK_DATA_GENERATED_IO: u32 = 0x1_0000;
+pub(crate) const FLTFL_CALLBACK_DATA_REISSUED_IO: u32 = 0x2_0000;
 pub(crate) const FLTFL_CALLBACK_DATA_POST_OPERATION: u32 = 0x8_0000;
 pub(crate) const FLTFL_CALLBACK_DATA_DIRTY: u32 = 0x8000_0000;
 

@@ -130,6 +130,28 @@ pub(crate) const FO_DELETE_ON_CLOSE: u32 = 0x1_0000;
 pub(crate) const FO_HANDLE_CREATED: u32 = 0x4_0000;
 pub(crate) const FO_RANDOM_ACCESS: u32 = 0x10_0000;
 
+/// `MDL`; the array of page numbers that follows it is nobody's but the memory manager's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mdl {
+    pub(crate) next: Ptr,
+    pub(crate) size: i16,
+    pub(crate) flags: u16,
+    pub(crate) processor: u16,
+    pub(crate) reserved: u16,
+    pub(crate) process: Ptr,
+    pub(crate) mapped: usize,
+    pub(crate) start: usize,
+    pub(crate) byte_count: u32,
+    pub(crate) byte_offset: u32,
+}
+layout!(Mdl, 48, size @ 8, flags @ 10, process @ 16, mapped @ 24, start @ 32, byte_count @ 40, byte_offset @ 44);
+pub(crate) const MDL_MAPPED_TO_SYSTEM_VA: u16 = 0x1;
+pub(crate) const MDL_PAGES_LOCKED: u16 = 0x2;
+pub(crate) const MDL_SOURCE_IS_NONPAGED_POOL: u16 = 0x4;
+pub(crate) const MDL_PARTIAL: u16 = 0x10;
+pub(crate) const MDL_WRITE_OPERATION: u16 = 0x80;
+
 /// `IO_STATUS_BLOCK`: the status lies in a union with a pointer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -220,6 +242,121 @@ pub(crate) const IRP_SYNCHRONOUS_API: u32 = 0x4;
 /// `IRP_DEFER_IO_COMPLETION`.
 pub(crate) const IRP_DEFER_IO_COMPLETION: u32 = 0x800;
 
+pub(crate) const IRP_NOCACHE: u32 = 0x1;
+pub(crate) const IRP_PAGING_IO: u32 = 0x2;
+/// `IRP_BUFFERED_IO`.
+pub(crate) const IRP_BUFFERED_IO: u32 = 0x10;
+/// `IRP_DEALLOCATE_BUFFER`.
+pub(crate) const IRP_DEALLOCATE_BUFFER: u32 = 0x20;
+/// `IRP_INPUT_OPERATION`.
+pub(crate) const IRP_INPUT_OPERATION: u32 = 0x40;
+/// `IRP_READ_OPERATION`.
+pub(crate) const IRP_READ_OPERATION: u32 = 0x100;
+/// `IRP_WRITE_OPERATION`.
+pub(crate) const IRP_WRITE_OPERATION: u32 = 0x200;
+
+// Stack location flags.
+pub(crate) const SL_RESTART_SCAN: u8 = 0x1;
+pub(crate) const SL_RETURN_SINGLE_ENTRY: u8 = 0x2;
+pub(crate) const SL_INDEX_SPECIFIED: u8 = 0x4;
+pub(crate) const SL_FAIL_IMMEDIATELY: u8 = 0x1;
+pub(crate) const SL_EXCLUSIVE_LOCK: u8 = 0x2;
+/// `SL_OPEN_TARGET_DIRECTORY`.
+pub(crate) const SL_OPEN_TARGET_DIRECTORY: u8 = 0x4;
+pub(crate) const SL_WRITE_THROUGH: u8 = 0x4;
+
+// Minor functions.
+pub(crate) const IRP_MN_QUERY_DIRECTORY: u8 = 1;
+pub(crate) const IRP_MN_NOTIFY_CHANGE_DIRECTORY: u8 = 2;
+pub(crate) const IRP_MN_USER_FS_REQUEST: u8 = 0;
+pub(crate) const IRP_MN_LOCK: u8 = 1;
+pub(crate) const IRP_MN_UNLOCK_SINGLE: u8 = 2;
+pub(crate) const IRP_MN_UNLOCK_ALL: u8 = 3;
+pub(crate) const IRP_MN_UNLOCK_ALL_BY_KEY: u8 = 4;
+
+/// `FO_FILE_MODIFIED`, `FO_FILE_SIZE_CHANGED`.
+pub(crate) const FO_FILE_MODIFIED: u32 = 0x1000;
+pub(crate) const FO_FILE_SIZE_CHANGED: u32 = 0x2000;
+/// `FO_VOLUME_OPEN`.
+pub(crate) const FO_VOLUME_OPEN: u32 = 0x40_0000;
+
 pub(crate) const IRP_MJ_CREATE: u8 = 0x00;
 pub(crate) const IRP_MJ_CLOSE: u8 = 0x02;
+pub(crate) const IRP_MJ_READ: u8 = 0x03;
+pub(crate) const IRP_MJ_WRITE: u8 = 0x04;
+pub(crate) const IRP_MJ_QUERY_INFORMATION: u8 = 0x05;
+pub(crate) const IRP_MJ_SET_INFORMATION: u8 = 0x06;
+pub(crate) const IRP_MJ_QUERY_EA: u8 = 0x07;
+pub(crate) const IRP_MJ_SET_EA: u8 = 0x08;
+pub(crate) const IRP_MJ_FLUSH_BUFFERS: u8 = 0x09;
+pub(crate) const IRP_MJ_QUERY_VOLUME_INFORMATION: u8 = 0x0A;
+pub(crate) const IRP_MJ_SET_VOLUME_INFORMATION: u8 = 0x0B;
+pub(crate) const IRP_MJ_DIRECTORY_CONTROL: u8 = 0x0C;
+pub(crate) const IRP_MJ_FILE_SYSTEM_CONTROL: u8 = 0x0D;
+pub(crate) const IRP_MJ_DEVICE_CONTROL: u8 = 0x0E;
+pub(crate) const IRP_MJ_LOCK_CONTROL: u8 = 0x11;
 pub(crate) const IRP_MJ_CLEANUP: u8 = 0x12;
+pub(crate) const IRP_MJ_QUERY_SECURITY: u8 = 0x14;
+pub(crate) const IRP_MJ_SET_SECURITY: u8 = 0x15;
+
+/// The name of a major function, or of one of the Filter Manager's own.
+pub(crate) fn major_name(major: u8) -> &'static str {
+    const IRPS: [&str; 28] = [
+        "IRP_MJ_CREATE",
+        "IRP_MJ_CREATE_NAMED_PIPE",
+        "IRP_MJ_CLOSE",
+        "IRP_MJ_READ",
+        "IRP_MJ_WRITE",
+        "IRP_MJ_QUERY_INFORMATION",
+        "IRP_MJ_SET_INFORMATION",
+        "IRP_MJ_QUERY_EA",
+        "IRP_MJ_SET_EA",
+        "IRP_MJ_FLUSH_BUFFERS",
+        "IRP_MJ_QUERY_VOLUME_INFORMATION",
+        "IRP_MJ_SET_VOLUME_INFORMATION",
+        "IRP_MJ_DIRECTORY_CONTROL",
+        "IRP_MJ_FILE_SYSTEM_CONTROL",
+        "IRP_MJ_DEVICE_CONTROL",
+        "IRP_MJ_INTERNAL_DEVICE_CONTROL",
+        "IRP_MJ_SHUTDOWN",
+        "IRP_MJ_LOCK_CONTROL",
+        "IRP_MJ_CLEANUP",
+        "IRP_MJ_CREATE_MAILSLOT",
+        "IRP_MJ_QUERY_SECURITY",
+        "IRP_MJ_SET_SECURITY",
+        "IRP_MJ_POWER",
+        "IRP_MJ_SYSTEM_CONTROL",
+        "IRP_MJ_DEVICE_CHANGE",
+        "IRP_MJ_QUERY_QUOTA",
+        "IRP_MJ_SET_QUOTA",
+        "IRP_MJ_PNP",
+    ];
+    /// From 0xFF downwards.
+    const FILTER_MANAGER: [&str; 21] = [
+        "IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION",
+        "IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION",
+        "IRP_MJ_ACQUIRE_FOR_MOD_WRITE",
+        "IRP_MJ_RELEASE_FOR_MOD_WRITE",
+        "IRP_MJ_ACQUIRE_FOR_CC_FLUSH",
+        "IRP_MJ_RELEASE_FOR_CC_FLUSH",
+        "IRP_MJ_QUERY_OPEN",
+        "IRP_MJ_OTHER",
+        "IRP_MJ_OTHER",
+        "IRP_MJ_OTHER",
+        "IRP_MJ_OTHER",
+        "IRP_MJ_OTHER",
+        "IRP_MJ_FAST_IO_CHECK_IF_POSSIBLE",
+        "IRP_MJ_NETWORK_QUERY_OPEN",
+        "IRP_MJ_MDL_READ",
+        "IRP_MJ_MDL_READ_COMPLETE",
+        "IRP_MJ_PREPARE_MDL_WRITE",
+        "IRP_MJ_MDL_WRITE_COMPLETE",
+        "IRP_MJ_VOLUME_MOUNT",
+        "IRP_MJ_VOLUME_DISMOUNT",
+        "IRP_MJ_OTHER",
+    ];
+    IRPS.get(usize::from(major))
+        .or_else(|| FILTER_MANAGER.get(usize::from(0xFF - major)))
+        .copied()
+        .unwrap_or("IRP_MJ_OTHER")
+}

@@ -14,6 +14,7 @@ pub(crate) mod file;
 pub(crate) mod flt;
 pub(crate) mod io;
 pub(crate) mod ob;
+pub(crate) mod params;
 pub(crate) mod registry;
 pub(crate) mod status;
 #[cfg(test)]

@@ -13,6 +13,33 @@ pub(crate) const IO_REPARSE_DATA_INVALID: NtStatus = value(0xC000_0278);
 /// `STATUS_REPARSE_POINT_NOT_RESOLVED`.
 pub(crate) const REPARSE_POINT_NOT_RESOLVED: NtStatus = value(0xC000_0280);
 
+/// `STATUS_IO_REPARSE_TAG_INVALID`.
+pub(crate) const IO_REPARSE_TAG_INVALID: NtStatus = value(0xC000_0276);
+/// `STATUS_IO_REPARSE_TAG_MISMATCH`.
+pub(crate) const IO_REPARSE_TAG_MISMATCH: NtStatus = value(0xC000_0277);
+/// `STATUS_INVALID_USER_BUFFER`.
+pub(crate) const INVALID_USER_BUFFER: NtStatus = value(0xC000_00E8);
+/// `STATUS_FILE_LOCK_CONFLICT`.
+pub(crate) const FILE_LOCK_CONFLICT: NtStatus = value(0xC000_0054);
+/// `STATUS_LOCK_NOT_GRANTED`.
+pub(crate) const LOCK_NOT_GRANTED: NtStatus = value(0xC000_0055);
+/// `STATUS_RANGE_NOT_LOCKED`.
+pub(crate) const RANGE_NOT_LOCKED: NtStatus = value(0xC000_007E);
+/// `STATUS_INVALID_LOCK_RANGE`.
+pub(crate) const INVALID_LOCK_RANGE: NtStatus = value(0xC000_01A1);
+/// `STATUS_EAS_NOT_SUPPORTED`.
+pub(crate) const EAS_NOT_SUPPORTED: NtStatus = value(0xC000_004F);
+/// `STATUS_OPLOCK_NOT_GRANTED`.
+pub(crate) const OPLOCK_NOT_GRANTED: NtStatus = value(0xC000_00E2);
+/// `STATUS_TOO_MANY_LINKS`.
+pub(crate) const TOO_MANY_LINKS: NtStatus = value(0xC000_0265);
+
+/// `STATUS_REPARSE_ATTRIBUTE_CONFLICT`.
+pub(crate) const REPARSE_ATTRIBUTE_CONFLICT: NtStatus = value(0xC000_02B2);
+
+/// `STATUS_INVALID_OPLOCK_PROTOCOL`.
+pub(crate) const INVALID_OPLOCK_PROTOCOL: NtStatus = value(0xC000_00E3);
+
 const fn value(code: u32) -> NtStatus {
     NtStatus(code.cast_signed())
 }

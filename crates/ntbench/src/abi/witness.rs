@@ -6,7 +6,6 @@
 use std::mem::offset_of;
 
 use windows_sys::Wdk::Foundation as foundation;
-use windows_sys::Wdk::Storage::FileSystem as file_system;
 use windows_sys::Wdk::Storage::FileSystem::Minifilters as minifilters;
 use windows_sys::Wdk::System::SystemServices as services;
 use windows_sys::Win32::Foundation as win32;
@@ -14,7 +13,7 @@ use windows_sys::Win32::Storage::InstallableFileSystems as file_systems;
 use windows_sys::Win32::System::IO as io_types;
 use windows_sys::Win32::System::Kernel as kernel;
 
-use super::{base, file, flt, io, ob, registry};
+use super::{base, flt, io, ob, params, registry};
 
 /// What the metadata says wrongly: it does not know `POINTER_ALIGNMENT`, and packs the `Create` arm to four bytes; and
 /// where a structure ends in an array of any length, it counts the array's first element and its padding.
@@ -55,11 +54,12 @@ fn disagreements() -> Vec<Disagreement> {
         io::DriverExtension, foundation::DRIVER_EXTENSION { driver_object = DriverObject, add_device = AddDevice, count = Count, service_key_name = ServiceKeyName }
         io::DeviceObject, foundation::DEVICE_OBJECT { kind = Type, size = Size, reference_count = ReferenceCount, driver_object = DriverObject, next_device = NextDevice, attached_device = AttachedDevice, current_irp = CurrentIrp, timer = Timer, flags = Flags, characteristics = Characteristics, vpb = Vpb, device_extension = DeviceExtension, device_type = DeviceType, stack_size = StackSize }
         io::FileObject, foundation::FILE_OBJECT { kind = Type, size = Size, device_object = DeviceObject, vpb = Vpb, fs_context = FsContext, fs_context2 = FsContext2, section_object_pointer = SectionObjectPointer, private_cache_map = PrivateCacheMap, final_status = FinalStatus, related_file_object = RelatedFileObject, lock_operation = LockOperation, delete_pending = DeletePending, read_access = ReadAccess, write_access = WriteAccess, delete_access = DeleteAccess, shared_read = SharedRead, shared_write = SharedWrite, shared_delete = SharedDelete, flags = Flags, file_name = FileName, current_byte_offset = CurrentByteOffset, waiters = Waiters, busy = Busy, last_lock = LastLock, lock = Lock, event = Event, completion_context = CompletionContext, irp_list_lock = IrpListLock, irp_list = IrpList, file_object_extension = FileObjectExtension }
+        io::Mdl, foundation::MDL { next = Next, size = Size, flags = MdlFlags, process = Process, mapped = MappedSystemVa, start = StartVa, byte_count = ByteCount, byte_offset = ByteOffset }
         io::IoStatusBlock, io_types::IO_STATUS_BLOCK { information = Information }
         io::IoSecurityContext, foundation::IO_SECURITY_CONTEXT { security_qos = SecurityQos, access_state = AccessState, desired_access = DesiredAccess, full_create_options = FullCreateOptions }
         io::AccessState, foundation::ACCESS_STATE { operation_id = OperationID, security_evaluated = SecurityEvaluated, flags = Flags, remaining_desired_access = RemainingDesiredAccess, previously_granted_access = PreviouslyGrantedAccess, original_desired_access = OriginalDesiredAccess, subject_security_context = SubjectSecurityContext, security_descriptor = SecurityDescriptor, aux_data = AuxData, privileges = Privileges, audit_privileges = AuditPrivileges, object_name = ObjectName, object_type_name = ObjectTypeName }
         io::IoDriverCreateContext, services::IO_DRIVER_CREATE_CONTEXT { size = Size, extra_create_parameter = ExtraCreateParameter, device_object_hint = DeviceObjectHint, txn_parameters = TxnParameters, silo_context = SiloContext }
-        flt::CreateParameters, minifilters::FLT_PARAMETERS_0 { security_context = SecurityContext, options = Options, file_attributes = FileAttributes, share_access = ShareAccess, ea_length = EaLength, ea_buffer = EaBuffer, allocation_size = AllocationSize }
+        params::CreateParameters, minifilters::FLT_PARAMETERS_0 { security_context = SecurityContext, options = Options, file_attributes = FileAttributes, share_access = ShareAccess, ea_length = EaLength, ea_buffer = EaBuffer, allocation_size = AllocationSize }
         flt::IoParameterBlock, minifilters::FLT_IO_PARAMETER_BLOCK { irp_flags = IrpFlags, major_function = MajorFunction, minor_function = MinorFunction, operation_flags = OperationFlags, target_file_object = TargetFileObject, target_instance = TargetInstance, parameters = Parameters }
         flt::CallbackData, minifilters::FLT_CALLBACK_DATA { flags = Flags, thread = Thread, iopb = Iopb, io_status = IoStatus, tag_data = TagData, queue_links = Anonymous, requestor_mode = RequestorMode }
         flt::RelatedObjects, minifilters::FLT_RELATED_OBJECTS { size = Size, transaction_context = TransactionContext, filter = Filter, volume = Volume, instance = Instance, file_object = FileObject, transaction = Transaction }
@@ -69,9 +69,6 @@ fn disagreements() -> Vec<Disagreement> {
         flt::FileNameInformation, minifilters::FLT_FILE_NAME_INFORMATION { size = Size, names_parsed = NamesParsed, format = Format, name = Name, volume = Volume, share = Share, extension = Extension, stream = Stream, final_component = FinalComponent, parent_dir = ParentDir }
         registry::KeyValueFull, services::KEY_VALUE_FULL_INFORMATION { title_index = TitleIndex, kind = Type, data_offset = DataOffset, data_length = DataLength, name_length = NameLength }
         registry::KeyValuePartial, services::KEY_VALUE_PARTIAL_INFORMATION { title_index = TitleIndex, kind = Type, data_length = DataLength }
-        file::BasicInformation, file_system::FILE_BASIC_INFORMATION { creation_time = CreationTime, last_access_time = LastAccessTime, last_write_time = LastWriteTime, change_time = ChangeTime, attributes = FileAttributes }
-        file::StandardInformation, file_system::FILE_STANDARD_INFORMATION { allocation_size = AllocationSize, end_of_file = EndOfFile, number_of_links = NumberOfLinks, delete_pending = DeletePending, directory = Directory }
-        file::NetworkOpenInformation, file_system::FILE_NETWORK_OPEN_INFORMATION { creation_time = CreationTime, last_access_time = LastAccessTime, last_write_time = LastWriteTime, change_time = ChangeTime, allocation_size = AllocationSize, end_of_file = EndOfFile, attributes = FileAttributes }
     }
     found
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod failures;
+mod file;
 mod link;
 mod port;
 
@@ -20,6 +21,7 @@ use crate::wire::{
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, each_failure};
+pub use file::{DirectoryEntry, ReparsePoint};
 use link::{Link, Shared, protocol, receive};
 pub use port::Port;
 

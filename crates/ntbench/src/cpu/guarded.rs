@@ -107,6 +107,13 @@ pub(crate) fn try_copy(to: usize, from: usize, count: usize) {
     ENDED.set(None);
 }
 
+/// Copies forward; false: it met a user address that is not there. No exception is raised.
+pub(crate) fn copied(to: usize, from: usize, count: usize) -> bool {
+    // SAFETY: as in `copy`.
+    unsafe { copy_forward(to, from, count) };
+    ENDED.take().is_none()
+}
+
 /// Whether a loop has ended early; the exception is raised then.
 fn ended() -> bool {
     let Some((operation, address)) = ENDED.take() else {

@@ -4,31 +4,38 @@
 //! A local file system's frames are in no model yet, so its creates cost the driver's stack nothing
 //! below the Filter Manager: on a local volume the bench is kinder than Windows.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
+use super::flight::Flight;
 use super::frames::frames;
 
 use crate::abi::file::{FILE_OPEN_BY_FILE_ID, FILE_VALID_OPTIONS, IO_REPARSE};
-use crate::abi::flt::IoParameterBlock;
-use crate::abi::io::{IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE};
+use crate::abi::io::{
+    FO_VOLUME_OPEN, IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE,
+    SL_OPEN_TARGET_DIRECTORY,
+};
+use crate::abi::params::CreateParameters;
 use crate::namespace::mup::Referral;
+use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::{self, Request};
 use crate::namespace::{DeviceId, Namespace, Outcome};
 use crate::ntos::file::File;
-use crate::ntos::memory::{Guest, wide};
+use crate::ntos::memory::Guest;
 use crate::ntos::{MACHINE, iomgr};
 use crate::status::NtStatus;
 use crate::{cost, stack};
 
 /// Does `IRP_MJ_CREATE` as the parameters now say.
-pub(super) fn create(file: &Arc<File>, parameters: &IoParameterBlock, flags: u32) -> IoStatusBlock {
+pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
+    let (file, parameters) = (&flight.operation.file, flight.parameters());
     let Some(machine) = MACHINE.get() else {
         return IoStatusBlock::new(NtStatus::DEVICE_NOT_READY, 0);
     };
-    let arm = parameters.parameters;
+    let arm: CreateParameters = parameters.parameters.get();
     let access = Guest(arm.security_context)
         .read_opt()
         .map_or(0, |context| context.desired_access);
+    let target_directory = parameters.operation_flags & SL_OPEN_TARGET_DIRECTORY != 0;
     let request = Request {
         access,
         share: u32::from(arm.share_access),
@@ -37,20 +44,21 @@ pub(super) fn create(file: &Arc<File>, parameters: &IoParameterBlock, flags: u32
         attributes: u32::from(arm.file_attributes),
         case_sensitive: parameters.operation_flags & SL_CASE_SENSITIVE != 0,
         ignore_share_access: flags & IO_IGNORE_SHARE_ACCESS_CHECK != 0,
+        target_directory,
     };
+    let full = file.full();
     let outcome = if request.options & FILE_OPEN_BY_FILE_ID != 0 {
         Err(NtStatus::NOT_SUPPORTED)
     } else {
         match file.volume.device {
-            DeviceId::Mup => mup(&machine.namespace, &file.full(), &request),
-            device @ DeviceId::Volume(_) => {
-                machine.namespace.create(device, &file.full(), &request)
-            }
+            DeviceId::Mup => mup(&machine.namespace, &full, &request),
+            device @ DeviceId::Volume(_) => machine.namespace.create(device, &full, &request),
         }
     };
     match outcome {
         Ok(Outcome::Opened(opened, information)) => {
             let rights = open::granted(access);
+            let volume = full.is_empty() && matches!(file.volume.device, DeviceId::Volume(_));
             file.object(|object| {
                 object.fs_context = Guest::at(file.address()).0;
                 object.read_access = u8::from(rights & 0x21 != 0);
@@ -59,15 +67,32 @@ pub(super) fn create(file: &Arc<File>, parameters: &IoParameterBlock, flags: u32
                 object.shared_read = u8::from(request.share & 1 != 0);
                 object.shared_write = u8::from(request.share & 2 != 0);
                 object.shared_delete = u8::from(request.share & 4 != 0);
+                if volume {
+                    object.flags |= FO_VOLUME_OPEN;
+                }
             });
+            if target_directory {
+                // The file object stands for the directory now; its name is the last component of what was asked for.
+                let at = full.iter().rposition(|unit| *unit == BACKSLASH);
+                let (directory, last) = full.split_at(at.unwrap_or(0));
+                file.set_name(last.get(1..).unwrap_or_default());
+                let root = [BACKSLASH];
+                file.set_full(if directory.is_empty() {
+                    &root
+                } else {
+                    directory
+                });
+            }
             file.set_open(opened);
             IoStatusBlock::new(NtStatus::SUCCESS, information)
         }
-        Ok(Outcome::Reparse(rest)) => {
-            let mut name = wide(&file.volume.name);
-            name.extend(rest);
+        Ok(Outcome::Renamed(name)) => {
             file.set_name(&name);
             IoStatusBlock::new(NtStatus::REPARSE, IO_REPARSE)
+        }
+        Ok(Outcome::Reparse(data, unparsed)) => {
+            flight.set_tag(&data, unparsed);
+            IoStatusBlock::new(NtStatus::REPARSE, data.tag() as usize)
         }
         Err(status) => IoStatusBlock::new(status, 0),
     }

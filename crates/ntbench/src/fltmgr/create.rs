@@ -1,22 +1,15 @@
 //! `FltCreateFile` and its newer forms, and what a filter does with the file it opened.
 
-use super::frames::{create_from_filter, frames};
-use super::{below, ecp, objects};
-use crate::abi::file::{
-    AttributeTagInformation, BasicInformation, FILE_ATTRIBUTE_NORMAL,
-    FILE_ATTRIBUTE_TAG_INFORMATION_CLASS, FILE_BASIC_INFORMATION_CLASS,
-    FILE_INTERNAL_INFORMATION_CLASS, FILE_NETWORK_OPEN_INFORMATION_CLASS,
-    FILE_STANDARD_INFORMATION_CLASS, NetworkOpenInformation, StandardInformation,
-};
+use super::frames::create_from_filter;
+use super::{ecp, objects};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{IO_DRIVER_CREATE_CONTEXT_SIZE_V1, IoDriverCreateContext, IoStatusBlock};
 use crate::abi::ob::ObjectAttributes;
 use crate::namespace::open::OpenFile;
-use crate::ntos::file::File;
 use crate::ntos::handle::{self, Target};
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, object, time};
+use crate::ntos::{irql, object};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, stack, verifier};
@@ -109,6 +102,7 @@ fn open(call: &Call) -> Result<NtStatus, NtStatus> {
         below,
         ecps: ecps(call.context)?,
         generated: true,
+        target_directory: false,
     });
     call.status
         .write(IoStatusBlock::new(created.status, created.information));
@@ -131,84 +125,6 @@ fn open(call: &Call) -> Result<NtStatus, NtStatus> {
         call.file.write(file.address());
     }
     Ok(created.status)
-}
-
-/// How an information class is answered: its bytes.
-fn information(file: &File, class: u32) -> Result<Vec<u8>, NtStatus> {
-    let attributes = |attributes: u32| {
-        if attributes == 0 {
-            FILE_ATTRIBUTE_NORMAL
-        } else {
-            attributes
-        }
-    };
-    file.with_open(|open| {
-        let stat = open.stat();
-        let time = |seconds: i64, nanoseconds: u64| {
-            time::from_unix(seconds, i64::try_from(nanoseconds).unwrap_or(0))
-        };
-        let times = stat.map_or([0; 4], |stat| {
-            let (access, write) = (
-                time(stat.st_atime, stat.st_atime_nsec),
-                time(stat.st_mtime, stat.st_mtime_nsec),
-            );
-            let change = time(stat.st_ctime, stat.st_ctime_nsec);
-            // The host keeps no time of creation that its stat would tell.
-            [write, access, write, change]
-        });
-        let size = stat.map_or(0, |stat| if open.is_directory() { 0 } else { stat.st_size });
-        let blocks = stat.map_or(0, |stat| {
-            if open.is_directory() {
-                0
-            } else {
-                stat.st_blocks * 512
-            }
-        });
-        Ok(match class {
-            FILE_BASIC_INFORMATION_CLASS => bytes(&BasicInformation {
-                creation_time: times[0],
-                last_access_time: times[1],
-                last_write_time: times[2],
-                change_time: times[3],
-                attributes: attributes(open.attributes()),
-                pad: 0,
-            }),
-            FILE_STANDARD_INFORMATION_CLASS => bytes(&StandardInformation {
-                allocation_size: blocks,
-                end_of_file: size,
-                number_of_links: stat.map_or(1, |stat| u32::try_from(stat.st_nlink).unwrap_or(1)),
-                delete_pending: u8::from(open.delete_pending()),
-                directory: u8::from(open.is_directory()),
-                pad: 0,
-            }),
-            FILE_INTERNAL_INFORMATION_CLASS => {
-                stat.map_or(0, |stat| stat.st_ino).to_le_bytes().to_vec()
-            }
-            FILE_NETWORK_OPEN_INFORMATION_CLASS => bytes(&NetworkOpenInformation {
-                creation_time: times[0],
-                last_access_time: times[1],
-                last_write_time: times[2],
-                change_time: times[3],
-                allocation_size: blocks,
-                end_of_file: size,
-                attributes: attributes(open.attributes()),
-                pad: 0,
-            }),
-            FILE_ATTRIBUTE_TAG_INFORMATION_CLASS => bytes(&AttributeTagInformation {
-                attributes: attributes(open.attributes()),
-                reparse_tag: open.reparse_tag(),
-            }),
-            _ => return Err(NtStatus::INVALID_INFO_CLASS),
-        })
-    })
-    .unwrap_or(Err(NtStatus::INVALID_DEVICE_REQUEST))
-}
-
-/// A structure without uninitialised bytes: the padding is spelled out in `abi`.
-fn bytes<T: Copy>(value: &T) -> Vec<u8> {
-    let start: *const u8 = std::ptr::from_ref(value).cast();
-    // SAFETY: the value is `size_of::<T>` bytes long, and its type has no padding that is not a field.
-    unsafe { std::slice::from_raw_parts(start, size_of::<T>()) }.to_vec()
 }
 
 exports! { "fltmgr.sys";
@@ -252,28 +168,6 @@ exports! { "fltmgr.sys";
     fn FltClose(handle: u64) -> NtStatus {
         irql::at_most("FltClose", PASSIVE_LEVEL);
         handle::close(handle, KERNEL_MODE)
-    }
-
-    /// Asks the file system below an instance about a file.
-    fn FltQueryInformationFile(
-        instance: usize, file: usize, buffer: Guest<u8>, length: u32, class: u32, returned: Guest<u32>,
-    ) -> NtStatus {
-        irql::at_most("FltQueryInformationFile", PASSIVE_LEVEL);
-        let _ = objects::instance(instance, "FltQueryInformationFile");
-        if let Some(status) = faults::check("FltQueryInformationFile") {
-            return status;
-        }
-        let file = object::file(file, "FltQueryInformationFile");
-        let frames = frames(["fltmgr!FltQueryInformationFile"]);
-        match stack::with_frames(&frames, || below::dispatch(&file, || information(&file, class))) {
-            Ok(answer) if answer.len() > length as usize => NtStatus::INFO_LENGTH_MISMATCH,
-            Ok(answer) => {
-                buffer.write_many(&answer);
-                returned.write_opt(u32::try_from(answer.len()).unwrap_or(0));
-                NtStatus::SUCCESS
-            }
-            Err(status) => status,
-        }
     }
 
     /// Whether a file is a directory.

@@ -1,25 +1,20 @@
-//! The way down: the pre-operation callbacks in order of altitude, then the file system.
-//!
-//! A filter may pend an operation. What is left of the way then runs in the thread that completes it, on that thread's
-//! stack, while the thread that the operation came in on waits; the way up is that thread's again.
+//! The way down: the pre-operation callback of one instance, and what its status comes to.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::callback::{self, About, argument, related};
 use super::drain::Outstanding;
-use super::flight::{Flight, Resume, Step, Verdict, name_of, take_stray_completion};
-use super::frames::frames;
+use super::flight::{Flight, name_of, take_stray_completion};
+use super::mdls;
 use super::objects::Instance;
 use crate::abi::base::Ptr;
 use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING,
     PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
 };
-use crate::abi::io::IoStatusBlock;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
-use crate::{bugcheck, stack, thread, verifier};
+use crate::{bugcheck, verifier};
 
 /// A filter that wants to be called when the operation is done.
 pub(super) struct Waiting {
@@ -27,134 +22,30 @@ pub(super) struct Waiting {
     pub(super) instance: Arc<Instance>,
     /// Its completion context.
     pub(super) context: usize,
-    /// The parameters as it saw them.
+    /// The parameters as it was given them.
     pub(super) parameters: IoParameterBlock,
+    /// The description of a buffer that it put in the place of another's, which is the Filter Manager's to free.
+    pub(super) swapped: Option<usize>,
     /// By which a teardown finds it; `None`: it waits for `FLT_PREOP_SYNCHRONIZE`, which cannot be drained.
     pub(super) outstanding: Option<Arc<Outstanding>>,
 }
 
-/// What the file system does.
-type Below<'a> = Box<dyn FnOnce(&Flight) -> IoStatusBlock + 'a>;
-
-/// An operation on its way down.
-pub(super) struct Descent<'a> {
-    flight: &'a Flight,
-    instances: Vec<Arc<Instance>>,
-    next: usize,
-    /// Who wants to be called on the way up.
-    pub(super) waiting: Vec<Waiting>,
-    filtered: bool,
-    pended: Option<Call>,
-    below: Option<Below<'a>>,
-}
-
 /// A pre-operation callback that was made and has not decided.
-struct Call {
-    instance: Arc<Instance>,
-    context: usize,
-    parameters: IoParameterBlock,
+pub(super) struct Call {
+    /// The instance.
+    pub(super) instance: Arc<Instance>,
+    /// The completion context that it left.
+    pub(super) context: usize,
+    /// The parameters as it was given them.
+    pub(super) parameters: IoParameterBlock,
 }
 
 /// What a pre-operation callback decided.
-enum Before {
+pub(super) enum Before {
     GoOn,
     CallMe(Waiting),
     Complete,
     Pend(Call),
-}
-
-impl<'a> Descent<'a> {
-    /// An operation before its first callback.
-    pub(super) fn new(
-        flight: &'a Flight,
-        instances: Vec<Arc<Instance>>,
-        below: impl FnOnce(&Flight) -> IoStatusBlock + 'a,
-    ) -> Self {
-        Self {
-            flight,
-            instances,
-            next: 0,
-            waiting: Vec::new(),
-            filtered: false,
-            pended: None,
-            below: Some(Box::new(below)),
-        }
-    }
-
-    /// Goes down until it is through or a filter pends.
-    pub(super) fn go_on(&mut self) -> Step {
-        while let Some(instance) = self.instances.get(self.next).cloned() {
-            self.next += 1;
-            if !instance.rundown.enter() {
-                continue;
-            }
-            self.filtered = true;
-            let around = frames([
-                "fltmgr!FltpPassThroughInternal",
-                "fltmgr!FltpPerformPreCallbacks",
-            ]);
-            match stack::with_frames(&around, || before(self.flight, &instance)) {
-                Before::Pend(call) => {
-                    self.pended = Some(call);
-                    return Step::Pended;
-                }
-                decided => {
-                    if !self.follow(&instance, decided) {
-                        return Step::Through;
-                    }
-                }
-            }
-        }
-        let Some(below) = self.below.take() else {
-            return Step::Through;
-        };
-        let done = if self.filtered {
-            let around = frames(["fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"]);
-            stack::with_frames(&around, || below(self.flight))
-        } else {
-            below(self.flight)
-        };
-        self.flight.with_data(|data| data.io_status = done);
-        Step::Through
-    }
-
-    /// Does what a callback decided; false: the operation is completed.
-    fn follow(&mut self, instance: &Arc<Instance>, decided: Before) -> bool {
-        match decided {
-            Before::GoOn | Before::Pend(_) => instance.rundown.leave(),
-            Before::CallMe(post) => self.waiting.push(post),
-            Before::Complete => {
-                instance.rundown.leave();
-                return false;
-            }
-        }
-        true
-    }
-}
-
-impl Resume for Descent<'_> {
-    fn resume(&mut self, verdict: Verdict) -> Step {
-        let Some(call) = self.pended.take() else {
-            return Step::Through;
-        };
-        let thread = thread::current();
-        // What lower filters open from here is nested in this operation, whose own thread only waits.
-        thread.creates.fetch_add(1, Ordering::Relaxed);
-        let instance = Arc::clone(&call.instance);
-        let context = if verdict.context == 0 {
-            call.context
-        } else {
-            verdict.context
-        };
-        let decided = judge(self.flight, &Call { context, ..call }, verdict.status);
-        let step = if self.follow(&instance, decided) {
-            self.go_on()
-        } else {
-            Step::Through
-        };
-        thread.creates.fetch_sub(1, Ordering::Relaxed);
-        step
-    }
 }
 
 /// What a callback of this operation is about.
@@ -177,7 +68,7 @@ pub(super) fn set_current(flight: &Flight, instance: Option<&Arc<Instance>>) {
 }
 
 /// Calls the pre-operation callback of one instance.
-fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
+pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
     let pre = instance
         .filter
         .operation(flight.operation.major)
@@ -203,6 +94,7 @@ fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
     let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
     call.context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
     if status == PREOP_PENDING {
+        flight.operation.keep(objects);
         return Before::Pend(call);
     }
     if take_stray_completion(&flight.operation) {
@@ -219,7 +111,7 @@ fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
 }
 
 /// What a callback's status comes to.
-fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
+pub(super) fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
     let Call {
         instance,
         context,
@@ -228,11 +120,9 @@ fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
     let (context, parameters) = (*context, *parameters);
     let changed = take_changes(flight, instance, parameters);
     set_current(flight, None);
-    let parameters = if changed {
-        flight.parameters()
-    } else {
-        parameters
-    };
+    let swapped = changed
+        .then(|| mdls::swapped(&parameters, &flight.parameters()))
+        .flatten();
     match status {
         PREOP_SUCCESS_WITH_CALLBACK | PREOP_SYNCHRONIZE => {
             let registered = instance.filter.operation(flight.operation.major);
@@ -256,15 +146,20 @@ fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
                 instance: Arc::clone(instance),
                 context,
                 parameters,
+                swapped,
                 outstanding,
             })
         }
         PREOP_COMPLETE => {
+            swapped.into_iter().for_each(mdls::free_swapped);
             check_completed(flight, instance);
             no_context(instance, context, "FLT_PREOP_COMPLETE");
             Before::Complete
         }
         PREOP_SUCCESS_NO_CALLBACK => {
+            if let Some(mdl) = swapped {
+                flight.operation.swapped_to_the_end(mdl);
+            }
             no_context(instance, context, "FLT_PREOP_SUCCESS_NO_CALLBACK");
             Before::GoOn
         }
@@ -319,6 +214,12 @@ fn take_changes(flight: &Flight, instance: &Instance, before: IoParameterBlock) 
         dirty
     });
     let now = flight.parameters();
+    let mut before = before;
+    if let Some((slot, mdl)) = flight.operation.lock_of_buffer()
+        && before.parameters.0[slot] == 0
+    {
+        before.parameters.0[slot] = mdl as u64;
+    }
     if dirty || bytes(&now) == bytes(&before) {
         return dirty;
     }

@@ -6,16 +6,18 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::cancel::{self, Cancel};
+use super::mdls;
 use super::objects::{self, Instance};
 use crate::abi::base::ListEntry;
 use crate::abi::flt::{
-    CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_GENERATED_IO,
-    FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock,
+    CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock,
+    RelatedObjects,
 };
-use crate::abi::io::{IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IoStatusBlock};
+use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock, major_name};
+use crate::namespace::reparse::ReparseData;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, object, ps};
+use crate::ntos::{irql, object, ps, worker};
 use crate::status::NtStatus;
 use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{bugcheck, verifier};
@@ -46,7 +48,33 @@ pub(crate) struct Operation {
     pub(super) cancel: Mutex<Cancel>,
     pending: Mutex<Pending>,
     resumed: Condvar,
+    /// What lives as long as the operation.
+    kept: Mutex<Kept>,
 }
+
+/// What lives as long as an operation.
+#[derive(Default)]
+struct Kept {
+    /// The objects of callbacks that pended.
+    objects: Vec<Objects>,
+    /// Descriptions of buffers that go with the operation: those that filters without a post-operation callback put in,
+    /// and those of locked buffers.
+    swapped: Vec<usize>,
+    /// The locked buffer's: in which of the parameters' quadwords, and what.
+    locked: Option<(usize, usize)>,
+    /// Who wants to know the status that the dispatch returns: the instance, the routine and its context.
+    told: Vec<(Arc<Instance>, usize, usize)>,
+    /// The one that the filter put in whose post-operation callback is running.
+    now: Option<usize>,
+}
+
+/// The objects around a callback.
+struct Objects(
+    #[expect(dead_code, reason = "kept for whoever has its address")] Box<RelatedObjects>,
+);
+
+// SAFETY: addresses that the host hands out and never follows through this value.
+unsafe impl Send for Objects {}
 
 /// How a pended pre-operation was completed.
 #[derive(Clone, Copy)]
@@ -57,23 +85,27 @@ pub(super) struct Verdict {
     pub(super) context: usize,
 }
 
-/// How far an operation came on its way down.
+/// How far an operation came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// To its end.
-    Through,
+    Done,
     /// To a filter that pended it.
     Pended,
+    /// To what only the thread that it came in on may do.
+    Home,
+    /// To its completion, which is another thread's, at a raised IRQL.
+    Raise,
 }
 
-/// What is left of an operation's way down.
+/// What is left of an operation's way.
 pub(super) trait Resume {
-    /// Goes on after a pended callback was completed so.
-    fn resume(&mut self, verdict: Verdict) -> Step;
+    /// Goes on: after a pended callback was completed so, or where nothing was pended.
+    fn resume(&mut self, verdict: Option<Verdict>) -> Step;
 }
 
-/// The way down of an operation whose thread waits until somebody else has gone it.
-struct Parked(*mut (dyn Resume + 'static));
+/// The way of an operation whose thread waits until somebody else has gone it.
+pub(super) struct Parked(*mut (dyn Resume + 'static));
 
 // SAFETY: the thread that parked it touches it no more until it is told that the way is done, so it is one thread's at a
 // time; what it holds is shared between threads otherwise.
@@ -86,8 +118,8 @@ struct Pending {
     verdict: Option<Verdict>,
     /// It waits to be gone on with.
     parked: Option<Parked>,
-    /// Somebody else went to the end of the way.
-    through: bool,
+    /// How far somebody else went: to the end, or to what is this thread's.
+    came: Option<Step>,
 }
 
 static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
@@ -120,12 +152,7 @@ pub(super) fn status_at(data: usize) -> NtStatus {
 
 /// The name of an operation.
 pub(super) fn name_of(major: u8) -> &'static str {
-    match major {
-        IRP_MJ_CREATE => "IRP_MJ_CREATE",
-        IRP_MJ_CLEANUP => "IRP_MJ_CLEANUP",
-        IRP_MJ_CLOSE => "IRP_MJ_CLOSE",
-        _ => "IRP_MJ_OTHER",
-    }
+    major_name(major)
 }
 
 /// What lies in memory for the time of an operation.
@@ -138,15 +165,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(operation: Operation, iopb: IoParameterBlock, generated: bool) -> Self {
+    pub(super) fn new(operation: Operation, iopb: IoParameterBlock, flags: u32) -> Self {
         let null = std::ptr::null_mut();
         let iopb = Box::into_raw(Box::new(iopb));
-        let flags = FLTFL_CALLBACK_DATA_IRP_OPERATION
-            | if generated {
-                FLTFL_CALLBACK_DATA_GENERATED_IO
-            } else {
-                0
-            };
+        let flags = FLTFL_CALLBACK_DATA_IRP_OPERATION | flags;
         let data = Box::into_raw(Box::new(CallbackData {
             flags,
             thread: Guest::at(thread::current().object).0,
@@ -194,7 +216,49 @@ impl Flight {
         // SAFETY: as in `with_data`.
         unsafe { self.iopb.write(parameters) };
     }
+
+    /// Puts what a file system says of the reparse point that it met where filters see it: `TagData`, whose layout is
+    /// that of a reparse buffer with the length of the rest of the name in its reserved field.
+    pub(super) fn set_tag(&self, data: &ReparseData, unparsed: usize) {
+        let mut bytes = data.bytes().to_vec();
+        if let Some(reserved) = bytes.get_mut(6..8) {
+            reserved.copy_from_slice(&u16::try_from(unparsed).unwrap_or(u16::MAX).to_le_bytes());
+        }
+        let Some(block) = crate::ntos::pool::lend(bytes.len(), TAG, false) else {
+            return;
+        };
+        Guest::<u8>::at(block).write_many(&bytes);
+        self.free_tag();
+        self.with_data(|data| data.tag_data = Guest::at(block).0);
+    }
+
+    fn free_tag(&self) {
+        let old =
+            self.with_data(|data| std::mem::replace(&mut data.tag_data, std::ptr::null_mut()));
+        if !old.is_null() {
+            crate::ntos::pool::free(old.expose_provenance(), None);
+        }
+    }
+
+    /// The reparse buffer that the operation ended with, and how many bytes of the name come after it.
+    pub(super) fn take_tag(&self) -> Option<(ReparseData, usize)> {
+        let tag = self.with_data(|data| data.tag_data);
+        if tag.is_null() {
+            return None;
+        }
+        let start = Guest::<u8>::at(tag.expose_provenance());
+        let head = start.read_many(8);
+        let word = |at: usize| usize::from(u16::from_le_bytes([head[at], head[at + 1]]));
+        // A tag that is not Microsoft's has a GUID before its data.
+        let header = if head[3] & 0x80 == 0 { 24 } else { 8 };
+        let mut bytes = start.read_many(header + word(4));
+        let unparsed = word(6);
+        bytes[6..8].fill(0);
+        ReparseData::parse(&bytes).ok().map(|data| (data, unparsed))
+    }
 }
+
+const TAG: u32 = u32::from_le_bytes(*b"FMtd");
 
 impl Operation {
     /// An operation of the current thread.
@@ -213,7 +277,64 @@ impl Operation {
             cancel: Mutex::default(),
             pending: Mutex::new(Pending::default()),
             resumed: Condvar::new(),
+            kept: Mutex::default(),
         }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps the objects of a callback that pended the operation: whoever goes on with it may use them.
+    pub(super) fn keep(&self, objects: Box<RelatedObjects>) {
+        self.kept().objects.push(Objects(objects));
+    }
+
+    /// The instance whose callback is running or was pended.
+    pub(super) fn current(&self) -> Option<Arc<Instance>> {
+        self.instance
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes who wants to know the status that the dispatch returns.
+    pub(super) fn tell_status(&self, routine: usize, context: usize) {
+        if let Some(instance) = self.current() {
+            self.kept().told.push((instance, routine, context));
+        }
+    }
+
+    /// Who wants to know, each once.
+    pub(super) fn take_told(&self) -> Vec<(Arc<Instance>, usize, usize)> {
+        std::mem::take(&mut self.kept().told)
+    }
+
+    /// Notes that its buffer was locked.
+    pub(super) fn locked(&self, slot: usize, mdl: usize) {
+        let mut kept = self.kept();
+        kept.swapped.push(mdl);
+        kept.locked = Some((slot, mdl));
+    }
+
+    /// In which quadword of the parameters a locked buffer's description is, and that.
+    pub(super) fn lock_of_buffer(&self) -> Option<(usize, usize)> {
+        self.kept().locked
+    }
+
+    /// Sets which description the filter put in whose post-operation callback runs.
+    pub(super) fn set_swapped_now(&self, mdl: Option<usize>) {
+        self.kept().now = mdl;
+    }
+
+    /// That.
+    pub(super) fn swapped_now(&self) -> Option<usize> {
+        self.kept().now
+    }
+
+    /// Notes the description of a buffer that is freed when the operation is over.
+    pub(super) fn swapped_to_the_end(&self, mdl: usize) {
+        self.kept().swapped.push(mdl);
     }
 }
 
@@ -223,6 +344,9 @@ impl Drop for Flight {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.data.expose_provenance());
+        self.free_tag();
+        let swapped = std::mem::take(&mut self.operation.kept().swapped);
+        swapped.into_iter().for_each(mdls::free_swapped);
         // SAFETY: made in `new` by Box::into_raw, and nobody frees it but this.
         drop(unsafe { Box::from_raw(self.data) });
         // SAFETY: as above.
@@ -242,37 +366,64 @@ pub(super) fn take_stray_completion(operation: &Operation) -> bool {
     pending(operation).verdict.take().is_some()
 }
 
-/// Waits until a post-operation callback that asked for more processing has done it.
-pub(super) fn wait_for_completion(operation: &Operation) {
-    let mut state = pending(operation);
-    while state.verdict.take().is_none() {
-        state = operation
-            .resumed
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner);
+/// Takes the way that an operation's thread has parked.
+pub(super) fn take_parked(operation: &Operation) -> Option<Parked> {
+    pending(operation).parked.take()
+}
+
+impl Parked {
+    /// Goes on in this thread as far as it may, then tells the operation's own thread.
+    pub(super) fn resume(self, operation: &Operation, verdict: Option<Verdict>) {
+        let mut verdict = verdict;
+        loop {
+            // SAFETY: see `wait_for_the_way`: the operation's own thread waits, and nobody else has the pointer.
+            let step = unsafe { (*self.0).resume(verdict) };
+            let mut state = pending(operation);
+            if step != Step::Pended {
+                state.came = Some(step);
+                drop(state);
+                operation.resumed.notify_all();
+                return;
+            }
+            // A filter pended it; and it may have been completed meanwhile.
+            verdict = state.verdict.take();
+            if verdict.is_none() {
+                state.parked = Some(self);
+                return;
+            }
+        }
     }
 }
 
-/// Waits until a pended operation has gone its way down: in the thread that completes it, or in this one where it was
-/// completed before this one could wait, or at an IRQL at which the rest cannot be done.
-pub(super) fn wait_for_the_way_down<'a>(operation: &Operation, descent: &mut (dyn Resume + 'a)) {
-    let pointer: *mut (dyn Resume + 'a) = &raw mut *descent;
+/// Waits until an operation has gone on: in the thread that completes it, or in this one where it was completed before
+/// this one could wait, or at an IRQL at which the rest cannot be done. `helper` is given to another thread once this one
+/// waits. Gives how far it came.
+pub(super) fn wait_for_the_way<'a>(
+    operation: &Operation,
+    way: &mut (dyn Resume + 'a),
+    helper: Option<Box<dyn FnOnce() + Send>>,
+) -> Step {
+    let pointer: *mut (dyn Resume + 'a) = &raw mut *way;
     // SAFETY: only the lifetime is changed; this function does not return before whoever took the pointer is done with it.
     let pointer = unsafe {
         std::mem::transmute::<*mut (dyn Resume + 'a), *mut (dyn Resume + 'static)>(pointer)
     };
+    let mut helper = helper;
     loop {
         let mut state = pending(operation);
         state.parked = Some(Parked(pointer));
+        if let Some(helper) = helper.take() {
+            worker::queue(helper);
+        }
         let mine = |state: &Pending| state.parked.is_some() && state.verdict.is_some();
-        while !state.through && !mine(&state) {
+        while state.came.is_none() && !mine(&state) {
             state = operation
                 .resumed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        if std::mem::take(&mut state.through) {
-            return;
+        if let Some(step) = state.came.take() {
+            return step;
         }
         state.parked = None;
         let Some(verdict) = state.verdict.take() else {
@@ -280,14 +431,15 @@ pub(super) fn wait_for_the_way_down<'a>(operation: &Operation, descent: &mut (dy
         };
         drop(state);
         // SAFETY: nobody else has the pointer: it was parked, and is not any more.
-        if unsafe { (*pointer).resume(verdict) } == Step::Through {
-            return;
+        let step = unsafe { (*pointer).resume(Some(verdict)) };
+        if step != Step::Pended {
+            return step;
         }
     }
 }
 
 /// Goes on with a pended operation in this thread, if its own thread waits and this one may do the rest.
-fn complete(data: usize, verdict: Verdict, function: &str) {
+pub(super) fn complete(data: usize, verdict: Verdict, function: &str) {
     irql::at_most(function, DISPATCH_LEVEL);
     let Some(operation) = at(data) else {
         bugcheck::raise(
@@ -300,30 +452,11 @@ fn complete(data: usize, verdict: Verdict, function: &str) {
     };
     cancel::check_cleared(&operation, function);
     let mut state = pending(&operation);
-    let mut verdict = verdict;
     let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;
-    while here && let Some(parked) = state.parked.take() {
+    if here && let Some(parked) = state.parked.take() {
         drop(state);
-        // SAFETY: see `wait_for_the_way_down`: the operation's own thread waits, and the pointer was taken out.
-        let step = unsafe { (*parked.0).resume(verdict) };
-        state = pending(&operation);
-        match (step, state.verdict.take()) {
-            (Step::Through, _) => {
-                state.through = true;
-                drop(state);
-                operation.resumed.notify_all();
-                return;
-            }
-            // A lower filter pended it; and it may have been completed meanwhile.
-            (Step::Pended, None) => {
-                state.parked = Some(parked);
-                return;
-            }
-            (Step::Pended, Some(next)) => {
-                state.parked = Some(parked);
-                verdict = next;
-            }
-        }
+        parked.resume(&operation, Some(verdict));
+        return;
     }
     if state.verdict.replace(verdict).is_some() {
         drop(state);

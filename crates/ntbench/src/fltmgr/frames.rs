@@ -29,7 +29,7 @@ fn row(line: &'static str) -> Option<(&'static str, Frame)> {
 ///
 /// # Panics
 /// When the table does not have it: names are fixed in the bench's own code.
-pub(super) fn frame(symbol: &str) -> Frame {
+pub(crate) fn frame(symbol: &str) -> Frame {
     *FRAMES
         .get(symbol)
         .unwrap_or_else(|| panic!("models/fltmgr-frames.csv has no {symbol}"))

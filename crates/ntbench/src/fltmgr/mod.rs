@@ -17,6 +17,7 @@
 //! * A cancel reaches the operations that filters pend; what the file system waits for is not cancelled.
 //! * A local volume's file system charges no frames ([`below`]).
 
+mod ascent;
 mod attach;
 mod attach_api;
 mod below;
@@ -29,17 +30,25 @@ mod create;
 mod descent;
 mod drain;
 mod ecp;
+mod fileio;
 mod flight;
 mod frames;
 mod info;
+mod issue;
+mod journey;
+mod mdls;
 mod name;
 mod objects;
+pub(crate) mod op;
 pub(crate) mod operation;
 pub(crate) mod port;
 mod register;
+mod safe;
 mod work;
 
 use std::sync::Arc;
+
+pub(crate) use frames::frame;
 
 pub(crate) use objects::{Instance, Volume};
 
@@ -70,6 +79,10 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         cbdq::exports(),
         context_api::exports(),
         work::exports(),
+        mdls::exports(),
+        issue::exports(),
+        safe::exports(),
+        fileio::exports(),
     ];
     tables.extend(port::tables());
     tables
@@ -130,6 +143,7 @@ pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
     cbdq::driver_gone(&driver.service);
     left.extend(port::leftovers(&driver.service));
     left.extend(info::leftovers(&driver.service));
+    left.extend(issue::leftovers(&driver.service));
     left.extend(work::leftovers(&driver.service));
     left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));

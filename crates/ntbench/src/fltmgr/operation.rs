@@ -1,30 +1,28 @@
-//! One operation on its way through the instances of a volume: down through the pre-operation callbacks in order of
-//! altitude, to the file system, and back up through the post-operation callbacks of those that asked for it.
+//! Operations: how each is put together, and who takes part in it.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::callback::{self, argument, related};
-use super::descent::{Descent, Waiting, about, set_current};
-use super::flight::{Flight, Operation, Step, name_of, wait_for_completion, wait_for_the_way_down};
+use super::flight::{Flight, Operation};
 use super::frames::frames;
+use super::journey::Journey;
 use super::objects::Instance;
-use super::{below, ecp};
+use super::{below, ecp, op};
 use crate::abi::file::FILE_OPEN_BY_FILE_ID;
 use crate::abi::flt::{
-    CreateParameters, FLTFL_CALLBACK_DATA_POST_OPERATION, IoParameterBlock, KERNEL_MODE,
-    POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED,
+    FLTFL_CALLBACK_DATA_GENERATED_IO, IoParameterBlock, KERNEL_MODE, OperationRegistration,
 };
 use crate::abi::io::{
-    AccessState, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION,
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoSecurityContext,
-    IoStatusBlock, SL_FORCE_ACCESS_CHECK,
+    AccessState, FO_VOLUME_OPEN, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION,
+    IRP_DEFER_IO_COMPLETION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ,
+    IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IoSecurityContext,
+    IoStatusBlock, SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY,
 };
-use crate::ntos::file::{self, File};
+use crate::abi::params::{CreateParameters, Parameters};
+use crate::ntos::file::File;
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::Guest;
-use crate::status::NtStatus;
-use crate::{stack, thread, verifier};
+use crate::{stack, thread};
 
 /// Sends a create through the filters to the file system.
 pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
@@ -42,11 +40,16 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         irp_flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION,
         major_function: IRP_MJ_CREATE,
         minor_function: 0,
-        operation_flags: if forced { SL_FORCE_ACCESS_CHECK } else { 0 },
+        operation_flags: if forced { SL_FORCE_ACCESS_CHECK } else { 0 }
+            | if create.target_directory {
+                SL_OPEN_TARGET_DIRECTORY
+            } else {
+                0
+            },
         reserved: 0,
         target_file_object: Guest::at(file.address()).0,
         target_instance: std::ptr::null_mut(),
-        parameters: CreateParameters {
+        parameters: Parameters::of(CreateParameters {
             security_context: std::ptr::from_ref(&*security).cast_mut(),
             options: create.disposition << 24 | create.options,
             pad0: 0,
@@ -57,15 +60,21 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
             pad2: 0,
             ea_buffer: std::ptr::null_mut(),
             allocation_size: create.allocation,
-        },
+        }),
     };
     let mut operation =
         Operation::new(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps);
     operation.by_file_id = create.options & FILE_OPEN_BY_FILE_ID != 0;
-    let flight = Flight::new(operation, parameters, create.generated);
+    let generated = if create.generated {
+        FLTFL_CALLBACK_DATA_GENERATED_IO
+    } else {
+        0
+    };
+    let flight = Flight::new(operation, parameters, generated);
     let done = run(&flight, create.below.as_ref(), |flight| {
-        below::create(&flight.operation.file, &flight.parameters(), create.flags)
+        below::create(flight, create.flags)
     });
+    file.set_reparse(flight.take_tag());
     let ecps = flight.operation.ecps.load(Ordering::Acquire);
     drop(flight);
     if ecps != 0 && ecps != create.ecps {
@@ -76,29 +85,103 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
     done
 }
 
+/// Sends a create that is in a callback of `below` once more, from there on.
+pub(super) fn create_again(
+    operation: &Operation,
+    block: &IoParameterBlock,
+    data_flags: u32,
+    below: &Arc<Instance>,
+) -> IoStatusBlock {
+    let ecps = operation.ecps.load(Ordering::Acquire);
+    let mut again = Operation::new(&operation.file, IRP_MJ_CREATE, operation.user, ecps);
+    again.by_file_id = operation.by_file_id;
+    let flight = Flight::new(again, *block, data_flags);
+    let done = run(&flight, Some(below), |flight| below::create(flight, 0));
+    operation.file.set_reparse(flight.take_tag());
+    done
+}
+
+/// An operation other than a create.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    /// What kind.
+    pub(crate) major: u8,
+    /// Its minor function.
+    pub(crate) minor: u8,
+    /// `SL_…`.
+    pub(crate) flags: u8,
+    /// `IRP_…`.
+    pub(crate) irp_flags: u32,
+    /// `FLTFL_CALLBACK_DATA_…` beside those that every operation has.
+    pub(crate) data_flags: u32,
+    /// The parameters.
+    pub(crate) parameters: Parameters,
+    /// Whether user mode asked for it.
+    pub(crate) user: bool,
+    /// The instance below which it starts; `None`: at the top.
+    pub(crate) below: Option<&'a Arc<Instance>>,
+}
+
+impl Request<'_> {
+    /// That operation, as the kernel asks for it.
+    pub(crate) fn new(major: u8, parameters: Parameters) -> Self {
+        Self {
+            major,
+            minor: 0,
+            flags: 0,
+            irp_flags: IRP_SYNCHRONOUS_API,
+            data_flags: 0,
+            parameters,
+            user: false,
+            below: None,
+        }
+    }
+}
+
+/// Sends an operation through the filters to the file system.
+pub(crate) fn send(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
+    let mut block = IoParameterBlock {
+        irp_flags: request.irp_flags,
+        major_function: request.major,
+        minor_function: request.minor,
+        operation_flags: request.flags,
+        reserved: 0,
+        target_file_object: Guest::at(file.address()).0,
+        target_instance: std::ptr::null_mut(),
+        parameters: request.parameters,
+    };
+    send_block(
+        file,
+        &mut block,
+        request.data_flags,
+        request.user,
+        request.below,
+    )
+}
+
+/// As [`send`]; what the filters and the file system left of the parameters is put back into the block.
+pub(super) fn send_block(
+    file: &Arc<File>,
+    block: &mut IoParameterBlock,
+    data_flags: u32,
+    user: bool,
+    below: Option<&Arc<Instance>>,
+) -> IoStatusBlock {
+    let operation = Operation::new(file, block.major_function, user, 0);
+    let flight = Flight::new(operation, *block, data_flags);
+    let done = run(&flight, below, op::dispatch);
+    *block = flight.parameters();
+    done
+}
+
 /// `IRP_MJ_CLEANUP`: the last handle is closed.
 pub(crate) fn cleanup(file: &Arc<File>) {
-    simple(file, IRP_MJ_CLEANUP, |flight| {
-        let file = &flight.operation.file;
-        IoStatusBlock::new(below::dispatch(file, || file::clean_up_below(file)), 0)
-    });
+    send(file, &Request::new(IRP_MJ_CLEANUP, Parameters::default()));
 }
 
 /// `IRP_MJ_CLOSE`: the last reference is gone.
 pub(crate) fn close(file: &Arc<File>) {
-    simple(file, IRP_MJ_CLOSE, |_| {
-        IoStatusBlock::new(NtStatus::SUCCESS, 0)
-    });
-}
-
-fn simple(file: &Arc<File>, major: u8, below: impl FnOnce(&Flight) -> IoStatusBlock) {
-    // SAFETY: an FLT_IO_PARAMETER_BLOCK of zeroes is one: its fields are numbers and pointers.
-    let mut parameters: IoParameterBlock = unsafe { std::mem::zeroed() };
-    parameters.irp_flags = IRP_SYNCHRONOUS_API;
-    parameters.major_function = major;
-    parameters.target_file_object = Guest::at(file.address()).0;
-    let flight = Flight::new(Operation::new(file, major, false, 0), parameters, false);
-    run(&flight, None, below);
+    send(file, &Request::new(IRP_MJ_CLOSE, Parameters::default()));
 }
 
 fn access_state(access: u32) -> AccessState {
@@ -118,7 +201,10 @@ fn run(
     let major = flight.operation.major;
     let takes_part = |instance: &&Arc<Instance>| {
         start.is_none_or(|start| instance.altitude < start.altitude)
-            && instance.filter.operation(major).is_some()
+            && instance
+                .filter
+                .operation(major)
+                .is_some_and(|wanted| wanted_by(wanted, flight))
     };
     let instances = flight.operation.file.volume.instances();
     let instances = instances.iter().filter(takes_part).cloned().collect();
@@ -128,76 +214,28 @@ fn run(
         "fltmgr!FltpDispatch"
     };
     stack::with_frames(&frames([entry]), || {
-        let mut descent = Descent::new(flight, instances, below);
-        if descent.go_on() == Step::Pended {
-            wait_for_the_way_down(&flight.operation, &mut descent);
-        }
-        flight.operation.after.store(true, Ordering::Release);
-        flight.with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
-        for post in std::mem::take(&mut descent.waiting).into_iter().rev() {
-            let outstanding = post.outstanding.as_ref();
-            if !outstanding.is_none_or(|outstanding| outstanding.is_due(&post.instance)) {
-                continue;
-            }
-            let around = frames([
-                "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted",
-                "fltmgr!FltpPassThroughCompletionWorker",
-                "fltmgr!FltpPerformPostCallbacks",
-            ]);
-            stack::with_frames(&around, || after(flight, &post));
-            post.instance.rundown.leave();
-        }
+        Journey::new(flight, instances, below).go();
         flight.status()
     })
 }
 
-/// Calls the post-operation callback of one instance.
-fn after(flight: &Flight, post: &Waiting) {
-    let instance = &post.instance;
-    let routine = instance
-        .filter
-        .operation(flight.operation.major)
-        .map_or(0, |operation| operation.post_operation);
-    if routine == 0 {
-        return;
+/// What a registration's flags leave out (`FLT_OPERATION_REGISTRATION`).
+fn wanted_by(registered: &OperationRegistration, flight: &Flight) -> bool {
+    /// `FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO`, `_SKIP_CACHED_IO`, `_SKIP_NON_DASD_IO`,
+    /// `_SKIP_NON_CACHED_NON_PAGING_IO`.
+    const SKIP: [u32; 4] = [1, 2, 4, 8];
+    if !matches!(flight.operation.major, IRP_MJ_READ | IRP_MJ_WRITE) {
+        return true;
     }
-    // A filter sees the parameters in its post-operation callback as it saw them in its pre-operation callback.
-    flight.set_parameters(post.parameters);
-    set_current(flight, Some(instance));
-    let objects = related(instance, Some(&flight.operation.file));
-    let succeeded = flight.status().status.is_success();
-    let arguments = [flight.data(), argument(&*objects), post.context as u64, 0];
-    let returned = callback::call(about(flight, instance, "post"), routine, &arguments);
-    set_current(flight, None);
-    let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
-    let status_now = flight.status().status;
-    if flight.operation.major == IRP_MJ_CREATE
-        && succeeded
-        && !status_now.is_success()
-        && flight.operation.file.with_open(|_| ()).is_some()
-    {
-        verifier::finding(
-            "failed-create-not-cancelled",
-            format!(
-                "the post-create callback of {} turned a success into {status_now} and left the file open; call \
-                 FltCancelFileOpen first",
-                instance.filter.service
-            ),
-        );
-    }
-    match status {
-        POSTOP_FINISHED_PROCESSING => {}
-        POSTOP_MORE_PROCESSING_REQUIRED => {
-            // The operation waits until FltCompletePendedPostOperation.
-            wait_for_completion(&flight.operation);
-        }
-        other => verifier::finding(
-            "postop-status",
-            format!(
-                "the post-operation callback of {} returned {other}, which is not a status for {}",
-                instance.filter.service,
-                name_of(flight.operation.major)
-            ),
-        ),
-    }
+    let flags = flight.parameters().irp_flags;
+    let paging = flags & IRP_PAGING_IO != 0;
+    let cached = flags & IRP_NOCACHE == 0;
+    let dasd = flight
+        .operation
+        .file
+        .object(|object| object.flags & FO_VOLUME_OPEN != 0);
+    ![paging, cached, !dasd, !cached && !paging]
+        .into_iter()
+        .zip(SKIP)
+        .any(|(is, skip)| is && registered.flags & skip != 0)
 }

@@ -156,7 +156,11 @@ fn unload(service: &str, mandatory: bool) -> Reply {
 }
 
 fn system_call(call: &SystemCall) -> Reply {
+    if let SystemCall::File(io) = call {
+        return Reply::Transferred(stack::system_call(|| ntos::syscall::file_call(io)));
+    }
     let completion = stack::system_call(|| match call {
+        SystemCall::File(_) => status(NtStatus::INVALID_PARAMETER),
         SystemCall::CreateFile(create) => ntos::syscall::nt_create_file(create),
         SystemCall::QueryAttributes { name, root } => {
             ntos::syscall::nt_query_attributes_file(name, *root)

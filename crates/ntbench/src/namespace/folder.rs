@@ -13,7 +13,10 @@ use rustix::{
     io::Errno,
 };
 
+use super::links::Place;
 use super::names;
+use super::notes::Notes;
+use super::reparse::ReparseData;
 use crate::abi::{file, status, status::NtStatus};
 
 /// The root of a volume or share.
@@ -29,27 +32,22 @@ pub(crate) struct Found {
     pub(crate) fd: OwnedFd,
     /// What the host says of it.
     pub(crate) stat: Stat,
-    /// The directory it is in and its name there; `None`: the root.
-    pub(crate) place: Option<(Arc<OwnedFd>, String)>,
+    /// Where it is; `None`: it is the root.
+    pub(crate) place: Option<Place>,
 }
 
 /// How far a path leads.
 pub(crate) enum Walk {
     /// To something.
     Found(Found),
-    /// To a directory that lacks the last component.
-    Missing {
-        /// The directory.
-        parent: Arc<OwnedFd>,
-        /// What it lacks.
-        name: String,
-    },
-    /// To a symbolic link with components after it.
+    /// To a directory that lacks the last component, which would be there.
+    Missing(Place),
+    /// To a reparse point with components after it.
     Link {
-        /// How many components lead to the link, it included.
+        /// How many components lead to it, it included.
         consumed: usize,
-        /// The text in it.
-        target: String,
+        /// What it holds.
+        data: ReparseData,
     },
 }
 
@@ -69,6 +67,7 @@ impl Folder {
         &self,
         components: &[String],
         case_sensitive: bool,
+        notes: &Notes,
     ) -> Result<Walk, NtStatus> {
         let Some((last, parents)) = components.split_last() else {
             let fd = self
@@ -87,31 +86,38 @@ impl Folder {
                 .try_clone()
                 .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?,
         );
+        let mut spelled = Vec::with_capacity(components.len());
         for (index, name) in parents.iter().enumerate() {
-            let (_, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
+            let (name, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
                 .ok_or(NtStatus::OBJECT_PATH_NOT_FOUND)?;
+            if let Some(data) = reparse_of(&fd, &stat, notes)? {
+                return Ok(Walk::Link {
+                    consumed: index + 1,
+                    data,
+                });
+            }
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => directory = Arc::new(fd),
-                FileType::Symlink => {
-                    return Ok(Walk::Link {
-                        consumed: index + 1,
-                        target: link_target(&fd)?,
-                    });
-                }
                 // A file in the middle of a path: the file systems of Windows say that the path was not found.
                 _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
             }
+            spelled.push(name);
         }
-        Ok(match look_up(directory.as_fd(), last, case_sensitive)? {
-            Some((name, fd, stat)) => Walk::Found(Found {
+        let found = look_up(directory.as_fd(), last, case_sensitive)?;
+        let name = found.as_ref().map_or(last, |(name, ..)| name).clone();
+        spelled.push(name.clone());
+        let place = Place {
+            parent: directory,
+            name,
+            components: spelled,
+        };
+        Ok(match found {
+            Some((_, fd, stat)) => Walk::Found(Found {
                 fd,
                 stat,
-                place: Some((directory, name)),
+                place: Some(place),
             }),
-            None => Walk::Missing {
-                parent: directory,
-                name: last.clone(),
-            },
+            None => Walk::Missing(place),
         })
     }
 }
@@ -150,6 +156,18 @@ impl Folder {
     }
 }
 
+/// What a reparse point holds; `None`: it is none.
+pub(crate) fn reparse_of(
+    fd: &OwnedFd,
+    stat: &Stat,
+    notes: &Notes,
+) -> Result<Option<ReparseData>, NtStatus> {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        return link_target(fd).map(|text| Some(ReparseData::symlink(&text)));
+    }
+    Ok(notes.reparse((stat.st_dev, stat.st_ino)))
+}
+
 /// Finds `name` in `directory`: exactly if there is such an entry, else without regard to case.
 fn look_up(
     directory: BorrowedFd<'_>,
@@ -185,7 +203,11 @@ fn look_up(
     Ok(None)
 }
 
-fn open_entry(directory: BorrowedFd<'_>, name: &str) -> Result<Option<(OwnedFd, Stat)>, NtStatus> {
+/// What the host calls it, if it has a name there.
+pub(crate) fn open_entry(
+    directory: BorrowedFd<'_>,
+    name: &str,
+) -> Result<Option<(OwnedFd, Stat)>, NtStatus> {
     match fs::openat(
         directory,
         name,
@@ -205,6 +227,7 @@ fn open_entry(directory: BorrowedFd<'_>, name: &str) -> Result<Option<(OwnedFd, 
 pub(crate) fn link_target(fd: &OwnedFd) -> Result<String, NtStatus> {
     let text = fs::readlinkat(fd, "", Vec::new()).map_err(refused)?;
     text.into_string()
+        // A text that is a Windows name already, relative or whole, has no slashes of the host's.
         .map(|text| text.replace('/', "\\"))
         .map_err(|_| status::IO_REPARSE_DATA_INVALID)
 }
@@ -222,12 +245,12 @@ impl Found {
 
     /// Empties it.
     pub(crate) fn truncate(&self) -> Result<(), NtStatus> {
-        let Some((directory, name)) = &self.place else {
+        let Some(place) = &self.place else {
             return Err(NtStatus::INVALID_PARAMETER);
         };
         fs::openat(
-            directory,
-            name.as_str(),
+            &place.parent,
+            place.name.as_str(),
             OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC,
             Mode::empty(),
         )
@@ -252,13 +275,9 @@ pub(crate) fn attributes(stat: &Stat) -> u32 {
     }
 }
 
-/// Makes `name` in `parent`, which must not exist, and opens it.
-pub(crate) fn make(
-    parent: &Arc<OwnedFd>,
-    name: &str,
-    directory: bool,
-    read_only: bool,
-) -> Result<Found, NtStatus> {
+/// Makes what is not there yet, and opens it.
+pub(crate) fn make(place: Place, directory: bool, read_only: bool) -> Result<Found, NtStatus> {
+    let (parent, name) = (&place.parent, place.name.as_str());
     if directory {
         fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)).map_err(refused)?;
     } else {
@@ -271,8 +290,33 @@ pub(crate) fn make(
     Ok(Found {
         fd,
         stat,
-        place: Some((Arc::clone(parent), name.to_owned())),
+        place: Some(place),
     })
+}
+
+/// Finds a name in a directory without regard to case.
+pub(crate) fn find(
+    parent: &OwnedFd,
+    name: &str,
+) -> Result<Option<(String, OwnedFd, Stat)>, NtStatus> {
+    look_up(parent.as_fd(), name, false)
+}
+
+/// Whether a directory has no entries.
+pub(crate) fn is_empty(directory: &OwnedFd) -> Result<bool, NtStatus> {
+    let opened = fs::openat(
+        directory,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    for entry in opened.and_then(fs::Dir::new).map_err(refused)? {
+        let entry = entry.map_err(refused)?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Removes `name` from `parent`, as closing the last handle of a file that was opened with `FILE_DELETE_ON_CLOSE` does.

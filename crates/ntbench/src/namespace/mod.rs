@@ -4,13 +4,23 @@
 //! This half knows files and statuses, and nothing of drivers: it is the file system *below* the filters. Which kernel
 //! frames lie on the stack meanwhile is the I/O manager's affair.
 //!
-//! Where Windows differs: files have one stream and no short name; a symbolic link with an absolute target, or one that
-//! climbs out of its share, leads nowhere; nothing is read or written; a referral and a connection last for ever.
+//! Where Windows differs: files have one stream and no short name; a symbolic link that climbs out of its share leads
+//! nowhere; every class of symbolic link is followed (Windows follows those that begin on a server only where it is told
+//! to); a mount point on a share, which its server would follow, leads nowhere; a referral and a connection last for
+//! ever; the time of creation is that of the last write unless it was set.
 
+pub(crate) mod change;
+pub(crate) mod contents;
 pub(crate) mod folder;
+pub(crate) mod links;
+pub(crate) mod listing;
+pub(crate) mod locks;
 pub(crate) mod mup;
 pub(crate) mod names;
+pub(crate) mod notes;
 pub(crate) mod open;
+pub(crate) mod pattern;
+pub(crate) mod reparse;
 pub(crate) mod sharing;
 #[cfg(test)]
 mod tests;
@@ -20,10 +30,13 @@ use self::{
     mup::{Mup, Target},
     names::{BACKSLASH, Path},
     open::{OpenFile, Opened, Request, Tree},
+    reparse::ReparseData,
 };
+use std::sync::Arc;
+
 use crate::{
     abi::{
-        file::{FILE_CREATE, FILE_NON_DIRECTORY_FILE, FILE_OPENED},
+        file::{FILE_CREATE, FILE_NON_DIRECTORY_FILE, FILE_OPENED, IO_REPARSE_TAG_SYMLINK},
         status::{self, NtStatus},
     },
     wire::NamespaceConfig,
@@ -49,7 +62,7 @@ pub(crate) struct Namespace {
 struct LocalVolume {
     device: String,
     letter: Option<char>,
-    tree: Tree,
+    tree: Arc<Tree>,
 }
 
 /// How a create ended in the file system.
@@ -57,8 +70,10 @@ struct LocalVolume {
 pub(crate) enum Outcome {
     /// It opened a file; the second is `IoStatus.Information`.
     Opened(OpenFile, usize),
-    /// It met a symbolic link that leads to this name on the same device: `STATUS_REPARSE`.
-    Reparse(Vec<u16>),
+    /// A redirector followed a symbolic link: the whole object name to go on with.
+    Renamed(Vec<u16>),
+    /// A local file system met a reparse point: what it holds, and how many bytes of the name come after it.
+    Reparse(ReparseData, usize),
 }
 
 impl Namespace {
@@ -78,7 +93,7 @@ impl Namespace {
                 Ok(LocalVolume {
                     device: volume.device.clone(),
                     letter: volume.letter,
-                    tree: Tree::new(folder),
+                    tree: Arc::new(Tree::new(folder)),
                 })
             })
             .collect::<Result<_, String>>()?;
@@ -147,19 +162,26 @@ impl Namespace {
                 let volume = self.volumes.get(index).ok_or(NtStatus::NO_SUCH_DEVICE)?;
                 if name.is_empty() {
                     // The volume itself, not its root directory.
-                    return Ok(Outcome::Opened(OpenFile::virtual_directory(), FILE_OPENED));
+                    let volume = OpenFile::virtual_directory(Vec::new());
+                    return Ok(Outcome::Opened(volume, FILE_OPENED));
                 }
                 let path = Path::parse(name)?;
-                finish(volume.tree.create(&path, request)?, &[], &path)
+                Ok(match volume.tree.create(&path, request)? {
+                    Opened::File(file, information) => Outcome::Opened(file, information),
+                    Opened::Link(consumed, data) => {
+                        Outcome::Reparse(data, unparsed(&path, consumed))
+                    }
+                })
             }
             DeviceId::Mup => match self.mup.resolve(name)? {
                 Target::Share { tree, share, path } => {
                     finish(tree.create(&path, request)?, &share, &path)
                 }
-                Target::Device | Target::Ipc => {
-                    Ok(Outcome::Opened(OpenFile::virtual_directory(), FILE_OPENED))
-                }
-                Target::DfsDirectory => open_virtual(request),
+                Target::Device | Target::Ipc => Ok(Outcome::Opened(
+                    OpenFile::virtual_directory(Vec::new()),
+                    FILE_OPENED,
+                )),
+                Target::DfsDirectory(names) => open_virtual(request, names),
             },
         }
     }
@@ -192,30 +214,75 @@ impl Namespace {
     }
 }
 
-fn open_virtual(request: &Request) -> Result<Outcome, NtStatus> {
+impl Namespace {
+    /// The name of an open file below its device as it is now: the one that it was opened by, with the components of the
+    /// volume or share as they are spelled there, whatever the file was renamed to meanwhile.
+    pub(crate) fn name_of(
+        &self,
+        device: DeviceId,
+        opened: &[u16],
+        open: &OpenFile,
+    ) -> Option<Vec<u16>> {
+        let place = open.place()?;
+        let mut name: Vec<u16> = Vec::new();
+        if device == DeviceId::Mup {
+            append(&mut name, self.mup.head(opened)?);
+        }
+        append(&mut name, self.mup.below(device, opened, &place.components));
+        Some(name)
+    }
+}
+
+fn open_virtual(request: &Request, names: Vec<String>) -> Result<Outcome, NtStatus> {
     if request.disposition == FILE_CREATE {
         return Err(NtStatus::OBJECT_NAME_COLLISION);
     }
     if request.options & FILE_NON_DIRECTORY_FILE != 0 {
         return Err(NtStatus::FILE_IS_A_DIRECTORY);
     }
-    Ok(Outcome::Opened(OpenFile::virtual_directory(), FILE_OPENED))
+    Ok(Outcome::Opened(
+        OpenFile::virtual_directory(names),
+        FILE_OPENED,
+    ))
 }
 
-/// Turns a symbolic link that was met into the name to go on with: what a client does when a server answers
-/// `STATUS_STOPPED_ON_SYMLINK`. Only relative targets lead anywhere; one that climbs out of the share is refused.
+/// How many bytes of a name come after the component that is a reparse point.
+fn unparsed(path: &Path, consumed: usize) -> usize {
+    let rest = path.components.get(consumed..).unwrap_or_default();
+    let units: usize = rest
+        .iter()
+        .map(|part| 1 + part.encode_utf16().count())
+        .sum();
+    2 * (units + usize::from(path.trailing_backslash))
+}
+
+/// Turns a symbolic link that a server met into the name to go on with: what a client does when it is answered
+/// `STATUS_STOPPED_ON_SYMLINK` (MS-SMB2 2.2.2.2.1). A relative one that climbs out of the share is refused.
 fn finish(opened: Opened, share: &[String], path: &Path) -> Result<Outcome, NtStatus> {
-    let (consumed, target) = match opened {
+    let (consumed, data) = match opened {
         Opened::File(file, information) => return Ok(Outcome::Opened(file, information)),
-        Opened::Link(consumed, target) => (consumed, target),
+        Opened::Link(consumed, data) => (consumed, data),
     };
+    if data.tag() != IO_REPARSE_TAG_SYMLINK {
+        return Err(NtStatus::IO_REPARSE_TAG_NOT_HANDLED);
+    }
+    let target = data.target().ok_or(status::IO_REPARSE_DATA_INVALID)?;
     let (before, after) = path.components.split_at(consumed);
+    if !target.relative {
+        let mut name = target.name;
+        append(&mut name, after);
+        if path.trailing_backslash {
+            name.push(BACKSLASH);
+        }
+        return Ok(Outcome::Renamed(name));
+    }
+    let text = String::from_utf16(&target.name).map_err(|_| status::IO_REPARSE_DATA_INVALID)?;
     let mut components: Vec<&str> = before.iter().map(String::as_str).collect();
     components.pop();
-    if target.starts_with('\\') {
+    if text.starts_with('\\') {
         return Err(status::IO_REPARSE_DATA_INVALID);
     }
-    for part in target.split('\\') {
+    for part in text.split('\\') {
         match part {
             "" | "." => {}
             ".." => drop(components.pop().ok_or(status::IO_REPARSE_DATA_INVALID)?),
@@ -224,13 +291,19 @@ fn finish(opened: Opened, share: &[String], path: &Path) -> Result<Outcome, NtSt
     }
     components.extend(after.iter().map(String::as_str));
     let whole = share.iter().map(String::as_str).chain(components);
-    let mut name: Vec<u16> = whole
-        .flat_map(|part| std::iter::once(BACKSLASH).chain(part.encode_utf16()))
-        .collect();
-    if name.is_empty() || path.trailing_backslash {
+    let mut name: Vec<u16> = "\\Device\\Mup".encode_utf16().collect();
+    append(&mut name, whole);
+    if path.trailing_backslash {
         name.push(BACKSLASH);
     }
-    Ok(Outcome::Reparse(name))
+    Ok(Outcome::Renamed(name))
+}
+
+fn append<S: AsRef<str>>(name: &mut Vec<u16>, components: impl IntoIterator<Item = S>) {
+    for part in components {
+        name.push(BACKSLASH);
+        name.extend(part.as_ref().encode_utf16());
+    }
 }
 
 fn strip<'a>(name: &'a [u16], prefix: &str) -> Option<&'a [u16]> {

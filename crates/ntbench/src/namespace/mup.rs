@@ -48,8 +48,8 @@ pub(crate) enum Target {
     },
     /// The root of `IPC$`.
     Ipc,
-    /// A directory that exists only in a DFS namespace.
-    DfsDirectory,
+    /// A directory that exists only in a DFS namespace, and what is in it.
+    DfsDirectory(Vec<String>),
 }
 
 /// What the DFS client must do before a name can be opened.
@@ -223,6 +223,41 @@ impl Mup {
         Ok(given)
     }
 
+    /// The components of a name that lead to its share, or to the link that stands for the share.
+    pub(crate) fn head(&self, name: &[u16]) -> Option<Vec<String>> {
+        let mut given = parse(name).ok()?.components;
+        let count = match given.as_slice() {
+            [server, root, ..] => match self.dfs.get(&(names::key(server), names::key(root))) {
+                Some(links) => link_of(links, &given).map_or(2, |link| 2 + link.path.len()),
+                None => 2,
+            },
+            _ => given.len(),
+        };
+        given.truncate(count);
+        Some(given)
+    }
+
+    /// Of a place's components those that a name shows: a DFS link may lead to a folder of its share.
+    pub(crate) fn below<'a>(
+        &self,
+        device: super::DeviceId,
+        name: &[u16],
+        components: &'a [String],
+    ) -> &'a [String] {
+        let skip = match (device, parse(name)) {
+            (super::DeviceId::Mup, Ok(path)) => match path.components.as_slice() {
+                [server, root, ..] => self
+                    .dfs
+                    .get(&(names::key(server), names::key(root)))
+                    .and_then(|links| link_of(links, &path.components))
+                    .map_or(0, |link| link.target.len().saturating_sub(2)),
+                _ => 0,
+            },
+            _ => 0,
+        };
+        components.get(skip..).unwrap_or_default()
+    }
+
     fn resolve_dfs(&self, links: &[Link], path: &Path) -> Result<Target, NtStatus> {
         let below = path.components.get(2..).unwrap_or_default();
         if let Some(link) = link_of(links, &path.components) {
@@ -250,7 +285,9 @@ impl Mup {
             });
         }
         if links.iter().any(|link| starts_with(&link.path, below)) || below.is_empty() {
-            return Ok(Target::DfsDirectory);
+            let next = |link: &Link| link.path.get(below.len()).cloned();
+            let inside = links.iter().filter(|link| starts_with(&link.path, below));
+            return Ok(Target::DfsDirectory(inside.filter_map(next).collect()));
         }
         let parent = below.split_last().map_or(below, |(_, parent)| parent);
         if parent.is_empty() || links.iter().any(|link| starts_with(&link.path, parent)) {

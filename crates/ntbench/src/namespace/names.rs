@@ -66,6 +66,11 @@ fn component(units: &[u16]) -> Option<String> {
     (text != "." && text != ".." && !text.contains(reserved)).then_some(text)
 }
 
+/// One component, if a file may be called that.
+pub(crate) fn one(units: &[u16]) -> Option<String> {
+    component(units)
+}
+
 /// `RtlUpcaseUnicodeChar`: one unit to one unit, so a character whose upper case is longer stays as it is.
 pub(crate) fn upcase(unit: u16) -> u16 {
     let Some(character) = char::from_u32(u32::from(unit)) else {

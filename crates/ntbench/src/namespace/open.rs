@@ -1,21 +1,28 @@
 //! Opening and making files below a folder, by the rules that `NtCreateFile` documents.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rustix::fs::{FileType, Stat};
 
 use super::{
     folder::{self, Folder, Found, Walk},
+    links::{Link, Links, Place},
+    listing::Listing,
+    locks::Locks,
     names::Path,
+    notes::Notes,
+    reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
 };
 use crate::abi::{
     file::{
-        DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_CREATE,
-        FILE_CREATED, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE,
-        FILE_OPEN, FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OPENED, FILE_OVERWRITE,
-        FILE_OVERWRITE_IF, FILE_OVERWRITTEN, FILE_SUPERSEDE, FILE_SUPERSEDED, FILE_WRITE_DATA,
-        GENERIC_ALL, GENERIC_EXECUTE, GENERIC_READ, GENERIC_WRITE, IO_REPARSE_TAG_SYMLINK,
+        DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY,
+        FILE_ATTRIBUTE_REPARSE_POINT, FILE_CREATE, FILE_CREATED, FILE_DELETE_ON_CLOSE,
+        FILE_DIRECTORY_FILE, FILE_DOES_NOT_EXIST, FILE_EXISTS, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
+        FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OPENED, FILE_OVERWRITE, FILE_OVERWRITE_IF,
+        FILE_OVERWRITTEN, FILE_SUPERSEDE, FILE_SUPERSEDED, FILE_WRITE_DATA, GENERIC_ALL,
+        GENERIC_EXECUTE, GENERIC_READ, GENERIC_WRITE,
     },
     status::NtStatus,
 };
@@ -30,24 +37,41 @@ pub(crate) struct Request {
     pub(crate) attributes: u32,
     pub(crate) case_sensitive: bool,
     pub(crate) ignore_share_access: bool,
+    /// `SL_OPEN_TARGET_DIRECTORY`: opens the directory that the last component is in, for a rename to there.
+    pub(crate) target_directory: bool,
 }
 
 /// A volume or share: its folder, and who has what open on it.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    folder: Folder,
+    pub(super) folder: Folder,
     sharing: ShareTable,
+    pub(super) links: Links,
+    pub(super) notes: Notes,
+    pub(crate) locks: Locks,
 }
 
-/// An open file. Dropping it is the last close: it leaves the share table and, if so opened, deletes.
+/// An open file. Dropping it is the last close: it leaves the share table and, if so asked, deletes.
 #[derive(Debug)]
 pub(crate) struct OpenFile {
-    fd: Option<OwnedFd>,
-    reparse_tag: u32,
+    pub(super) tree: Option<Arc<Tree>>,
+    /// An `O_PATH` descriptor.
+    pub(super) fd: Option<OwnedFd>,
+    /// A descriptor to read and write by, once one was needed.
+    pub(super) data: OnceLock<OwnedFd>,
     id: Option<FileId>,
-    attributes: u32,
-    delete: Option<(Arc<OwnedFd>, String)>,
+    directory: bool,
+    access: u32,
+    state: Mutex<State>,
+    /// Where an enumeration of it is.
+    listing: Mutex<Option<Listing>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
     hold: Option<ShareHold>,
+    link: Option<Link>,
+    delete_on_close: bool,
 }
 
 /// How a create went on.
@@ -55,8 +79,8 @@ pub(crate) struct OpenFile {
 pub(crate) enum Opened {
     /// It opened a file; the second is `IoStatus.Information`.
     File(OpenFile, usize),
-    /// It met a symbolic link: how many components lead to it, and the text in it.
-    Link(usize, String),
+    /// It met a reparse point: how many components lead to it, and what it holds.
+    Link(usize, ReparseData),
 }
 
 impl Tree {
@@ -64,6 +88,9 @@ impl Tree {
         Self {
             folder,
             sharing: ShareTable::default(),
+            links: Links::default(),
+            notes: Notes::default(),
+            locks: Locks::default(),
         }
     }
 
@@ -73,30 +100,59 @@ impl Tree {
     }
 
     /// Opens or makes `path`.
-    pub(crate) fn create(&self, path: &Path, request: &Request) -> Result<Opened, NtStatus> {
-        match self.folder.walk(&path.components, request.case_sensitive)? {
-            Walk::Link { consumed, target } => Ok(Opened::Link(consumed, target)),
-            Walk::Missing { parent, name } => {
-                self.make(&parent, &name, path.trailing_backslash, request)
-            }
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        path: &Path,
+        request: &Request,
+    ) -> Result<Opened, NtStatus> {
+        if request.target_directory {
+            return self.open_parent(path, request);
+        }
+        match self.walk(&path.components, request)? {
+            Walk::Link { consumed, data } => Ok(Opened::Link(consumed, data)),
+            Walk::Missing(place) => self.make(place, path.trailing_backslash, request),
             Walk::Found(found) => {
-                if found.kind() == FileType::Symlink
-                    && request.options & FILE_OPEN_REPARSE_POINT == 0
+                if request.options & FILE_OPEN_REPARSE_POINT == 0
+                    && let Some(data) = folder::reparse_of(&found.fd, &found.stat, &self.notes)?
                 {
-                    return Ok(Opened::Link(
-                        path.components.len(),
-                        folder::link_target(&found.fd)?,
-                    ));
+                    return Ok(Opened::Link(path.components.len(), data));
                 }
                 self.open(found, path.trailing_backslash, request)
             }
         }
     }
 
+    fn walk(&self, components: &[String], request: &Request) -> Result<Walk, NtStatus> {
+        self.folder
+            .walk(components, request.case_sensitive, &self.notes)
+    }
+
+    fn open_parent(self: &Arc<Self>, path: &Path, request: &Request) -> Result<Opened, NtStatus> {
+        let Some((_, parents)) = path.components.split_last() else {
+            return Err(NtStatus::OBJECT_NAME_INVALID);
+        };
+        let there = match self.walk(&path.components, request)? {
+            Walk::Link { consumed, data } => return Ok(Opened::Link(consumed, data)),
+            Walk::Found(_) => FILE_EXISTS,
+            Walk::Missing(_) => FILE_DOES_NOT_EXIST,
+        };
+        let parent = Request {
+            disposition: FILE_OPEN,
+            options: FILE_DIRECTORY_FILE,
+            ..*request
+        };
+        match self.walk(parents, &parent)? {
+            Walk::Found(found) => match self.open(found, false, &parent)? {
+                Opened::File(file, _) => Ok(Opened::File(file, there)),
+                link @ Opened::Link(..) => Ok(link),
+            },
+            _ => Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+        }
+    }
+
     fn make(
-        &self,
-        parent: &Arc<OwnedFd>,
-        name: &str,
+        self: &Arc<Self>,
+        place: Place,
         trailing: bool,
         request: &Request,
     ) -> Result<Opened, NtStatus> {
@@ -111,11 +167,16 @@ impl Tree {
         if read_only && request.options & FILE_DELETE_ON_CLOSE != 0 {
             return Err(NtStatus::CANNOT_DELETE);
         }
-        let found = folder::make(parent, name, directory, read_only)?;
+        let found = folder::make(place, directory, read_only)?;
         self.enter(found, request, FILE_CREATED)
     }
 
-    fn open(&self, found: Found, trailing: bool, request: &Request) -> Result<Opened, NtStatus> {
+    fn open(
+        self: &Arc<Self>,
+        found: Found,
+        trailing: bool,
+        request: &Request,
+    ) -> Result<Opened, NtStatus> {
         let directory = found.kind() == FileType::Directory;
         if request.disposition == FILE_CREATE {
             return Err(NtStatus::OBJECT_NAME_COLLISION);
@@ -158,7 +219,7 @@ impl Tree {
 
     /// Takes the open's place in the share table, then does to the file what the disposition says.
     fn enter(
-        &self,
+        self: &Arc<Self>,
         found: Found,
         request: &Request,
         information: usize,
@@ -170,36 +231,35 @@ impl Tree {
             FILE_OVERWRITTEN => FILE_WRITE_DATA,
             _ => 0,
         };
-        let access = granted(request.access) | implied;
+        let access = granted(request.access);
         let id = (found.stat.st_dev, found.stat.st_ino);
         let hold = if request.ignore_share_access {
             None
         } else {
-            self.sharing.enter(id, access, request.share)?
+            self.sharing.enter(id, access | implied, request.share)?
+        };
+        let link = match &found.place {
+            Some(place) => Some(self.links.enter(place)?),
+            None => None,
         };
         if replaces {
             found.truncate()?;
         }
-        let attributes = found.attributes();
-        let reparse_tag = if found.kind() == FileType::Symlink {
-            IO_REPARSE_TAG_SYMLINK
-        } else {
-            0
-        };
-        let Found { fd, place, .. } = found;
-        let delete = if request.options & FILE_DELETE_ON_CLOSE != 0 {
-            place
-        } else {
-            None
+        let state = State {
+            hold,
+            link,
+            delete_on_close: request.options & FILE_DELETE_ON_CLOSE != 0,
         };
         Ok(Opened::File(
             OpenFile {
-                fd: Some(fd),
-                attributes,
-                reparse_tag,
+                tree: Some(Arc::clone(self)),
+                directory: found.kind() == FileType::Directory,
+                fd: Some(found.fd),
+                data: OnceLock::new(),
                 id: Some(id),
-                delete,
-                hold,
+                access,
+                state: Mutex::new(state),
+                listing: Mutex::default(),
             },
             information,
         ))
@@ -223,26 +283,57 @@ pub(crate) fn granted(access: u32) -> u32 {
 }
 
 impl OpenFile {
-    /// A directory that no folder of the host stands for: a DFS root, or the way to a link.
-    pub(crate) fn virtual_directory() -> Self {
+    /// A directory that no folder of the host stands for: a DFS root, or the way to a link. `names`: what is in it.
+    pub(crate) fn virtual_directory(names: Vec<String>) -> Self {
         Self {
+            tree: None,
             fd: None,
-            attributes: FILE_ATTRIBUTE_DIRECTORY,
-            reparse_tag: 0,
+            data: OnceLock::new(),
             id: None,
-            delete: None,
-            hold: None,
+            directory: true,
+            access: 0,
+            state: Mutex::default(),
+            listing: Mutex::new(Some(Listing::of_names(names))),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `with` on the place where an enumeration of the directory is kept.
+    pub(super) fn with_listing<R>(&self, with: impl FnOnce(&mut Option<Listing>) -> R) -> R {
+        with(&mut self.listing.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The rights that it was opened with.
+    pub(crate) fn access(&self) -> u32 {
+        self.access
     }
 
     /// Its attributes.
     pub(crate) fn attributes(&self) -> u32 {
-        self.attributes
+        let Some(stat) = self.stat() else {
+            return FILE_ATTRIBUTE_DIRECTORY;
+        };
+        self.attributes_of(&stat)
+    }
+
+    pub(super) fn attributes_of(&self, stat: &Stat) -> u32 {
+        self.tree
+            .as_ref()
+            .map_or_else(|| folder::attributes(stat), |tree| tree.attributes(stat))
     }
 
     /// Its reparse tag; 0 if it is no reparse point.
     pub(crate) fn reparse_tag(&self) -> u32 {
-        self.reparse_tag
+        self.reparse().map_or(0, |data| data.tag())
+    }
+
+    /// What it holds as a reparse point.
+    pub(crate) fn reparse(&self) -> Option<ReparseData> {
+        let (fd, tree) = (self.fd.as_ref()?, self.tree.as_ref()?);
+        folder::reparse_of(fd, &self.stat()?, &tree.notes).ok()?
     }
 
     /// What tells it from other files; `None` for a directory that is not the host's.
@@ -252,26 +343,76 @@ impl OpenFile {
 
     /// Whether it is a directory.
     pub(crate) fn is_directory(&self) -> bool {
-        self.attributes & FILE_ATTRIBUTE_DIRECTORY != 0
+        self.directory
     }
 
     /// Whether its last close deletes it.
     pub(crate) fn delete_pending(&self) -> bool {
-        self.delete.is_some()
+        self.with_link(Link::delete_pending).unwrap_or(false) || self.lock().delete_on_close
     }
 
-    /// The last handle is closed: it leaves the share table and, if so opened, is deleted. Its attributes stay known.
-    pub(crate) fn clean_up(&mut self) {
-        self.hold = None;
-        if let Some((parent, name)) = self.delete.take() {
+    /// Runs `look` on the name that it was opened by; `None`: it is the root, or has been cleaned up.
+    pub(super) fn with_link<R>(&self, look: impl FnOnce(&Link) -> R) -> Option<R> {
+        self.lock().link.as_ref().map(look)
+    }
+
+    /// Where it is now; `None`: it is the root, or has been cleaned up.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.with_link(Link::place).flatten()
+    }
+
+    /// The volume or share that it is on.
+    pub(crate) fn tree(&self) -> Option<&Arc<Tree>> {
+        self.tree.as_ref()
+    }
+
+    /// The last handle is closed: it leaves the share table and, if so asked, is deleted. It can still be asked about.
+    pub(crate) fn clean_up(&self) {
+        let mut state = self.lock();
+        let hold = state.hold.take();
+        let link = state.link.take();
+        let delete = std::mem::take(&mut state.delete_on_close);
+        drop(state);
+        drop(hold);
+        let Some(link) = link else { return };
+        if delete {
+            link.set_delete(true);
+        }
+        if let Some(place) = link.leave() {
+            let last = self.stat().is_some_and(|stat| stat.st_nlink <= 1) || self.directory;
             // A directory that has been filled meanwhile stays, as on Windows, and nobody is left to be told.
-            let _ = folder::remove(&parent, &name, self.is_directory());
+            let gone = folder::remove(&place.parent, &place.name, self.directory).is_ok();
+            if let (true, true, Some(tree), Some(id)) = (gone, last, &self.tree, self.id) {
+                tree.notes.forget(id);
+            }
         }
     }
 
     /// What the host says of it now; `None` for a directory that is not the host's.
     pub(crate) fn stat(&self) -> Option<Stat> {
         self.fd.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok())
+    }
+}
+
+impl Tree {
+    /// When a file was made, if that was set.
+    pub(crate) fn created(&self, id: FileId) -> Option<i64> {
+        self.notes.get(id).created
+    }
+
+    /// The attributes of what the host describes so.
+    pub(super) fn attributes(&self, stat: &Stat) -> u32 {
+        let host = folder::attributes(stat);
+        let note = self.notes.get((stat.st_dev, stat.st_ino));
+        let mut attributes = host;
+        if let Some(set) = note.attributes {
+            let kept = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_READONLY;
+            attributes = host & (kept | FILE_ATTRIBUTE_REPARSE_POINT) | set & !kept;
+        }
+        if note.reparse.is_some() {
+            attributes |= FILE_ATTRIBUTE_REPARSE_POINT;
+        }
+        attributes
     }
 }
 

@@ -11,6 +11,7 @@ use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;
+use crate::namespace::reparse::ReparseData;
 use crate::namespace::sharing::FileId;
 use crate::status::NtStatus;
 
@@ -32,7 +33,9 @@ struct State {
     /// The name below the device, from its root.
     full: Vec<u16>,
     /// What it has open below the filters.
-    open: Option<OpenFile>,
+    open: Option<Arc<OpenFile>>,
+    /// The reparse point that its create ended at, and how many bytes of its name come after that.
+    reparse: Option<(ReparseData, usize)>,
     /// Keeps the file object that it was opened relative to.
     related: Option<Arc<File>>,
 }
@@ -162,6 +165,11 @@ impl File {
         self.lock().full.clone()
     }
 
+    /// Changes it: the file object came to stand for something else.
+    pub(crate) fn set_full(&self, full: &[u16]) {
+        self.lock().full = full.to_vec();
+    }
+
     /// The whole object name, as text.
     pub(crate) fn full_name(&self) -> String {
         format!(
@@ -176,12 +184,27 @@ impl File {
         if let Some(id) = open.id() {
             *opens().entry(id).or_default() += 1;
         }
-        self.lock().open = Some(open);
+        self.lock().open = Some(Arc::new(open));
+    }
+
+    /// What it has open.
+    pub(crate) fn opened(&self) -> Option<Arc<OpenFile>> {
+        self.lock().open.clone()
+    }
+
+    /// Notes at which reparse point its create ended.
+    pub(crate) fn set_reparse(&self, reparse: Option<(ReparseData, usize)>) {
+        self.lock().reparse = reparse;
+    }
+
+    /// That.
+    pub(crate) fn take_reparse(&self) -> Option<(ReparseData, usize)> {
+        self.lock().reparse.take()
     }
 
     /// Runs `look` on what it has open; `None` while it has nothing open.
     pub(crate) fn with_open<R>(&self, look: impl FnOnce(&OpenFile) -> R) -> Option<R> {
-        self.lock().open.as_ref().map(look)
+        self.opened().map(|open| look(&open))
     }
 
     /// Takes a reference; gives the new count.
@@ -273,11 +296,13 @@ impl File {
 
 /// What `IRP_MJ_CLEANUP` does below the filters: nothing shared is left behind, and a file that is to be deleted goes.
 pub(crate) fn clean_up_below(file: &File) -> NtStatus {
-    // The share access and the deletion hang on what is open; attributes stay readable until the close.
-    let open = file.lock().open.take();
-    if let Some(mut open) = open {
+    // The share access, the locks and the deletion hang on what is open; attributes stay readable until the close.
+    if let Some(open) = file.opened() {
+        if let (Some(tree), Some(id)) = (open.tree(), open.id()) {
+            tree.locks
+                .release_all(id, |owner| owner.file == file.address());
+        }
         open.clean_up();
-        file.lock().open = Some(open);
     }
     NtStatus::SUCCESS
 }

@@ -10,7 +10,7 @@ use crate::abi::file::{
     DELETE, FILE_APPEND_DATA, FILE_CREATE, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE,
     FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF,
     FILE_OVERWRITE_IF, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
-    FILE_SYNCHRONOUS_IO_NONALERT, FILE_VALID_OPTIONS, FILE_WRITE_THROUGH, SYNCHRONIZE,
+    FILE_SYNCHRONOUS_IO_NONALERT, FILE_VALID_OPTIONS, FILE_WRITE_THROUGH, IO_REPARSE, SYNCHRONIZE,
 };
 use crate::abi::flt::USER_MODE;
 use crate::abi::io::{
@@ -22,6 +22,7 @@ use crate::abi::status;
 use crate::fltmgr::{self, Instance, operation};
 use crate::namespace::names::BACKSLASH;
 use crate::status::NtStatus;
+use crate::{cost, stack};
 
 /// How often a name may be replaced before the create fails.
 const MOST_REPARSES: usize = 63;
@@ -57,6 +58,31 @@ pub(crate) struct Create {
     pub(crate) ecps: usize,
     /// Whether a filter's call of `FltCreateFile` made it.
     pub(crate) generated: bool,
+    /// Whether the directory of the last component is to be opened, for a rename to there.
+    pub(crate) target_directory: bool,
+}
+
+impl Create {
+    /// Opens an existing file by its object name for the kernel, sharing it with all.
+    pub(crate) fn open(name: Vec<u16>) -> Self {
+        Self {
+            name,
+            root: None,
+            object_attributes: OBJ_CASE_INSENSITIVE,
+            access: SYNCHRONIZE | 0x80,
+            share: 7,
+            disposition: FILE_OPEN,
+            options: FILE_SYNCHRONOUS_IO_NONALERT,
+            attributes: 0x80,
+            allocation: 0,
+            flags: 0,
+            mode: crate::abi::flt::KERNEL_MODE,
+            below: None,
+            ecps: 0,
+            generated: false,
+            target_directory: false,
+        }
+    }
 }
 
 /// What a create comes to: the file object with the creator's reference, and the status block.
@@ -158,9 +184,13 @@ pub(crate) fn create(create: &Create) -> Created {
         let done = operation::create(&file, create);
         match done.status {
             NtStatus::REPARSE => {
-                name = file.name();
+                let next = reparsed(&file, done.information);
                 related = None;
                 file.dereference();
+                match next {
+                    Ok(next) => name = next,
+                    Err(status) => return Created::failed(status),
+                }
             }
             status if status.is_success() => {
                 return Created {
@@ -182,6 +212,108 @@ pub(crate) fn create(create: &Create) -> Created {
     Created::failed(status::REPARSE_POINT_NOT_RESOLVED)
 }
 
+/// The name to start again with from the object manager, after `STATUS_REPARSE`: `FileName` where the information is
+/// `IO_REPARSE`; else the information is the tag of a reparse point, and the system knows two.
+fn reparsed(file: &File, information: usize) -> Result<Vec<u16>, NtStatus> {
+    if information == IO_REPARSE {
+        return Ok(file.name());
+    }
+    let (data, unparsed) = file
+        .take_reparse()
+        .filter(|(data, _)| data.tag() as usize == information)
+        .ok_or(NtStatus::IO_REPARSE_TAG_NOT_HANDLED)?;
+    let target = data.target().ok_or(NtStatus::IO_REPARSE_TAG_NOT_HANDLED)?;
+    let full = file.full();
+    let rest = full.len().saturating_sub(unparsed / 2);
+    let (link, rest) = full.split_at(rest);
+    let mut name = if target.relative {
+        relative(file, link, &target.name)?
+    } else {
+        target.name
+    };
+    if name.last() == Some(&BACKSLASH) && rest.first() == Some(&BACKSLASH) {
+        name.pop();
+    }
+    name.extend_from_slice(rest);
+    Ok(name)
+}
+
+/// A relative link's target: from the directory that the link is in, `.` and `..` resolved. One that begins with a
+/// backslash begins at the volume's root.
+fn relative(file: &File, link: &[u16], target: &[u16]) -> Result<Vec<u16>, NtStatus> {
+    const DOT: u16 = b'.' as u16;
+    let mut components: Vec<&[u16]> = Vec::new();
+    if target.first() != Some(&BACKSLASH) {
+        components.extend(
+            link.split(|unit| *unit == BACKSLASH)
+                .filter(|part| !part.is_empty()),
+        );
+        components.pop();
+    }
+    for part in target.split(|unit| *unit == BACKSLASH) {
+        match part {
+            [] | [DOT] => {}
+            [DOT, DOT] => drop(components.pop().ok_or(status::IO_REPARSE_DATA_INVALID)?),
+            part => components.push(part),
+        }
+    }
+    let mut name = wide(&file.volume.name);
+    for part in &components {
+        name.push(BACKSLASH);
+        name.extend_from_slice(part);
+    }
+    if components.is_empty() {
+        name.push(BACKSLASH);
+    }
+    Ok(name)
+}
+
+/// Opens the directory that a rename or hard link of `file` goes to (`SL_OPEN_TARGET_DIRECTORY`); `None`: the name is a
+/// simple one, in the directory where the file is. The caller has charged its own frames.
+pub(crate) fn open_target(
+    file: &File,
+    name: &[u16],
+    root: Option<Arc<File>>,
+    mode: i8,
+    below: Option<&Arc<Instance>>,
+) -> Result<Option<Arc<File>>, NtStatus> {
+    if root.is_none() && !name.contains(&BACKSLASH) {
+        return Ok(None);
+    }
+    let directory = file
+        .opened()
+        .is_some_and(|open| crate::namespace::open::OpenFile::is_directory(&open));
+    // The right to make a file there, or a directory.
+    let add = if directory {
+        FILE_APPEND_DATA
+    } else {
+        crate::abi::file::FILE_WRITE_DATA
+    };
+    let created = stack::with_frames(&cost::chain("create")[1..], || {
+        create(&Create {
+            root,
+            access: SYNCHRONIZE | add,
+            share: 3,
+            options: 0,
+            mode,
+            below: below.cloned(),
+            generated: below.is_some(),
+            target_directory: true,
+            ..Create::open(name.to_vec())
+        })
+    });
+    let Some(target) = created.file else {
+        return Err(created.status);
+    };
+    target.add_handle();
+    target.dereference();
+    if !Arc::ptr_eq(&target.volume, &file.volume) {
+        target.close_handle();
+        return Err(NtStatus::NOT_SAME_DEVICE);
+    }
+    Ok(Some(target))
+}
+
 /// Finds the volume and the name that is left for its file system.
 fn parse(
     name: &[u16],
@@ -201,22 +333,7 @@ fn parse(
 
 /// Opens a file for kernel code that the bench models itself (the DFS client), from the top of the stack.
 pub(crate) fn open_for_kernel(name: &str) -> Created {
-    create(&Create {
-        name: wide(name),
-        root: None,
-        object_attributes: OBJ_CASE_INSENSITIVE,
-        access: SYNCHRONIZE | 0x80,
-        share: 7,
-        disposition: FILE_OPEN,
-        options: FILE_SYNCHRONOUS_IO_NONALERT,
-        attributes: 0x80,
-        allocation: 0,
-        flags: 0,
-        mode: crate::abi::flt::KERNEL_MODE,
-        below: None,
-        ecps: 0,
-        generated: false,
-    })
+    create(&Create::open(wide(name)))
 }
 
 /// Whether a create's requestor is user mode.

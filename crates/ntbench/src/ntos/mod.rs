@@ -27,6 +27,7 @@ pub(crate) mod handle;
 pub(crate) mod iomgr;
 pub(crate) mod irql;
 pub(crate) mod lookaside;
+pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
 pub(crate) mod object;
@@ -52,6 +53,8 @@ pub(crate) struct Machine {
     pub(crate) namespace: Namespace,
     /// The system process.
     pub(crate) system: Arc<Process>,
+    /// Whether reads and writes are completed at `DISPATCH_LEVEL`, in another thread.
+    pub(crate) raised_completions: bool,
 }
 
 /// The machine of this process.
@@ -76,6 +79,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         sync::timer_table(),
         object::exports(),
         handle::exports(),
+        mdl::exports(),
         registry::exports(),
         routines::exports(),
         etw::exports(),
@@ -95,6 +99,7 @@ pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
         .set(Machine {
             namespace,
             system: Arc::clone(&thread::current().process),
+            raised_completions: config.raised_completions,
         })
         .map_err(|_| Refusal::Config("the machine is up already".to_owned()))
 }

@@ -32,6 +32,15 @@ pub(crate) fn from_unix(seconds: i64, nanoseconds: i64) -> i64 {
     EPOCH + seconds * 10_000_000 + nanoseconds / 100
 }
 
+/// 100 ns units since 1601 as a host time: seconds and nanoseconds.
+pub(crate) fn to_unix(time: i64) -> (i64, i64) {
+    let since = time - EPOCH;
+    (
+        since.div_euclid(10_000_000),
+        since.rem_euclid(10_000_000) * 100,
+    )
+}
+
 exports! { "ntoskrnl.exe";
     /// The performance counter; its frequency, where asked for.
     fn KeQueryPerformanceCounter(frequency: Guest<i64>) -> i64 {

@@ -1,6 +1,7 @@
 //! The pages of user space.
 
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -28,13 +29,27 @@ static STATES: [AtomicU8; PAGES] = [const { AtomicU8::new(0) }; PAGES];
 /// Runs of pages: first page and number, in order.
 type Runs = Vec<(usize, usize)>;
 
+/// The machine's physical memory behind the arena: a file, so that a page can have a system address too.
+static MEMORY: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
+    let name = "ntbench-user";
+    let memory = rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(&memory, (PAGES * PAGE) as u64)?;
+    Ok(memory)
+});
+
+fn memory() -> io::Result<&'static OwnedFd> {
+    MEMORY
+        .as_ref()
+        .map_err(|error| io::Error::new(error.kind(), "there is no memory for user space"))
+}
+
 /// What is free.
 static FREE: LazyLock<io::Result<Mutex<Runs>>> = LazyLock::new(|| {
-    let flags =
-        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
     let base = std::ptr::with_exposed_provenance_mut(BASE);
+    let fd = memory()?.as_raw_fd();
     // SAFETY: MAP_FIXED_NOREPLACE takes the range only if nobody has it.
-    let got = unsafe { libc::mmap(base, PAGES * PAGE, libc::PROT_NONE, flags, -1, 0) };
+    let got = unsafe { libc::mmap(base, PAGES * PAGE, libc::PROT_NONE, flags, fd, 0) };
     if got == base {
         Ok(Mutex::new(vec![(0, PAGES)]))
     } else {
@@ -42,8 +57,63 @@ static FREE: LazyLock<io::Result<Mutex<Runs>>> = LazyLock::new(|| {
     }
 });
 
+/// A second address of a program's pages, in system space: it stays while the program's own goes.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    base: usize,
+    length: usize,
+    offset: usize,
+}
+
+impl Alias {
+    /// Maps the pages that hold `length` bytes from a user address on.
+    pub(crate) fn new(address: usize, length: usize) -> io::Result<Self> {
+        let first = address & !(PAGE - 1);
+        let end = (address + length).next_multiple_of(PAGE);
+        if first < BASE || end > BASE + PAGES * PAGE {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let bits = libc::PROT_READ | libc::PROT_WRITE;
+        let fd = memory()?.as_raw_fd();
+        let at = libc::off_t::try_from(first - BASE).map_err(io::Error::other)?;
+        let null = std::ptr::null_mut();
+        // SAFETY: a new mapping, wherever there is room.
+        let got = unsafe { libc::mmap(null, end - first, bits, libc::MAP_SHARED, fd, at) };
+        if got == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self {
+            base: got.expose_provenance(),
+            length: end - first,
+            offset: address - first,
+        })
+    }
+
+    /// The system address of the first byte.
+    pub(crate) fn address(&self) -> usize {
+        self.base + self.offset
+    }
+}
+
+impl Drop for Alias {
+    fn drop(&mut self) {
+        let base = std::ptr::with_exposed_provenance_mut(self.base);
+        // SAFETY: the mapping is this value's own.
+        unsafe { libc::munmap(base, self.length) };
+    }
+}
+
 /// Whether every page of a range is in that state.
 pub(super) fn all(address: usize, length: usize, state: State) -> bool {
+    every(address, length, |page| page == state as u8)
+}
+
+/// Whether every page of a range is there.
+pub(super) fn there(address: usize, length: usize) -> bool {
+    every(address, length, |page| page != State::Absent as u8)
+}
+
+fn every(address: usize, length: usize, is: impl Fn(u8) -> bool) -> bool {
     let inside = |address: usize| (BASE..BASE + PAGES * PAGE).contains(&address);
     if !inside(address) || !inside(address + length - 1) {
         return false;
@@ -54,7 +124,7 @@ pub(super) fn all(address: usize, length: usize, state: State) -> bool {
     );
     STATES[first..=last]
         .iter()
-        .all(|page| page.load(Ordering::Acquire) == state as u8)
+        .all(|page| is(page.load(Ordering::Acquire)))
 }
 
 /// Pages of a program, with one behind them that is never there. Given back when dropped.
@@ -153,7 +223,7 @@ impl Drop for Pages {
     fn drop(&mut self) {
         let base = std::ptr::with_exposed_provenance_mut(self.base());
         // SAFETY: the pages are this buffer's; their contents are forgotten.
-        unsafe { libc::madvise(base, self.length(), libc::MADV_DONTNEED) };
+        unsafe { libc::madvise(base, self.length(), libc::MADV_REMOVE) };
         if self.set(0, self.count, State::Absent).is_err() {
             // Never to be handed out again, then.
             return;

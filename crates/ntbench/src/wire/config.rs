@@ -35,6 +35,8 @@ pub struct MachineConfig {
     pub crash_dump: Option<PathBuf>,
     /// Which event providers are enabled.
     pub etw: Vec<EtwSession>,
+    /// Completes reads and writes at `DISPATCH_LEVEL` in another thread, as a disk's interrupt does.
+    pub raised_completions: bool,
 }
 
 /// An event provider that somebody listens to.

@@ -5,6 +5,7 @@
 
 mod config;
 mod hex;
+mod io;
 mod port;
 mod report;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::status::NtStatus;
 pub use config::*;
+pub use io::*;
 pub use port::*;
 pub use report::*;
 
@@ -107,6 +109,8 @@ pub enum SystemCall {
         /// That thread's id ([`ThreadInfo::tid`]).
         tid: u64,
     },
+    /// A call on an open file; answered with [`Reply::Transferred`].
+    File(IoCall),
     /// `NtClose`.
     Close {
         /// The handle.
@@ -127,6 +131,8 @@ pub enum Reply {
     Thread(ThreadInfo),
     /// A system call ended.
     Completion(Completion),
+    /// A call on an open file ended.
+    Transferred(Transferred),
     /// A call on a port ended.
     Port(PortAnswer),
     /// A run of messages ended.

@@ -1,14 +1,27 @@
 //! System calls. They run on the calling thread, inside `stack::system_call`.
 
+use std::sync::Arc;
+
+mod access;
+mod io;
+
+pub(crate) use io::{SystemBuffer, call as file_call};
+
+use super::file::File;
 use super::handle::{self, Target};
 use super::iomgr::{self, Create};
-use super::memory::wide;
+use super::memory::{Guest, wide};
 use crate::abi::file::{
-    FILE_ATTRIBUTE_NORMAL, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES,
+    FILE_BASIC_INFORMATION_CLASS, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES,
     FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
 };
-use crate::abi::flt::USER_MODE;
+use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
+use crate::abi::io::{
+    IRP_BUFFERED_IO, IRP_INPUT_OPERATION, IRP_MJ_QUERY_INFORMATION, IRP_SYNCHRONOUS_API,
+};
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
+use crate::abi::params::{Parameters, QueryInformation};
+use crate::fltmgr::operation::{self, Request};
 use crate::status::NtStatus;
 use crate::wire::{Completion, CreateFile};
 use crate::{cost, fltmgr, stack};
@@ -44,6 +57,7 @@ pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
             below: None,
             ecps: 0,
             generated: false,
+            target_directory: false,
         });
         let mut done = completion(created.status);
         done.information = created.information as u64;
@@ -85,18 +99,15 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             below: None,
             ecps: 0,
             generated: false,
+            target_directory: false,
         });
         let mut done = completion(created.status);
         if let Some(file) = created.file {
             done.information = created.information as u64;
-            let attributes = file
-                .with_open(crate::namespace::open::OpenFile::attributes)
-                .unwrap_or(0);
-            done.attributes = if attributes == 0 {
-                FILE_ATTRIBUTE_NORMAL
-            } else {
-                attributes
-            };
+            match basic_attributes(&file) {
+                Ok(attributes) => done.attributes = attributes,
+                Err(status) => done.status = status,
+            }
             // No handle was made, yet the file object goes through cleanup and close as any other.
             file.add_handle();
             file.close_handle();
@@ -104,6 +115,35 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
         }
         done
     })
+}
+
+/// `FileBasicInformation`, as it is asked for once the create for the attributes is through. Fast I/O, by which Windows
+/// tries first to do without the create (`IRP_MJ_NETWORK_QUERY_OPEN`), is never sent here: that file systems may refuse it
+/// is documented.
+fn basic_attributes(file: &Arc<File>) -> Result<u32, NtStatus> {
+    const BASIC_LENGTH: u32 = 40;
+    const ATTRIBUTES_AT: usize = 32;
+    let block = SystemBuffer::new(BASIC_LENGTH as usize, &[])?;
+    let parameters = Parameters::of(QueryInformation {
+        length: BASIC_LENGTH,
+        pad0: 0,
+        class: FILE_BASIC_INFORMATION_CLASS,
+        pad1: 0,
+        buffer: block.address(),
+        pad2: [0; 3],
+    });
+    let done = operation::send(
+        file,
+        &Request {
+            irp_flags: IRP_BUFFERED_IO | IRP_SYNCHRONOUS_API | IRP_INPUT_OPERATION,
+            data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
+            ..Request::new(IRP_MJ_QUERY_INFORMATION, parameters)
+        },
+    );
+    if !done.status.is_success() {
+        return Err(done.status);
+    }
+    Ok(Guest::at(block.address() + ATTRIBUTES_AT).read())
 }
 
 /// `NtCancelSynchronousIoFile`.

@@ -1,0 +1,304 @@
+//! Operations that filters make themselves: `FltAllocateCallbackData` and what sends it, and `FltReissueSynchronousIo`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+
+use super::flight;
+use super::frames::frames;
+use super::objects::{self, Instance};
+use super::operation::{self, send_block};
+use crate::abi::base::ListEntry;
+use crate::abi::flt::{
+    CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_GENERATED_IO,
+    FLTFL_CALLBACK_DATA_IRP_OPERATION, FLTFL_CALLBACK_DATA_REISSUED_IO,
+    FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, IoParameterBlock, KERNEL_MODE,
+};
+use crate::abi::io::{IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoStatusBlock};
+use crate::abi::params::Parameters;
+use crate::ntos::file::File;
+use crate::ntos::memory::Guest;
+use crate::ntos::{driver, irql, object, pool, worker};
+use crate::status::NtStatus;
+use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::{bugcheck, faults, gate, stack, symbols, verifier};
+
+const TAG: u32 = u32::from_le_bytes(*b"FMcd");
+
+/// What the host knows of one that was allocated.
+struct Issued {
+    service: String,
+    site: usize,
+    instance: Arc<Instance>,
+    file: usize,
+    under_way: bool,
+}
+
+static ISSUED: LazyLock<Mutex<HashMap<usize, Issued>>> = LazyLock::new(Mutex::default);
+
+fn lock() -> MutexGuard<'static, HashMap<usize, Issued>> {
+    ISSUED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The block behind the callback data, in the same allocation.
+fn block_address(data: usize) -> usize {
+    data + size_of::<CallbackData>().next_multiple_of(16)
+}
+
+fn initialise(data: usize, instance: &Instance, file: usize) {
+    let block = block_address(data);
+    Guest::at(block).write(IoParameterBlock {
+        irp_flags: IRP_SYNCHRONOUS_API,
+        major_function: 0,
+        minor_function: 0,
+        operation_flags: 0,
+        reserved: 0,
+        target_file_object: Guest::at(file).0,
+        target_instance: Guest::at(instance.address).0,
+        parameters: Parameters::default(),
+    });
+    let null = std::ptr::null_mut();
+    let fresh = CallbackData {
+        flags: FLTFL_CALLBACK_DATA_IRP_OPERATION | FLTFL_CALLBACK_DATA_GENERATED_IO,
+        thread: Guest::at(thread::current().object).0,
+        iopb: Guest::at(block).0,
+        io_status: IoStatusBlock::new(NtStatus::SUCCESS, 0),
+        tag_data: null,
+        queue_links: ListEntry {
+            flink: std::ptr::null_mut(),
+            blink: std::ptr::null_mut(),
+        },
+        queue_context: [null; 2],
+        requestor_mode: KERNEL_MODE,
+    };
+    let to: *mut CallbackData = Guest::at(data).0;
+    // SAFETY: the allocation is large enough, aligned to 16, and this function's alone until it is handed out.
+    unsafe { to.write(fresh) };
+}
+
+fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> NtStatus {
+    irql::at_most(function, DISPATCH_LEVEL);
+    let instance = objects::instance(instance, function);
+    out.write(0);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let size = size_of::<CallbackData>().next_multiple_of(16) + size_of::<IoParameterBlock>();
+    let Some(data) = pool::lend(size, TAG, true) else {
+        return NtStatus::INSUFFICIENT_RESOURCES;
+    };
+    initialise(data, &instance, file);
+    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    let issued = Issued {
+        service,
+        site: gate::call_site().map_or(0, |site| site.return_address),
+        instance,
+        file,
+        under_way: false,
+    };
+    lock().insert(data, issued);
+    out.write(data);
+    NtStatus::SUCCESS
+}
+
+fn wrong(data: usize, function: &str) -> ! {
+    bugcheck::raise(
+        0x3B,
+        [0xC000_0005, 0, data as u64, 0],
+        format!(
+            "{function} was given {data:#x}, which FltAllocateCallbackData did not give (any more)"
+        ),
+    )
+}
+
+/// Marks one as under way.
+fn begin(data: usize, function: &str) -> Arc<Instance> {
+    let mut all = lock();
+    let Some(issued) = all.get_mut(&data) else {
+        drop(all);
+        wrong(data, function)
+    };
+    if std::mem::replace(&mut issued.under_way, true) {
+        verifier::finding(
+            "callback-data-in-use",
+            format!(
+                "{function} on an operation that is under way; call FltReuseCallbackData once it is over"
+            ),
+        );
+    }
+    Arc::clone(&issued.instance)
+}
+
+fn set_status(data: usize, done: IoStatusBlock) {
+    Guest::at(data + std::mem::offset_of!(CallbackData, io_status)).write(done);
+}
+
+/// Sends it, and puts what came of it back.
+fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
+    let at = Guest::<CallbackData>::at(data).iopb();
+    let mut block = at.read();
+    let target = block.target_file_object.expose_provenance();
+    let file = object::file(target, function);
+    let flags = Guest::<CallbackData>::at(data).flags();
+    let mode: i8 = Guest::at(data + std::mem::offset_of!(CallbackData, requestor_mode)).read();
+    let data_flags = FLTFL_CALLBACK_DATA_GENERATED_IO | flags & FLTFL_CALLBACK_DATA_SYSTEM_BUFFER;
+    let around = frames(["fltmgr!FltPerformSynchronousIo"]);
+    let done = stack::with_frames(&around, || {
+        send_block(
+            &file,
+            &mut block,
+            data_flags,
+            mode != KERNEL_MODE,
+            Some(instance),
+        )
+    });
+    at.write(block);
+    set_status(data, done);
+    if let Some(issued) = lock().get_mut(&data) {
+        issued.under_way = false;
+    }
+}
+
+/// What a driver that goes away has left; it is taken away.
+pub(super) fn leftovers(service: &str) -> Vec<String> {
+    let mut all = lock();
+    let left: Vec<usize> = all
+        .iter()
+        .filter(|(_, issued)| issued.service == service)
+        .map(|(data, _)| *data)
+        .collect();
+    let left: Vec<(usize, Issued)> = left
+        .into_iter()
+        .filter_map(|data| all.remove(&data).map(|issued| (data, issued)))
+        .collect();
+    drop(all);
+    let text = |(data, issued): (usize, Issued)| {
+        pool::free(data, None);
+        format!(
+            "callback data from {} was not freed with FltFreeCallbackData",
+            symbols::describe(issued.site)
+        )
+    };
+    left.into_iter().map(text).collect()
+}
+
+/// Calls the routine that a filter gave with `FltReadFile` or `FltWriteFile`: it is given callback data that holds the
+/// status and lives until the routine returns.
+pub(super) fn call_back(
+    instance: &Arc<Instance>,
+    file: &File,
+    done: IoStatusBlock,
+    routine: usize,
+    context: usize,
+) {
+    let size = size_of::<CallbackData>().next_multiple_of(16) + size_of::<IoParameterBlock>();
+    let Some(data) = pool::lend(size, TAG, true) else {
+        return;
+    };
+    initialise(data, instance, file.address());
+    set_status(data, done);
+    super::callback::call_unseen(
+        &instance.filter.service,
+        "the completion of a transfer of the filter's own",
+        routine,
+        &[data as u64, context as u64],
+    );
+    pool::free(data, None);
+}
+
+fn reissue(instance: usize, data: usize) {
+    const NAME: &str = "FltReissueSynchronousIo";
+    irql::at_most(NAME, PASSIVE_LEVEL);
+    let instance = objects::instance(instance, NAME);
+    let Some(operation) = flight::at(data) else {
+        wrong(data, NAME)
+    };
+    let now = Guest::<CallbackData>::at(data);
+    let at = now.iopb();
+    let mut block = at.read();
+    // Changed parameters count once they are said to be changed; saying so once is enough for this call.
+    Guest::<u32>::at(data).write(now.flags() & !FLTFL_CALLBACK_DATA_DIRTY);
+    let flags = now.flags()
+        & (FLTFL_CALLBACK_DATA_GENERATED_IO | FLTFL_CALLBACK_DATA_SYSTEM_BUFFER)
+        | FLTFL_CALLBACK_DATA_REISSUED_IO;
+    let done = if block.major_function == IRP_MJ_CREATE {
+        if operation.file.opened().is_some() {
+            verifier::finding(
+                "reissued-while-open",
+                "FltReissueSynchronousIo on a create whose file is open; call FltCancelFileOpen first",
+            );
+            return;
+        }
+        operation::create_again(&operation, &block, flags, &instance)
+    } else {
+        send_block(
+            &operation.file,
+            &mut block,
+            flags,
+            operation.user,
+            Some(&instance),
+        )
+    };
+    set_status(data, done);
+}
+
+exports! { "fltmgr.sys";
+    /// Makes an operation, to be filled in.
+    fn FltAllocateCallbackData(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        allocate(instance, file, out, "FltAllocateCallbackData")
+    }
+
+    /// As `FltAllocateCallbackData`; nothing is preallocated here whatever the flags say.
+    fn FltAllocateCallbackDataEx(instance: usize, file: usize, _flags: u32, out: Guest<usize>) -> NtStatus {
+        allocate(instance, file, out, "FltAllocateCallbackDataEx")
+    }
+
+    /// Frees it.
+    fn FltFreeCallbackData(data: usize) {
+        irql::at_most("FltFreeCallbackData", DISPATCH_LEVEL);
+        let Some(issued) = lock().remove(&data) else { wrong(data, "FltFreeCallbackData") };
+        if issued.under_way {
+            verifier::finding("callback-data-in-use", "FltFreeCallbackData on an operation that is under way");
+        }
+        pool::free(data, None);
+    }
+
+    /// Makes it as it was when it was allocated.
+    fn FltReuseCallbackData(data: usize) {
+        irql::at_most("FltReuseCallbackData", DISPATCH_LEVEL);
+        let known = lock().get(&data).map(|issued| (Arc::clone(&issued.instance), issued.file));
+        let Some((instance, file)) = known else { wrong(data, "FltReuseCallbackData") };
+        initialise(data, &instance, file);
+    }
+
+    /// Sends it to the filters below its instance and to the file system, and waits.
+    fn FltPerformSynchronousIo(data: usize) {
+        irql::at_most("FltPerformSynchronousIo", APC_LEVEL);
+        let instance = begin(data, "FltPerformSynchronousIo");
+        perform(data, &instance, "FltPerformSynchronousIo");
+    }
+
+    /// Sends it, and calls back once it is over: here always in a system thread.
+    fn FltPerformAsynchronousIo(data: usize, routine: usize, context: usize) -> NtStatus {
+        irql::at_most("FltPerformAsynchronousIo", APC_LEVEL);
+        let instance = begin(data, "FltPerformAsynchronousIo");
+        let major = Guest::<CallbackData>::at(data).iopb().read().major_function;
+        if routine == 0 || major == IRP_MJ_CREATE {
+            return NtStatus::FLT_INVALID_ASYNCHRONOUS_REQUEST;
+        }
+        worker::queue(move || {
+            perform(data, &instance, "FltPerformAsynchronousIo");
+            super::callback::call_unseen(
+                &instance.filter.service,
+                "the completion of an operation of the filter's own",
+                routine,
+                &[data as u64, context as u64],
+            );
+        });
+        NtStatus::PENDING
+    }
+
+    /// Sends the operation of a callback once more, to the filters below and the file system.
+    fn FltReissueSynchronousIo(instance: usize, data: usize) {
+        reissue(instance, data);
+    }
+}

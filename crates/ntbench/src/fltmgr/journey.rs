@@ -1,0 +1,262 @@
+//! One operation's way through the instances of a volume: down through the pre-operation callbacks in order of altitude,
+//! to the file system, and back up through the post-operation callbacks of those that asked for one.
+//!
+//! A filter may pend an operation on either way. What is left of the way is then gone in the thread that completes it,
+//! while the thread that the operation came in on waits; some of it is that thread's own (`Step::Home`).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::callback::{self, argument, related};
+use super::descent::{self, Before, Call, Waiting};
+use super::flight::{Flight, Resume, Step, Verdict, take_parked, wait_for_the_way};
+use super::frames::frames;
+use super::objects::Instance;
+use super::{ascent, mdls};
+use crate::abi::flt::FLTFL_CALLBACK_DATA_POST_OPERATION;
+use crate::abi::io::{
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IoStatusBlock,
+};
+use crate::ntos::MACHINE;
+use crate::stack;
+use crate::status::NtStatus;
+use crate::thread::{self, DISPATCH_LEVEL};
+
+/// What the file system does.
+type Below<'a> = Box<dyn FnOnce(&Flight) -> IoStatusBlock + 'a>;
+
+/// An operation on its way.
+pub(super) struct Journey<'a> {
+    flight: &'a Flight,
+    instances: Vec<Arc<Instance>>,
+    next: usize,
+    /// Who wants to be called on the way up.
+    waiting: Vec<Waiting>,
+    filtered: bool,
+    pended: Option<Pended>,
+    below: Option<Below<'a>>,
+    up: bool,
+    /// Whether the way up is to be gone at a raised IRQL.
+    raise: bool,
+}
+
+/// Whose callback pended it.
+enum Pended {
+    Before(Call),
+    After(Waiting),
+}
+
+impl<'a> Journey<'a> {
+    /// An operation before its first callback.
+    pub(super) fn new(
+        flight: &'a Flight,
+        instances: Vec<Arc<Instance>>,
+        below: impl FnOnce(&Flight) -> IoStatusBlock + 'a,
+    ) -> Self {
+        let raised = MACHINE
+            .get()
+            .is_some_and(|machine| machine.raised_completions);
+        let transfer = matches!(flight.operation.major, IRP_MJ_READ | IRP_MJ_WRITE);
+        Self {
+            flight,
+            instances,
+            next: 0,
+            waiting: Vec::new(),
+            filtered: false,
+            pended: None,
+            below: Some(Box::new(below)),
+            up: false,
+            raise: raised && transfer,
+        }
+    }
+
+    /// Goes the whole way, in whichever threads it takes.
+    pub(super) fn go(&mut self) {
+        let operation = Arc::clone(&self.flight.operation);
+        let mut step = self.go_on();
+        while step != Step::Done {
+            if step == Step::Raise {
+                // The device's interrupt is another processor's: the rest is done there, at DISPATCH_LEVEL.
+                let parked_by = Arc::clone(&operation);
+                let raised = move || {
+                    let Some(parked) = take_parked(&parked_by) else {
+                        return;
+                    };
+                    let thread = thread::current();
+                    let irql = thread.set_irql(DISPATCH_LEVEL);
+                    parked.resume(&parked_by, None);
+                    thread.set_irql(irql);
+                };
+                step = wait_for_the_way(&operation, self, Some(Box::new(raised)));
+            } else if step == Step::Home {
+                step = self.go_on();
+            } else {
+                step = wait_for_the_way(&operation, self, None);
+            }
+        }
+    }
+
+    fn at_home(&self) -> bool {
+        thread::current().tid == self.flight.operation.tid
+    }
+
+    /// Whether the Filter Manager itself brings the operation's end back to its thread.
+    fn synchronised(&self) -> bool {
+        matches!(
+            self.flight.operation.major,
+            IRP_MJ_CREATE | IRP_MJ_CLEANUP | IRP_MJ_CLOSE
+        )
+    }
+
+    /// Goes on until the end, or until somebody else has to.
+    fn go_on(&mut self) -> Step {
+        if !self.up {
+            if self.down() == Step::Pended {
+                return Step::Pended;
+            }
+            self.up = true;
+            self.flight.operation.after.store(true, Ordering::Release);
+            self.flight
+                .with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
+            if std::mem::take(&mut self.raise) && !self.waiting.is_empty() {
+                return Step::Raise;
+            }
+        }
+        self.climb()
+    }
+
+    fn down(&mut self) -> Step {
+        while let Some(instance) = self.instances.get(self.next).cloned() {
+            self.next += 1;
+            if !instance.rundown.enter() {
+                continue;
+            }
+            self.filtered = true;
+            let around = frames([
+                "fltmgr!FltpPassThroughInternal",
+                "fltmgr!FltpPerformPreCallbacks",
+            ]);
+            match stack::with_frames(&around, || descent::before(self.flight, &instance)) {
+                Before::Pend(call) => {
+                    self.pended = Some(Pended::Before(call));
+                    return Step::Pended;
+                }
+                decided => {
+                    if !self.follow(&instance, decided) {
+                        return Step::Done;
+                    }
+                }
+            }
+        }
+        let Some(below) = self.below.take() else {
+            return Step::Done;
+        };
+        let done = if self.filtered {
+            let around = frames(["fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted"]);
+            stack::with_frames(&around, || below(self.flight))
+        } else {
+            below(self.flight)
+        };
+        self.flight.with_data(|data| data.io_status = done);
+        self.tell(done.status);
+        Step::Done
+    }
+
+    /// Tells the filters that asked what the dispatch returned (`FltRequestOperationStatusCallback`), the lowest first.
+    fn tell(&self, status: NtStatus) {
+        let operation = &self.flight.operation;
+        for (instance, routine, context) in operation.take_told().into_iter().rev() {
+            let objects = related(&instance, Some(&operation.file));
+            let block = Box::new(self.flight.parameters());
+            let arguments = [
+                argument(&*objects),
+                argument(&*block),
+                u64::from(status.0.cast_unsigned()),
+                context as u64,
+            ];
+            let about = descent::about(self.flight, &instance, "status");
+            callback::call(about, routine, &arguments);
+        }
+    }
+
+    /// Does what a callback decided; false: the operation is completed.
+    fn follow(&mut self, instance: &Arc<Instance>, decided: Before) -> bool {
+        match decided {
+            Before::GoOn | Before::Pend(_) => instance.rundown.leave(),
+            Before::CallMe(post) => self.waiting.push(post),
+            Before::Complete => {
+                instance.rundown.leave();
+                return false;
+            }
+        }
+        true
+    }
+
+    fn climb(&mut self) -> Step {
+        while let Some(post) = self.waiting.pop() {
+            let synchronised = post.outstanding.is_none() || self.synchronised();
+            if synchronised && !self.at_home() {
+                self.waiting.push(post);
+                return Step::Home;
+            }
+            let outstanding = post.outstanding.as_ref();
+            if !outstanding.is_none_or(|outstanding| outstanding.is_due(&post.instance)) {
+                continue;
+            }
+            let around = frames([
+                "fltmgr!FltpLegacyProcessingAfterPreCallbacksCompleted",
+                "fltmgr!FltpPassThroughCompletionWorker",
+                "fltmgr!FltpPerformPostCallbacks",
+            ]);
+            if stack::with_frames(&around, || ascent::after(self.flight, &post)) == Step::Pended {
+                self.pended = Some(Pended::After(post));
+                return Step::Pended;
+            }
+            Self::leave(&post);
+        }
+        Step::Done
+    }
+
+    fn leave(post: &Waiting) {
+        // What a filter put in the place of a buffer's description goes when the filter has had its callback.
+        post.swapped.into_iter().for_each(mdls::free_swapped);
+        post.instance.rundown.leave();
+    }
+}
+
+impl Resume for Journey<'_> {
+    fn resume(&mut self, verdict: Option<Verdict>) -> Step {
+        match (self.pended.take(), verdict) {
+            (None, _) => {}
+            (Some(pended), None) => {
+                self.pended = Some(pended);
+                return Step::Pended;
+            }
+            (Some(Pended::After(post)), Some(_)) => Self::leave(&post),
+            (Some(Pended::Before(call)), Some(verdict)) => {
+                let thread = thread::current();
+                // What lower filters open from here is nested in this operation, whose own thread only waits.
+                thread.creates.fetch_add(1, Ordering::Relaxed);
+                let instance = Arc::clone(&call.instance);
+                let context = if verdict.context == 0 {
+                    call.context
+                } else {
+                    verdict.context
+                };
+                let decided =
+                    descent::judge(self.flight, &Call { context, ..call }, verdict.status);
+                let step = if self.follow(&instance, decided) {
+                    self.go_on()
+                } else {
+                    // Completed: nothing below sees it.
+                    self.instances.truncate(self.next);
+                    self.below = None;
+                    self.go_on()
+                };
+                thread.creates.fetch_sub(1, Ordering::Relaxed);
+                return step;
+            }
+        }
+        self.go_on()
+    }
+}

@@ -1,0 +1,66 @@
+//! `IRP_MJ_FILE_SYSTEM_CONTROL` and `IRP_MJ_DEVICE_CONTROL`.
+//!
+//! Controls of reparse points are done ([`super::reparse`]). Requests for opportunistic locks are answered as by a file
+//! system that grants none. Everything else is refused as an unknown code is.
+
+use super::{Answer, Context, reparse};
+use crate::abi::io::IRP_MN_USER_FS_REQUEST;
+use crate::abi::params::Control;
+use crate::abi::status;
+use crate::fltmgr::mdls::METHOD_BUFFERED;
+use crate::status::NtStatus;
+
+const SET_REPARSE_POINT: u32 = 0x0009_00A4;
+const GET_REPARSE_POINT: u32 = 0x0009_00A8;
+const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
+const IS_VOLUME_MOUNTED: u32 = 0x0009_0028;
+/// `FSCTL_REQUEST_OPLOCK_LEVEL_1`, `_LEVEL_2`, `FSCTL_REQUEST_BATCH_OPLOCK`, `FSCTL_REQUEST_FILTER_OPLOCK`,
+/// `FSCTL_REQUEST_OPLOCK`.
+const OPLOCK_REQUESTS: [u32; 5] = [
+    0x0009_0000,
+    0x0009_0004,
+    0x0009_0008,
+    0x0009_005C,
+    0x0009_0240,
+];
+/// `FSCTL_OPLOCK_BREAK_ACKNOWLEDGE`, `FSCTL_OPBATCH_ACK_CLOSE_PENDING`, `FSCTL_OPLOCK_BREAK_ACK_NO_2`.
+const OPLOCK_ANSWERS: [u32; 3] = [0x0009_000C, 0x0009_0010, 0x0009_0050];
+/// `FSCTL_OPLOCK_BREAK_NOTIFY`: done once no break is under way, so at once.
+const OPLOCK_NOTIFY: u32 = 0x0009_0014;
+
+impl Context<'_> {
+    /// A control's input.
+    pub(super) fn input(&self, control: &Control) -> Result<Vec<u8>, NtStatus> {
+        self.get(control.input, 0, control.input_length as usize)
+    }
+
+    /// Puts a control's output: into the system buffer, or into the caller's own.
+    pub(super) fn output(&self, control: &Control, bytes: &[u8]) -> Result<(), NtStatus> {
+        if control.code & 3 == METHOD_BUFFERED {
+            self.put(control.input, 0, bytes)
+        } else {
+            self.put(control.output, control.output_mdl, bytes)
+        }
+    }
+}
+
+pub(super) fn file_system(context: &Context<'_>) -> Answer {
+    if context.block.minor_function != IRP_MN_USER_FS_REQUEST {
+        return Err(NtStatus::INVALID_DEVICE_REQUEST);
+    }
+    let control: Control = context.arm();
+    match control.code {
+        GET_REPARSE_POINT => reparse::get(context, &control),
+        SET_REPARSE_POINT => reparse::set(context, &control),
+        DELETE_REPARSE_POINT => reparse::delete(context, &control),
+        IS_VOLUME_MOUNTED | OPLOCK_NOTIFY => Ok((NtStatus::SUCCESS, 0)),
+        code if OPLOCK_REQUESTS.contains(&code) => Err(status::OPLOCK_NOT_GRANTED),
+        code if OPLOCK_ANSWERS.contains(&code) => Err(status::INVALID_OPLOCK_PROTOCOL),
+        _ => Err(NtStatus::INVALID_DEVICE_REQUEST),
+    }
+}
+
+pub(super) fn device(_context: &Context<'_>) -> Answer {
+    // There is no disk below the volume that would know one.
+    Err(NtStatus::INVALID_DEVICE_REQUEST)
+}

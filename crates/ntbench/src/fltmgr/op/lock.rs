@@ -1,0 +1,52 @@
+//! `IRP_MJ_LOCK_CONTROL`: byte-range locks (`NtLockFile`, `NtUnlockFile`).
+
+use super::{Answer, Context};
+use crate::abi::io::{
+    IRP_MN_LOCK, IRP_MN_UNLOCK_ALL, IRP_MN_UNLOCK_ALL_BY_KEY, IRP_MN_UNLOCK_SINGLE,
+    SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
+};
+use crate::abi::params::LockControl;
+use crate::namespace::locks::Owner;
+use crate::ntos::memory::Guest;
+use crate::status::NtStatus;
+
+pub(super) fn control(context: &Context<'_>) -> Answer {
+    let lock: LockControl = context.arm();
+    let (Some(id), Some(tree)) = (context.open.id(), context.open.tree()) else {
+        return Err(NtStatus::INVALID_PARAMETER);
+    };
+    if context.open.is_directory() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    let owner = Owner {
+        file: context.file.address(),
+        process: lock.process,
+        key: lock.key,
+    };
+    let range = || -> Result<(u64, u64), NtStatus> {
+        let length: i64 = Guest::at(lock.length).read();
+        Ok((lock.offset.cast_unsigned(), length.cast_unsigned()))
+    };
+    let flags = context.block.operation_flags;
+    let status = match context.block.minor_function {
+        IRP_MN_LOCK => tree.locks.acquire(
+            id,
+            owner,
+            range()?,
+            flags & SL_EXCLUSIVE_LOCK != 0,
+            flags & SL_FAIL_IMMEDIATELY == 0,
+        ),
+        IRP_MN_UNLOCK_SINGLE => tree.locks.release(id, owner, range()?),
+        IRP_MN_UNLOCK_ALL => {
+            let same = |other: &Owner| (other.file, other.process) == (owner.file, owner.process);
+            tree.locks.release_all(id, same);
+            NtStatus::SUCCESS
+        }
+        IRP_MN_UNLOCK_ALL_BY_KEY => {
+            tree.locks.release_all(id, |other| *other == owner);
+            NtStatus::SUCCESS
+        }
+        _ => NtStatus::INVALID_DEVICE_REQUEST,
+    };
+    Ok((status, 0))
+}

@@ -1,0 +1,222 @@
+//! What is done to names: rename, hard link, deletion; and to what a name stands for: reparse points.
+
+use std::sync::Arc;
+
+use rustix::fs::{self, AtFlags, RenameFlags};
+
+use super::contents::is_symlink;
+use super::folder::{self, refused};
+use super::links::{Link, Place};
+use super::names;
+use super::open::OpenFile;
+use super::reparse::ReparseData;
+use crate::abi::file::FILE_ATTRIBUTE_READONLY;
+use crate::abi::status::{self, NtStatus};
+
+impl OpenFile {
+    /// Where `name` would be in the directory that this is.
+    fn place_below(&self, name: &str) -> Result<Place, NtStatus> {
+        let fd = self.fd.as_ref().filter(|_| self.is_directory());
+        let fd = fd.ok_or(NtStatus::NOT_A_DIRECTORY)?;
+        let mut components = self.place().map_or_else(Vec::new, |place| place.components);
+        components.push(name.to_owned());
+        let parent = fd
+            .try_clone()
+            .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        Ok(Place {
+            parent: Arc::new(parent),
+            name: name.to_owned(),
+            components,
+        })
+    }
+
+    /// The place of a rename's or link's target: `name` in the directory `target`, or in this file's own.
+    fn target(&self, target: Option<&Self>, name: &str) -> Result<(Place, Place), NtStatus> {
+        let from = self.place().ok_or(NtStatus::INVALID_PARAMETER)?;
+        let to = match target {
+            Some(directory) => {
+                let same = match (self.tree(), directory.tree()) {
+                    (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+                    _ => false,
+                };
+                if !same {
+                    return Err(NtStatus::NOT_SAME_DEVICE);
+                }
+                directory.place_below(name)?
+            }
+            None => {
+                let mut components = from.components.clone();
+                components.pop();
+                components.push(name.to_owned());
+                Place {
+                    parent: Arc::clone(&from.parent),
+                    name: name.to_owned(),
+                    components,
+                }
+            }
+        };
+        Ok((from, to))
+    }
+
+    /// What is at the target; whatever may not be replaced is refused.
+    fn make_room(&self, from: &Place, to: &mut Place, replace: bool) -> Result<(), NtStatus> {
+        let Some((name, fd, stat)) = folder::find(&to.parent, &to.name)? else {
+            return Ok(());
+        };
+        let tree = self.tree().ok_or(NtStatus::INVALID_PARAMETER)?;
+        let mut there = to.clone();
+        there.name.clone_from(&name);
+        if let Some(last) = there.components.last_mut() {
+            last.clone_from(&name);
+        }
+        if there.components == from.components {
+            // The same name, perhaps in another case.
+            return Ok(());
+        }
+        drop(fd);
+        let directory = fs::FileType::from_raw_mode(stat.st_mode) == fs::FileType::Directory;
+        if !replace {
+            return Err(NtStatus::OBJECT_NAME_COLLISION);
+        }
+        // Neither a directory nor what is open or read-only is replaced.
+        if directory
+            || tree.links.is_open(&there.components, false)
+            || tree.attributes(&stat) & FILE_ATTRIBUTE_READONLY != 0
+        {
+            return Err(NtStatus::ACCESS_DENIED);
+        }
+        folder::remove(&to.parent, &name, false)?;
+        if stat.st_nlink <= 1 {
+            tree.notes.forget((stat.st_dev, stat.st_ino));
+        }
+        Ok(())
+    }
+
+    /// Gives the file another name.
+    pub(crate) fn rename(
+        &self,
+        target: Option<&Self>,
+        name: &str,
+        replace: bool,
+    ) -> Result<(), NtStatus> {
+        let (from, mut to) = self.target(target, name)?;
+        let tree = self.tree().ok_or(NtStatus::INVALID_PARAMETER)?;
+        if self.is_directory() {
+            if to.components.starts_with(&from.components) && to.components != from.components {
+                return Err(NtStatus::INVALID_PARAMETER);
+            }
+            // NTFS renames no directory below which something is open.
+            if tree.links.is_open(&from.components, true) {
+                return Err(NtStatus::ACCESS_DENIED);
+            }
+        }
+        self.make_room(&from, &mut to, replace)?;
+        let flags = if names::same(&from.name, &to.name) {
+            RenameFlags::empty()
+        } else {
+            RenameFlags::NOREPLACE
+        };
+        fs::renameat_with(
+            &from.parent,
+            from.name.as_str(),
+            &to.parent,
+            to.name.as_str(),
+            flags,
+        )
+        .map_err(refused)?;
+        self.with_link(|link| link.moved(to));
+        Ok(())
+    }
+
+    /// Gives the file one more name.
+    pub(crate) fn link(
+        &self,
+        target: Option<&Self>,
+        name: &str,
+        replace: bool,
+    ) -> Result<(), NtStatus> {
+        if self.is_directory() {
+            return Err(NtStatus::FILE_IS_A_DIRECTORY);
+        }
+        let (from, mut to) = self.target(target, name)?;
+        self.make_room(&from, &mut to, replace)?;
+        fs::linkat(
+            &from.parent,
+            from.name.as_str(),
+            &to.parent,
+            to.name.as_str(),
+            AtFlags::empty(),
+        )
+        .map_err(|errno| match errno {
+            rustix::io::Errno::MLINK => status::TOO_MANY_LINKS,
+            other => refused(other),
+        })
+    }
+
+    /// Asks for the deletion at the last close, or takes that back.
+    pub(crate) fn set_delete(&self, delete: bool) -> Result<(), NtStatus> {
+        if delete {
+            if self.place().is_none() || self.attributes() & FILE_ATTRIBUTE_READONLY != 0 {
+                return Err(NtStatus::CANNOT_DELETE);
+            }
+            if self.reparse_tag() == 0 && !self.is_empty()? {
+                return Err(NtStatus::DIRECTORY_NOT_EMPTY);
+            }
+        }
+        self.with_link(|link: &Link| link.set_delete(delete));
+        Ok(())
+    }
+
+    /// Whether it is no directory, or one without entries.
+    fn is_empty(&self) -> Result<bool, NtStatus> {
+        let Some(fd) = self.fd.as_ref().filter(|_| self.is_directory()) else {
+            return Ok(true);
+        };
+        folder::is_empty(fd)
+    }
+
+    /// Makes it a reparse point, or changes what it holds.
+    pub(crate) fn set_reparse(&self, data: ReparseData) -> Result<(), NtStatus> {
+        let (Some(id), Some(tree), Some(stat)) = (self.id(), self.tree(), self.stat()) else {
+            return Err(NtStatus::INVALID_DEVICE_REQUEST);
+        };
+        if self.place().is_none() {
+            // The root of a volume is no reparse point.
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
+        if is_symlink(&stat) {
+            // A link of the host's own keeps the text that it was made with.
+            return Err(status::IO_REPARSE_TAG_MISMATCH);
+        }
+        if let Some(there) = tree.notes.reparse(id) {
+            if there.tag() != data.tag() {
+                return Err(status::IO_REPARSE_TAG_MISMATCH);
+            }
+            if !data.matches(&there) {
+                return Err(status::REPARSE_ATTRIBUTE_CONFLICT);
+            }
+        } else if !self.is_empty()? {
+            return Err(NtStatus::DIRECTORY_NOT_EMPTY);
+        }
+        tree.notes.change(id, |note| note.reparse = Some(data));
+        Ok(())
+    }
+
+    /// Makes it an ordinary file again; tag and owner must be those it has.
+    pub(crate) fn delete_reparse(&self, data: &ReparseData) -> Result<(), NtStatus> {
+        let (Some(id), Some(tree)) = (self.id(), self.tree()) else {
+            return Err(NtStatus::INVALID_DEVICE_REQUEST);
+        };
+        let Some(there) = tree.notes.reparse(id) else {
+            return Err(NtStatus::NOT_A_REPARSE_POINT);
+        };
+        if there.tag() != data.tag() {
+            return Err(status::IO_REPARSE_TAG_MISMATCH);
+        }
+        if !data.matches(&there) {
+            return Err(status::REPARSE_ATTRIBUTE_CONFLICT);
+        }
+        tree.notes.change(id, |note| note.reparse = None);
+        Ok(())
+    }
+}

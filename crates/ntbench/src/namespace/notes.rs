@@ -1,0 +1,49 @@
+//! What a volume keeps of a file that the host's file system cannot: reparse data, attributes that only Windows has, the
+//! time of creation. By the host's device and inode, for as long as the machine runs.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::reparse::ReparseData;
+use super::sharing::FileId;
+
+/// What is kept of one file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Note {
+    /// What was set with `FSCTL_SET_REPARSE_POINT`.
+    pub(crate) reparse: Option<ReparseData>,
+    /// Attributes that were set, without those that the host keeps.
+    pub(crate) attributes: Option<u32>,
+    /// `CreationTime`, in 100 ns since 1601.
+    pub(crate) created: Option<i64>,
+}
+
+/// The notes of one volume.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(Mutex<HashMap<FileId, Note>>);
+
+impl Notes {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Note>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of a file.
+    pub(crate) fn get(&self, id: FileId) -> Note {
+        self.lock().get(&id).cloned().unwrap_or_default()
+    }
+
+    /// The reparse data that was set.
+    pub(crate) fn reparse(&self, id: FileId) -> Option<ReparseData> {
+        self.lock().get(&id).and_then(|note| note.reparse.clone())
+    }
+
+    /// Changes what is known.
+    pub(crate) fn change<R>(&self, id: FileId, change: impl FnOnce(&mut Note) -> R) -> R {
+        change(self.lock().entry(id).or_default())
+    }
+
+    /// The file is gone; the host may use its inode again.
+    pub(crate) fn forget(&self, id: FileId) {
+        self.lock().remove(&id);
+    }
+}

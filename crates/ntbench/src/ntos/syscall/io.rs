@@ -1,0 +1,559 @@
+//! System calls on open files: what `NtReadFile` and its kin check, how they hand their buffers on, and what they copy
+//! back.
+//!
+//! A program's buffer is memory of its own in user space, at the address that the operation carries where the file system
+//! takes it as it is; information and buffered controls go through a system buffer.
+
+use std::sync::Arc;
+
+use super::super::file::File;
+use super::super::handle::{self, Target};
+use super::super::iomgr;
+use super::super::memory::{Guest, OwnedString, wide};
+use super::super::{mdl, pool};
+use super::access;
+use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
+use crate::abi::io::{
+    FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IRP_BUFFERED_IO,
+    IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
+    IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
+    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
+    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_LOCK, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
+    IRP_MN_QUERY_DIRECTORY, IRP_MN_UNLOCK_SINGLE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
+    IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock, SL_EXCLUSIVE_LOCK,
+    SL_FAIL_IMMEDIATELY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY, SL_WRITE_THROUGH,
+};
+use crate::abi::params::{
+    Control, LockControl, NotifyDirectory, Parameters, QueryDirectory, QueryInformation,
+    QuerySecurity, SetInformation, Transfer,
+};
+use crate::fltmgr::op;
+use crate::fltmgr::operation::{self, Request};
+use crate::status::NtStatus;
+use crate::user::Pages;
+use crate::wire::{FileCall, IoCall, Transferred};
+use crate::{stack, thread};
+
+const PAGE: usize = 0x1000;
+const TAG: u32 = u32::from_le_bytes(*b"Io  ");
+
+/// A call's result before it is copied out.
+type Done = Result<(IoStatusBlock, Vec<u8>), NtStatus>;
+
+/// Makes the call.
+pub(crate) fn call(io: &IoCall) -> Transferred {
+    let frames = access::frames(&io.call);
+    let done = stack::with_frames(&frames, || {
+        let (file, rights) = match handle::look_up(io.handle, USER_MODE)? {
+            (Target::File(file), rights) => (file, rights),
+            _ => return Err(NtStatus::OBJECT_TYPE_MISMATCH),
+        };
+        access::check(&io.call, rights)?;
+        // The call has a reference of its own while it lasts.
+        file.reference();
+        let done = run(&file, &io.call);
+        file.dereference();
+        done
+    });
+    match done {
+        Ok((block, data)) => Transferred {
+            status: block.status,
+            information: block.information as u64,
+            data,
+        },
+        Err(status) => Transferred {
+            status,
+            information: 0,
+            data: Vec::new(),
+        },
+    }
+}
+
+/// A buffer of the calling program.
+fn user(length: usize) -> Result<Option<Pages>, NtStatus> {
+    if length == 0 {
+        return Ok(None);
+    }
+    Pages::new(length.div_ceil(PAGE))
+        .map(Some)
+        .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)
+}
+
+fn address(pages: Option<&Pages>) -> usize {
+    pages.map_or(0, Pages::base)
+}
+
+/// What an operation left in a buffer, where it says that it left something.
+fn taken(pages: Option<&Pages>, block: IoStatusBlock, length: u32) -> Vec<u8> {
+    let whole = block.status.0.cast_unsigned() >> 30 != 3;
+    let count = block.information.min(length as usize);
+    match pages {
+        Some(pages) if whole => pages.read(0, count),
+        _ => Vec::new(),
+    }
+}
+
+/// A system buffer, given back at the end.
+pub(crate) struct SystemBuffer {
+    address: usize,
+    length: usize,
+}
+
+impl SystemBuffer {
+    /// One of that length, holding `input`.
+    pub(crate) fn new(length: usize, input: &[u8]) -> Result<Self, NtStatus> {
+        let length = length.max(input.len());
+        let address = if length == 0 {
+            0
+        } else {
+            pool::lend(length, TAG, true).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?
+        };
+        Guest::<u8>::at(address).write_many(input);
+        Ok(Self { address, length })
+    }
+
+    /// Its address; 0 where it is empty.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// What an operation left in it.
+    pub(crate) fn taken(&self, block: IoStatusBlock, length: u32) -> Vec<u8> {
+        let whole = block.status.0.cast_unsigned() >> 30 != 3;
+        let count = block.information.min(length as usize).min(self.length);
+        if whole {
+            Guest::<u8>::at(self.address).read_many(count)
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+impl Drop for SystemBuffer {
+    fn drop(&mut self) {
+        if self.address != 0 {
+            pool::free(self.address, None);
+        }
+    }
+}
+
+fn send(file: &Arc<File>, request: Request<'_>) -> IoStatusBlock {
+    let synchronous = file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
+    let irp_flags = request.irp_flags & !IRP_SYNCHRONOUS_API
+        | if synchronous { IRP_SYNCHRONOUS_API } else { 0 };
+    operation::send(
+        file,
+        &Request {
+            irp_flags,
+            user: true,
+            ..request
+        },
+    )
+}
+
+/// An operation whose buffer is the system's.
+fn buffered(major: u8, input: bool, parameters: Parameters) -> Request<'static> {
+    let input = if input { 0 } else { IRP_INPUT_OPERATION };
+    Request {
+        irp_flags: IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER | IRP_DEFER_IO_COMPLETION | input,
+        data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
+        ..Request::new(major, parameters)
+    }
+}
+
+fn run(file: &Arc<File>, call: &FileCall) -> Done {
+    match call {
+        FileCall::Read {
+            length,
+            offset,
+            paging,
+        } => transfer(file, *offset, *length, None, *paging),
+        FileCall::Write {
+            data,
+            offset,
+            paging,
+        } => {
+            let length = u32::try_from(data.len()).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+            transfer(file, *offset, length, Some(data), *paging)
+        }
+        FileCall::QueryInformation { class, length } => query(file, *class, *length),
+        FileCall::SetInformation { class, data } => set(file, *class, data),
+        FileCall::QueryDirectory {
+            class,
+            length,
+            pattern,
+            restart,
+            single,
+        } => {
+            let flags = if *restart { SL_RESTART_SCAN } else { 0 }
+                | if *single { SL_RETURN_SINGLE_ENTRY } else { 0 };
+            directory(file, *class, *length, pattern.as_deref(), flags)
+        }
+        FileCall::FsControl {
+            code,
+            input,
+            output,
+        } => control(file, IRP_MJ_FILE_SYSTEM_CONTROL, *code, input, *output),
+        FileCall::DeviceControl {
+            code,
+            input,
+            output,
+        } => control(file, IRP_MJ_DEVICE_CONTROL, *code, input, *output),
+        FileCall::QueryVolume { class, length } => {
+            query_as(IRP_MJ_QUERY_VOLUME_INFORMATION, file, *class, *length)
+        }
+        FileCall::SetVolume { class, data } => {
+            let buffer = SystemBuffer::new(0, data)?;
+            let parameters = information(*class, data.len(), buffer.address())?;
+            let request = buffered(IRP_MJ_SET_VOLUME_INFORMATION, true, parameters);
+            Ok((send(file, request), Vec::new()))
+        }
+        FileCall::Flush => {
+            let request = Request::new(IRP_MJ_FLUSH_BUFFERS, Parameters::default());
+            Ok((send(file, request), Vec::new()))
+        }
+        FileCall::Lock {
+            offset,
+            length,
+            key,
+            exclusive,
+            fail_immediately,
+        } => {
+            let flags = if *exclusive { SL_EXCLUSIVE_LOCK } else { 0 }
+                | if *fail_immediately {
+                    SL_FAIL_IMMEDIATELY
+                } else {
+                    0
+                };
+            lock(file, IRP_MN_LOCK, flags, (*offset, *length, *key))
+        }
+        FileCall::Unlock {
+            offset,
+            length,
+            key,
+        } => lock(file, IRP_MN_UNLOCK_SINGLE, 0, (*offset, *length, *key)),
+        FileCall::QuerySecurity {
+            information,
+            length,
+        } => security(file, *information, *length),
+        FileCall::NotifyDirectory { filter, length } => {
+            let pages = user(*length as usize)?;
+            let parameters = Parameters::of(NotifyDirectory {
+                length: *length,
+                pad0: 0,
+                filter: *filter,
+                pad1: 0,
+                spare: [0; 2],
+                buffer: address(pages.as_ref()),
+                mdl: 0,
+            });
+            let request = Request {
+                minor: IRP_MN_NOTIFY_CHANGE_DIRECTORY,
+                ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
+            };
+            let block = send(file, request);
+            Ok((block, taken(pages.as_ref(), block, *length)))
+        }
+    }
+}
+
+/// `NtReadFile`, or `NtWriteFile` of that data; or what the memory manager does in their place.
+fn transfer(
+    file: &Arc<File>,
+    offset: Option<i64>,
+    length: u32,
+    data: Option<&[u8]>,
+    paging: bool,
+) -> Done {
+    let flags = file.object(|object| object.flags);
+    let offset = match offset {
+        Some(offset) => offset,
+        None if flags & FO_SYNCHRONOUS_IO != 0 => file.object(|object| object.current_byte_offset),
+        None => return Err(NtStatus::INVALID_PARAMETER),
+    };
+    let (major, kind) = if data.is_some() {
+        (IRP_MJ_WRITE, IRP_WRITE_OPERATION)
+    } else {
+        (IRP_MJ_READ, IRP_READ_OPERATION)
+    };
+    let request = |buffer: usize, mdl: usize, irp_flags: u32| Request {
+        irp_flags,
+        flags: if data.is_some() && flags & FO_WRITE_THROUGH != 0 {
+            SL_WRITE_THROUGH
+        } else {
+            0
+        },
+        ..Request::new(
+            major,
+            Parameters::of(Transfer {
+                length,
+                pad0: 0,
+                key: 0,
+                pad1: 0,
+                offset,
+                buffer,
+                mdl,
+                pad2: 0,
+            }),
+        )
+    };
+    if paging {
+        return page(file, length, data, |buffer, mdl| Request {
+            irp_flags: IRP_NOCACHE | IRP_PAGING_IO | IRP_INPUT_OPERATION,
+            ..request(buffer, mdl, 0)
+        });
+    }
+    let pages = user(length as usize)?;
+    if let (Some(pages), Some(data)) = (&pages, data) {
+        pages.write(0, data);
+    }
+    let uncached = if flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
+        IRP_NOCACHE
+    } else {
+        0
+    };
+    let irp_flags = kind | IRP_DEFER_IO_COMPLETION | uncached;
+    let block = send(file, request(address(pages.as_ref()), 0, irp_flags));
+    let read = if data.is_some() {
+        Vec::new()
+    } else {
+        taken(pages.as_ref(), block, length)
+    };
+    Ok((block, read))
+}
+
+/// Paging I/O: pages of the system's, described by a list, at `APC_LEVEL`.
+fn page(
+    file: &Arc<File>,
+    length: u32,
+    data: Option<&[u8]>,
+    request: impl FnOnce(usize, usize) -> Request<'static>,
+) -> Done {
+    let pages = SystemBuffer::new(length as usize, data.unwrap_or_default())?;
+    let list = mdl::allocate(pages.address(), length, None);
+    mdl::lock_pages(list, data.is_none())?;
+    let thread = thread::current();
+    let irql = thread.set_irql(thread::APC_LEVEL);
+    let block = operation::send(file, &request(pages.address(), list));
+    thread.set_irql(irql);
+    let read = if data.is_some() {
+        Vec::new()
+    } else {
+        pages.taken(block, length)
+    };
+    mdl::free(list);
+    Ok((block, read))
+}
+
+fn information(class: u32, length: usize, buffer: usize) -> Result<Parameters, NtStatus> {
+    Ok(Parameters::of(QueryInformation {
+        length: u32::try_from(length).map_err(|_| NtStatus::INVALID_PARAMETER)?,
+        pad0: 0,
+        class,
+        pad1: 0,
+        buffer,
+        pad2: [0; 3],
+    }))
+}
+
+fn query_as(major: u8, file: &Arc<File>, class: u32, length: u32) -> Done {
+    let buffer = SystemBuffer::new(length as usize, &[])?;
+    let parameters = information(class, length as usize, buffer.address())?;
+    let block = send(file, buffered(major, false, parameters));
+    Ok((block, buffer.taken(block, length)))
+}
+
+/// `NtQueryInformationFile`: some classes are the I/O manager's own.
+fn query(file: &Arc<File>, class: u32, length: u32) -> Done {
+    let flags = file.object(|object| object.flags);
+    let own = match class {
+        op::ACCESS => Some(
+            file.opened()
+                .map_or(0, |open| open.access())
+                .to_le_bytes()
+                .to_vec(),
+        ),
+        op::MODE => Some(op::mode(flags).to_le_bytes().to_vec()),
+        op::ALIGNMENT => Some(0_u32.to_le_bytes().to_vec()),
+        op::POSITION if flags & FO_SYNCHRONOUS_IO != 0 => {
+            let position = file.object(|object| object.current_byte_offset);
+            Some(position.to_le_bytes().to_vec())
+        }
+        _ => None,
+    };
+    let Some(own) = own else {
+        return query_as(IRP_MJ_QUERY_INFORMATION, file, class, length);
+    };
+    if own.len() > length as usize {
+        return Err(NtStatus::INFO_LENGTH_MISMATCH);
+    }
+    Ok((IoStatusBlock::new(NtStatus::SUCCESS, own.len()), own))
+}
+
+/// `NtSetInformationFile`: a rename or hard link to somewhere else has its directory opened first.
+fn set(file: &Arc<File>, class: u32, data: &[u8]) -> Done {
+    let flags = file.object(|object| object.flags);
+    if class == op::POSITION && flags & FO_SYNCHRONOUS_IO != 0 {
+        let position = data.first_chunk().map(|bytes| i64::from_le_bytes(*bytes));
+        let position = position.ok_or(NtStatus::INFO_LENGTH_MISMATCH)?;
+        if position < 0 {
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
+        file.object(|object| object.current_byte_offset = position);
+        return Ok((IoStatusBlock::new(NtStatus::SUCCESS, 0), Vec::new()));
+    }
+    let buffer = SystemBuffer::new(0, data)?;
+    let named = op::names_target(class);
+    let (target, replace) = match named {
+        Some(extended) => {
+            let (name, root, replace) = op::rename_target(data, extended)?;
+            let root = iomgr::root(root, USER_MODE)?;
+            (
+                iomgr::open_target(file, &name, root, USER_MODE, None)?,
+                replace,
+            )
+        }
+        None => (None, false),
+    };
+    let parameters = Parameters::of(SetInformation {
+        length: u32::try_from(data.len()).map_err(|_| NtStatus::INVALID_PARAMETER)?,
+        pad0: 0,
+        class,
+        pad1: 0,
+        parent_of_target: target.as_ref().map_or(0, |target| target.address()),
+        replace_if_exists: u8::from(replace),
+        advance_only: 0,
+        pad2: 0,
+        pad3: 0,
+        buffer: buffer.address(),
+        pad4: 0,
+    });
+    let block = send(file, buffered(IRP_MJ_SET_INFORMATION, true, parameters));
+    if let Some(target) = target {
+        target.close_handle();
+    }
+    Ok((block, Vec::new()))
+}
+
+/// `NtQueryDirectoryFile`.
+fn directory(file: &Arc<File>, class: u32, length: u32, pattern: Option<&str>, flags: u8) -> Done {
+    let fixed = op::directory_entry(class).ok_or(NtStatus::INVALID_INFO_CLASS)?;
+    if (length as usize) < fixed {
+        return Err(NtStatus::INFO_LENGTH_MISMATCH);
+    }
+    let pages = user(length as usize)?;
+    let pattern = pattern.map(|text| OwnedString::new(&wide(text)));
+    let string = pattern.as_ref().map(OwnedString::string);
+    let parameters = Parameters::of(QueryDirectory {
+        length,
+        pad0: 0,
+        file_name: string
+            .as_ref()
+            .map_or(0, |string| std::ptr::from_ref(string).expose_provenance()),
+        class,
+        pad1: 0,
+        file_index: 0,
+        pad2: 0,
+        buffer: address(pages.as_ref()),
+        mdl: 0,
+    });
+    let request = Request {
+        minor: IRP_MN_QUERY_DIRECTORY,
+        flags,
+        ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
+    };
+    let block = send(file, request);
+    Ok((block, taken(pages.as_ref(), block, length)))
+}
+
+/// `NtFsControlFile` and `NtDeviceIoControlFile`.
+fn control(file: &Arc<File>, major: u8, code: u32, input: &[u8], output: u32) -> Done {
+    let method = code & 3;
+    let arm = |input_at: usize, output_at: usize, list: usize| {
+        Parameters::of(Control {
+            output_length: output,
+            pad0: 0,
+            input_length: u32::try_from(input.len()).unwrap_or(0),
+            pad1: 0,
+            code,
+            pad2: 0,
+            input: input_at,
+            output: output_at,
+            output_mdl: list,
+        })
+    };
+    if method == 0 {
+        let buffer = SystemBuffer::new(output as usize, input)?;
+        let block = send(file, buffered(major, false, arm(buffer.address(), 0, 0)));
+        return Ok((block, buffer.taken(block, output)));
+    }
+    let out = user(output as usize)?;
+    if method == 3 {
+        let into = user(input.len())?;
+        if let Some(into) = &into {
+            into.write(0, input);
+        }
+        let parameters = arm(address(into.as_ref()), address(out.as_ref()), 0);
+        let block = send(file, Request::new(major, parameters));
+        return Ok((block, taken(out.as_ref(), block, output)));
+    }
+    // METHOD_IN_DIRECT and METHOD_OUT_DIRECT: the input in a system buffer, the output locked.
+    let system = SystemBuffer::new(0, input)?;
+    let list = match &out {
+        Some(out) => {
+            let list = mdl::allocate(out.base(), output, None);
+            mdl::lock_pages(list, method == 2)?;
+            list
+        }
+        None => 0,
+    };
+    let parameters = arm(system.address(), address(out.as_ref()), list);
+    let block = send(file, Request::new(major, parameters));
+    if list != 0 {
+        mdl::free(list);
+    }
+    Ok((block, taken(out.as_ref(), block, output)))
+}
+
+/// `NtLockFile` and `NtUnlockFile`.
+fn lock(file: &Arc<File>, minor: u8, flags: u8, (offset, length, key): (i64, i64, u32)) -> Done {
+    let length = Box::new(length);
+    let parameters = Parameters::of(LockControl {
+        length: std::ptr::from_ref(&*length).expose_provenance(),
+        key,
+        pad0: 0,
+        offset,
+        process: thread::current().process.object,
+        fail_immediately: u8::from(flags & SL_FAIL_IMMEDIATELY != 0),
+        exclusive: u8::from(flags & SL_EXCLUSIVE_LOCK != 0),
+        pad1: 0,
+        pad2: 0,
+        pad3: 0,
+    });
+    let request = Request {
+        minor,
+        flags,
+        ..Request::new(IRP_MJ_LOCK_CONTROL, parameters)
+    };
+    Ok((send(file, request), Vec::new()))
+}
+
+/// `NtQuerySecurityObject`.
+fn security(file: &Arc<File>, information: u32, length: u32) -> Done {
+    let pages = user(length as usize)?;
+    let parameters = Parameters::of(QuerySecurity {
+        information,
+        pad0: 0,
+        length,
+        pad1: 0,
+        buffer: address(pages.as_ref()),
+        mdl: 0,
+        pad2: [0; 2],
+    });
+    let mut block = send(file, Request::new(IRP_MJ_QUERY_SECURITY, parameters));
+    if block.status == NtStatus::BUFFER_OVERFLOW {
+        block.status = NtStatus::BUFFER_TOO_SMALL;
+    }
+    Ok((block, taken(pages.as_ref(), block, length)))
+}
