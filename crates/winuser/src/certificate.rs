@@ -109,7 +109,13 @@ impl Certificate {
     /// Whose it is, by its simplest name.
     #[must_use]
     pub fn subject(&self) -> String {
-        trust::subject(&self.0)
+        trust::name(&self.0, false)
+    }
+
+    /// Who has signed it, by its simplest name; a test certificate is signed by itself.
+    #[must_use]
+    pub fn issuer(&self) -> String {
+        trust::name(&self.0, true)
     }
 
     /// Whether now lies in its time.

@@ -13,7 +13,6 @@ use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Registry::HKEY_LOCAL_MACHINE;
 
 use crate::error::truth;
-use crate::wide::lossy;
 use crate::{Error, Result, Wide, system, wine};
 
 /// How this machine installs packages that belong to no device.
@@ -55,45 +54,37 @@ impl Way {
     }
 }
 
-/// Installs the package of an INF, or takes it back. Needs an elevated process. Shows no window and asks nothing.
+/// Installs the package of an INF into the driver store, or takes it back. Needs an elevated process. Shows no window and asks nothing.
 ///
 /// # Errors
 /// ERROR_ACCESS_DENIED; ERROR_FILE_NOT_FOUND where a file of the package is missing; the errors of signatures (TRUST_E_*, CERT_E_*).
-pub fn process(inf: &Path, what: Do) -> Result<NeedsReboot> {
-    let inf = Wide::new(std::path::absolute(inf).unwrap_or_else(|_| inf.to_path_buf()))?;
-    match Way::here()? {
-        Way::DriverStore => driver_store(&inf, what),
-        Way::Sections => sections(&inf, what).map(|()| false),
-    }
+pub fn driver_store(inf: &Path, what: Do) -> Result<NeedsReboot> {
+    type Process = unsafe extern "system" fn(*mut c_void, *const u16, u32, *mut i32) -> i32;
+    let (call, name) = match what {
+        Do::Install => (
+            "DiInstallDriverW",
+            windows_sys::core::s!("DiInstallDriverW"),
+        ),
+        Do::Uninstall => (
+            "DiUninstallDriverW",
+            windows_sys::core::s!("DiUninstallDriverW"),
+        ),
+    };
+    let inf = absolute(inf)?;
+    // Looked up, since not every newdev.dll that this program may meet has both (Wine 8's has not).
+    let what = "newdev.dll does not have it";
+    let address = address(name).ok_or(Error::Malformed { call, what })?;
+    // SAFETY: the documented prototype of both, in which the flags are a DWORD and the last argument a PBOOL.
+    let process: Process = unsafe { std::mem::transmute(address) };
+    let mut reboot = 0;
+    // SAFETY: no window; a NUL-terminated path; `reboot` is written.
+    let held = unsafe { process(ptr::null_mut(), inf.ptr(), 0, &raw mut reboot) };
+    truth(call, held)?;
+    Ok(reboot != 0)
 }
 
-fn driver_store(inf: &Wide, what: Do) -> Result<NeedsReboot> {
-    let mut reboot = 0;
-    match what {
-        Do::Install => {
-            // SAFETY: no window; a NUL-terminated path; `reboot` is written.
-            let held =
-                unsafe { setup::DiInstallDriverW(ptr::null_mut(), inf.ptr(), 0, &raw mut reboot) };
-            truth("DiInstallDriverW", held)?;
-        }
-        Do::Uninstall => {
-            // Not in every newdev.dll that this program may meet (Windows 10 version 1703 and later have it).
-            type Uninstall =
-                unsafe extern "system" fn(*mut c_void, *const u16, u32, *mut i32) -> i32;
-            const CALL: &str = "DiUninstallDriverW";
-            let address =
-                address(windows_sys::core::s!("DiUninstallDriverW")).ok_or(Error::Malformed {
-                    call: CALL,
-                    what: "newdev.dll does not have it",
-                })?;
-            // SAFETY: the documented prototype of DiUninstallDriverW.
-            let uninstall: Uninstall = unsafe { std::mem::transmute(address) };
-            // SAFETY: no window; a NUL-terminated path; `reboot` is written.
-            let held = unsafe { uninstall(ptr::null_mut(), inf.ptr(), 0, &raw mut reboot) };
-            truth(CALL, held)?;
-        }
-    }
-    Ok(reboot != 0)
+fn absolute(inf: &Path) -> Result<Wide> {
+    Wide::new(std::path::absolute(inf).unwrap_or_else(|_| inf.to_path_buf()))
 }
 
 /// A function of newdev.dll.
@@ -126,25 +117,6 @@ impl Open {
         }
         Ok(Self(handle))
     }
-
-    /// The section of that name that is meant for this machine's processor.
-    fn section(&self, name: &str) -> Result<String> {
-        let name = Wide::new(name)?;
-        let mut actual = [0; 255];
-        // SAFETY: an open INF, a NUL-terminated name, and a buffer of 255 characters.
-        let held = unsafe {
-            setup::SetupDiGetActualSectionToInstallW(
-                self.0,
-                name.ptr(),
-                actual.as_mut_ptr(),
-                255,
-                ptr::null_mut(),
-                ptr::null_mut(),
-            )
-        };
-        truth("SetupDiGetActualSectionToInstallW", held)?;
-        Ok(lossy(&actual))
-    }
 }
 
 impl Drop for Open {
@@ -154,23 +126,23 @@ impl Drop for Open {
     }
 }
 
-fn sections(inf: &Wide, what: Do) -> Result<()> {
-    let open = Open::new(inf)?;
-    let name = match what {
-        Do::Install => "DefaultInstall",
-        Do::Uninstall => "DefaultUninstall",
-    };
-    let section = open.section(name)?;
+/// Carries out a section of an INF and the one for its services, which has the same name and `.Services` behind it.
+///
+/// # Errors
+/// ERROR_SECTION_NOT_FOUND; ERROR_FILE_NOT_FOUND where a file of the package is missing.
+pub fn sections(inf: &Path, section: &str, what: Do) -> Result<()> {
+    let inf = absolute(inf)?;
+    let open = Open::new(&inf)?;
     let services = Wide::new(format!("{section}.Services"))?;
     match what {
         // The files before the service that is made of them, and the service away before its files.
         Do::Install => {
-            files(&open, inf, &section)?;
+            files(&open, &inf, section)?;
             services_of(&open, &services)
         }
         Do::Uninstall => {
             services_of(&open, &services)?;
-            files(&open, inf, &section)
+            files(&open, &inf, section)
         }
     }
 }

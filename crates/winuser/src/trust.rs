@@ -135,8 +135,13 @@ fn signer(file: &Wide) -> Result<Certificate> {
     }))
 }
 
-/// A certificate's subject, by its simplest name.
-pub(crate) fn subject(context: &CertContext) -> String {
+/// The simplest name of a certificate's subject, or of its issuer.
+pub(crate) fn name(context: &CertContext, issuer: bool) -> String {
+    let flags = if issuer {
+        crypto::CERT_NAME_ISSUER_FLAG
+    } else {
+        0
+    };
     let mut name = [0; 256];
     // SAFETY: it gives the address that it holds.
     let raw = unsafe { context.as_ptr() };
@@ -145,7 +150,7 @@ pub(crate) fn subject(context: &CertContext) -> String {
         crypto::CertGetNameStringW(
             raw.cast(),
             crypto::CERT_NAME_SIMPLE_DISPLAY_TYPE,
-            0,
+            flags,
             ptr::null(),
             name.as_mut_ptr(),
             256,

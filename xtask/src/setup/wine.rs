@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Raise when the way a prefix is made changes what comes out.
-const REVISION: u32 = 1;
+const REVISION: u32 = 2;
 const SHIM: &str = include_str!("../../assets/wine/bcryptprimitives.c");
 /// Where Debian keeps the 64-bit loader and its server, which its own `wine` script would start only beside the 32-bit one.
 const DEBIAN: &str = "/usr/lib/wine";
@@ -123,19 +123,12 @@ fn make(wine: &Wine, prefix: &Path) -> Result<()> {
         .args(["wineboot", "--init"])
         .remedy("run it by hand without WINEDEBUG=-all and look at what it says")
         .output()?;
-    // headroom.exe is for Windows 10 and later; what Wine claims to be by default depends on its version.
-    tool("let Wine be Windows 10", &wine.loader)
-        .args([
-            "reg",
-            "add",
-            r"HKCU\Software\Wine",
-            "/v",
-            "Version",
-            "/d",
-            "win10",
-            "/f",
-        ])
-        .output()?;
+    be_windows_10(|args| {
+        tool("let Wine be Windows 10", &wine.loader)
+            .args(args)
+            .output()
+            .map(drop)
+    })?;
     // Until it has written its registry, which it does as it ends.
     tool("wait for Wine's server", &wine.server)
         .arg("--wait")
@@ -152,6 +145,22 @@ fn make(wine: &Wine, prefix: &Path) -> Result<()> {
     fs::create_dir_all(prefix.join("unc/localhost"))?;
     symlink("../unc", prefix.join("dosdevices/unc")).context("cannot link Wine's UNC folder")?;
     link_copies(&system)
+}
+
+/// Lets the prefix be Windows 10 version 22H2: what Wine claims to be by default is older than what the driver is for. Older Wines take the
+/// version from the first value, newer ones from the next two.
+fn be_windows_10(run: impl Fn([&str; 10]) -> Result<()>) -> Result<()> {
+    const KEY: &str = r"HKLM\Software\Microsoft\Windows NT\CurrentVersion";
+    for (name, kind, data) in [
+        ("CurrentVersion", "REG_SZ", "10.0"),
+        ("CurrentMajorVersionNumber", "REG_DWORD", "10"),
+        ("CurrentMinorVersionNumber", "REG_DWORD", "0"),
+        ("CurrentBuild", "REG_SZ", "19045"),
+        ("CurrentBuildNumber", "REG_SZ", "19045"),
+    ] {
+        run(["reg", "add", KEY, "/v", name, "/t", kind, "/d", data, "/f"])?;
+    }
+    Ok(())
 }
 
 fn build_shim(prefix: &Path, shim: &Path) -> Result<()> {
