@@ -19,6 +19,9 @@ const LARGEST: u64 = 0x2_0000;
 /// A frame that did not fit ends below its segment's limit, by as much as its function wanted.
 const OVERRUN: u64 = 0x1_0000;
 
+/// A thread's first frame ends no further below its stack's base: what Windows keeps there, and a trap frame.
+const BEGINNING: u64 = 0x400;
+
 /// A stack segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -188,7 +191,9 @@ pub(crate) fn walk(
         });
         let left = module.and_then(|module| unwind::step(dump, module, &mut registers, exact));
         (how, exact) = match left {
-            Some(Left::Returned) if registers.rsp() > sp && leads_on(modules, &registers) => {
+            Some(Left::Returned)
+                if registers.rsp() > sp && leads_on(modules, segments, &registers) =>
+            {
                 (How::Unwound, false)
             }
             // The other stack may lie anywhere; going round in circles is what the bound is for.
@@ -223,9 +228,15 @@ pub(crate) fn walk(
     frames
 }
 
-/// Whether a walk can go on from there, or ends as it should: at 0, or in the program that made the system call.
-fn leads_on(modules: &[Module], registers: &Registers) -> bool {
-    registers.rip == 0 || module::at(modules, registers.rip).is_some()
+/// Whether a walk can go on from there, or ends as it should: at 0, near the top of a segment, where a thread begins.
+fn leads_on(modules: &[Module], segments: &[Segment], registers: &Registers) -> bool {
+    let begins = |segment: &Segment| {
+        (segment.base.saturating_sub(BEGINNING)..=segment.base).contains(&registers.rsp())
+    };
+    match registers.rip {
+        0 => segments.is_empty() || segments.iter().any(begins),
+        rip => module::at(modules, rip).is_some(),
+    }
 }
 
 /// The first word above `sp` on its segment that looks like a return address, and where it lies.
