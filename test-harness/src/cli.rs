@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    Failure, Verdict, attach, compare, completions, config, detach, dump, instances, load, log,
-    report, reset, run, stats, status, unload, watch,
+    Failure, Verdict, attach, compare, completions, config, detach, doctor, dump, instances, load,
+    log, report, reset, run, stats, status, unload, watch,
 };
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
@@ -62,6 +62,9 @@ pub enum Verb {
     /// Show whether the driver is loaded, which version, where it is attached, and what became of its records.
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Look at what works here and what does not, and say how to mend it.
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Args),
     /// Print a script that completes this program's command lines in a shell.
     #[command(after_help = completions::HELP)]
     Completions(completions::Args),
@@ -92,6 +95,7 @@ impl Verb {
             Self::Load(args) => args.run(),
             Self::Unload(args) => args.run(),
             Self::Status(args) => args.run(),
+            Self::Doctor(args) => args.run(),
             Self::Completions(args) => args.run(),
             #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
             Self::Machine => load::serve(),

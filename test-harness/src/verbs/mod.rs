@@ -5,6 +5,7 @@ pub mod compare;
 pub mod completions;
 pub mod config;
 pub mod detach;
+pub mod doctor;
 pub mod dump;
 pub mod follow;
 pub mod instances;

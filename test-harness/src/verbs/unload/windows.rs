@@ -37,7 +37,7 @@ pub(crate) fn system(error: &Error) -> Failure {
         Some(577 | 1275) => {
             "Windows does not accept the driver's signature: `headroom doctor` says what is missing"
         }
-        _ => match error.code().and_then(|code| code.name()) {
+        _ => match error.code().and_then(winuser::Code::name) {
             Some("ERROR_FLT_FILTER_NOT_FOUND") => return LinkError::NotLoaded.into(),
             Some("ERROR_FLT_DO_NOT_DETACH") => "the driver refuses to unload: it stays loaded",
             _ => "`headroom doctor` looks at what can be the matter",
