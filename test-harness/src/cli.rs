@@ -9,12 +9,15 @@ use crate::verbs::{
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
 #[derive(Debug, Parser)]
-#[command(name = "headroom", version, about, after_help = EXIT_STATUS)]
+#[command(name = "headroom", version, about = ABOUT, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+const ABOUT: &str = "\
+How much kernel stack is left: runs scenarios against headroom.sys, watches it live, and shows what it has recorded";
 
 const EXIT_STATUS: &str =
     "Exit status: 0 what had to be seen was seen; 1 it was not; 2 it could not be tried.";

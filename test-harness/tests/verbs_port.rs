@@ -237,6 +237,18 @@ fn the_log_as_a_table_lines_and_values() {
             .all(|record| record["process"] == "a.exe" && record["time"].is_string())
     );
 
+    // What it has written is what a report is made from.
+    let file = home.path().join("records.jsonl");
+    let path = file.to_str().unwrap();
+    assert_eq!(
+        home.run(&["log", "--file", path, "--count", "5"]).code,
+        Some(0)
+    );
+    let pages = home.path().join("pages");
+    home.run(&["report", path, "--out", pages.to_str().unwrap()])
+        .good();
+    assert!(fs::read_dir(&pages).unwrap().count() > 0);
+
     let file = home.path().join("records.csv");
     let path = file.to_str().unwrap();
     let write = |arguments: &[&str]| {

@@ -10,15 +10,11 @@ use crate::model::RecordView;
 /// Seconds from 1601-01-01, where Windows counts from, to 1970-01-01.
 const UNIX_EPOCH: u64 = 11_644_473_600;
 
-/// A record with what a reader of a run does not need: when, who exactly, how long.
+/// A record with what a line of its own needs beside it: when, and how long.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     /// When the create arrived: RFC 3339, UTC, milliseconds.
     pub time: String,
-    /// The requester's process id.
-    pub process_id: u32,
-    /// The requester's thread id.
-    pub thread_id: u32,
     /// How long the inspection took, in microseconds; `None`: the driver does not tell its clock's frequency.
     pub inspect_microseconds: Option<f64>,
     /// IRQL at which the create arrived.
@@ -41,8 +37,6 @@ impl Entry {
             frequency.map(|frequency| record.inspect_ticks as f64 * 1e6 / frequency as f64);
         Self {
             time: time(record.system_time),
-            process_id: record.process_id,
-            thread_id: record.thread_id,
             inspect_microseconds: microseconds.map(|time| (time * 10.0).round() / 10.0),
             irql: record.irql,
             path_length: record.path_length,
