@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-#[cfg(not(windows))]
-use crate::wine;
 use crate::{
     debugger, driver, driver_inf, host,
     layout::Layout,
@@ -15,6 +13,8 @@ use crate::{
     stack_budget,
     steps::Steps,
 };
+#[cfg(not(windows))]
+use crate::{package, wine};
 
 /// The driver's package.
 const DRIVER: &str = "headroom";
@@ -102,7 +102,7 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         .run("example drivers", || examples(&toolchain, layout))
         .unwrap_or_default();
     #[cfg(not(windows))]
-    under_wine(&mut steps, layout, options, &mut images);
+    under_wine(&mut steps, layout, options, &mut images, built.as_ref());
     match built {
         Some(built) => {
             images.push((DRIVER_VARIABLE.to_owned(), built.sys));
@@ -116,15 +116,37 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
 
 /// Builds headroom.exe, lints and tests what it calls Windows with, and lets the harness's tests find it and Wine.
 #[cfg(not(windows))]
-fn under_wine(steps: &mut Steps, layout: &Layout, options: setup::Options, images: &mut Images) {
+fn under_wine(
+    steps: &mut Steps,
+    layout: &Layout,
+    options: setup::Options,
+    images: &mut Images,
+    driver: Option<&driver::Built>,
+) {
     let built = steps.run("headroom.exe and Wine", || wine::ensure(layout, options));
     let Some(wine) = built else {
         steps.skip("lint, headroom.exe", "it could not be built");
         steps.skip("tests, Windows calls", "they run under Wine");
+        steps.skip("package", "headroom.exe could not be built");
         return;
     };
     steps.run("lint, headroom.exe", || wine.lint(layout));
     steps.run("tests, Windows calls", || wine.test_calls(layout));
+    match driver {
+        Some(driver) => {
+            let sources = package::Sources {
+                sys: &driver.sys,
+                pdb: &driver.pdb,
+                program: &wine.program,
+            };
+            let place = package::install::Wine {
+                run: &wine.run,
+                prefix: wine.prefix(),
+            };
+            steps.run("package", || package::check(layout, &sources, &place));
+        }
+        None => steps.skip("package", "the driver was not built"),
+    }
     images.extend(wine.variables());
 }
 

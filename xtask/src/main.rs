@@ -67,7 +67,11 @@ enum Command {
     },
     /// Make the driver package with a test signature, and the harness, scripts and debugger files beside it; on Windows: cargo make
     #[cfg(not(windows))]
-    Package,
+    Package {
+        /// Pack twice and compare, and install and uninstall the package under Wine
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
     Demo,
     /// Run everything that must hold: format, lints, two builds, tests
@@ -150,10 +154,7 @@ fn run(command: Command) -> Result<()> {
         #[cfg(not(windows))]
         Command::Wine { args } => wine::ensure(&layout, quiet)?.run(&args),
         #[cfg(not(windows))]
-        Command::Package => {
-            setup::ensure_package_tools()?;
-            package::run(&layout, quiet)
-        }
+        Command::Package { check } => package::run(&layout, quiet, check),
         Command::Demo => demo::run(&layout, quiet),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {

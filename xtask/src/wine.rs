@@ -48,6 +48,11 @@ impl Wine {
             .run()
     }
 
+    /// Its prefix, which lies beside the script.
+    pub(crate) fn prefix(&self) -> PathBuf {
+        self.run.with_file_name("prefix")
+    }
+
     /// The variables by which the harness's tests find both.
     pub(crate) fn variables(&self) -> [(String, PathBuf); 2] {
         [(RUN_VARIABLE, &self.run), (PROGRAM_VARIABLE, &self.program)]

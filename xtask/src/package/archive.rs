@@ -2,13 +2,16 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write as _},
+    io::{BufWriter, Read as _, Write as _},
     path::Path,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use inf::Date;
-use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+use sha2::Sha256;
+use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter, write::SimpleFileOptions};
+
+use super::{catalog, hash};
 
 /// Packs a folder's files below `prefix`, in the order of their names, all with one time.
 pub(super) fn write(folder: &Path, prefix: &str, archive: &Path, time: i64) -> Result<()> {
@@ -25,6 +28,50 @@ pub(super) fn write(folder: &Path, prefix: &str, archive: &Path, time: i64) -> R
             .with_context(context)?;
     }
     zip.finish()?.flush().with_context(context)
+}
+
+/// Fails unless two archives hold the same files, those with a signature compared by what is signed: an image by its hash, a catalog by its list.
+pub(super) fn same_but_for_signatures(one: &Path, other: &Path) -> Result<()> {
+    let (one, other) = (contents(one)?, contents(other)?);
+    let names = |files: &[(String, Vec<u8>)]| -> Vec<String> {
+        files.iter().map(|(name, _)| name.clone()).collect()
+    };
+    if names(&one) != names(&other) {
+        bail!(
+            "two packages hold different files: {:?} and {:?}",
+            names(&one),
+            names(&other)
+        );
+    }
+    for ((name, one), (_, other)) in one.iter().zip(&other) {
+        let (one, other) = (signed_part(name, one)?, signed_part(name, other)?);
+        if one != other {
+            bail!("{name} differs between two packages of the same files");
+        }
+    }
+    Ok(())
+}
+
+/// An archive's files in their order.
+fn contents(archive: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let file = File::open(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+    let mut zip = ZipArchive::new(file)?;
+    let mut files = Vec::new();
+    for index in 0..zip.len() {
+        let mut file = zip.by_index(index)?;
+        let mut data = Vec::new();
+        file.read_to_end(&mut data)?;
+        files.push((file.name().to_owned(), data));
+    }
+    Ok(files)
+}
+
+fn signed_part(name: &str, data: &[u8]) -> Result<Vec<u8>> {
+    match name.rsplit('.').next() {
+        Some("sys" | "exe") => hash::image::<Sha256>(data),
+        Some("cat") => catalog::content(data),
+        _ => Ok(data.to_vec()),
+    }
 }
 
 /// The names of a folder's files, those of its folders with them, sorted.

@@ -161,6 +161,19 @@ pub(super) fn encode(members: &[Member], time: i64) -> Result<Vec<u8>> {
     wrap(&list).map_err(|error| anyhow!("the catalog cannot be written: {error}"))
 }
 
+/// The list in a catalog, signed or not, in DER.
+pub(super) fn content(catalog: &[u8]) -> Result<Vec<u8>> {
+    let content = || -> der::Result<Option<Any>> {
+        let info = cms::content_info::ContentInfo::from_der(catalog)?;
+        let data: cms::signed_data::SignedData = info.content.decode_as()?;
+        Ok(data.encap_content_info.econtent)
+    };
+    let list = content().map_err(|error| anyhow!("the catalog cannot be read: {error}"))?;
+    let list = list.context("the catalog holds no list")?;
+    list.to_der()
+        .map_err(|error| anyhow!("the catalog's list cannot be written: {error}"))
+}
+
 fn wrap(list: &TrustList) -> der::Result<Vec<u8>> {
     let message = Unsigned {
         version: CmsVersion::V1,

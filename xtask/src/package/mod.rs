@@ -6,6 +6,7 @@ mod archive;
 mod catalog;
 mod certificate;
 mod hash;
+pub(crate) mod install;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -29,15 +30,16 @@ const FOLDERS: [(&str, &[&str], &str); 2] = [
 const README: &str = include_str!("../../assets/package/README.md");
 
 /// A package that was made.
-pub(crate) struct Made {
+struct Made {
     /// The folder.
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
     /// The archive.
-    pub(crate) archive: PathBuf,
+    archive: PathBuf,
 }
 
-/// Builds the driver and the harness, and packs them.
-pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
+/// Builds the driver and the harness, and packs them; then, if asked, [`check`]s the package.
+pub(crate) fn run(layout: &Layout, options: setup::Options, checked: bool) -> Result<()> {
+    setup::ensure_package_tools()?;
     let toolchain = setup::ensure(layout, options)?;
     let built = driver::build_and_inspect(&toolchain, layout, "headroom")?;
     let program = program::build(&setup::ensure_program(layout, options)?, layout)?;
@@ -46,9 +48,27 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         pdb: &built.pdb,
         program: &program,
     };
+    if checked {
+        let run = setup::ensure_wine(layout)?;
+        let prefix = run.with_file_name("prefix");
+        return check(layout, &sources, &install::Wine { run: &run, prefix });
+    }
     let made = assemble(layout, &sources, &layout.out())?;
     print!("{}", listing(&made)?);
     Ok(())
+}
+
+/// Packs twice and compares all that no signature changes; then has Wine install the package and uninstall it.
+pub(crate) fn check(layout: &Layout, from: &Sources<'_>, wine: &install::Wine<'_>) -> Result<()> {
+    setup::ensure_package_tools()?;
+    let made = assemble(layout, from, &layout.out())?;
+    let elsewhere = layout.out().join("a-second-package");
+    let again = assemble(layout, from, &elsewhere)?;
+    archive::same_but_for_signatures(&made.archive, &again.archive)?;
+    stamp::remove(&elsewhere)?;
+    print!("{}", listing(&made)?);
+    println!("\n  packed twice: the same but for the signatures\n");
+    install::check(wine, &made.folder)
 }
 
 /// What was built.
@@ -59,7 +79,7 @@ pub(crate) struct Sources<'a> {
 }
 
 /// Makes `package` and its archive in `out`.
-pub(crate) fn assemble(layout: &Layout, from: &Sources<'_>, out: &Path) -> Result<Made> {
+fn assemble(layout: &Layout, from: &Sources<'_>, out: &Path) -> Result<Made> {
     let time = driver_inf::source_date(layout)?;
     let folder = out.join("package");
     stamp::remove(&folder)?;

@@ -38,11 +38,11 @@ fn image() -> Vec<u8> {
 
 /// The trust list in a catalog.
 fn trust_list(catalog: &[u8]) -> TrustList {
-    let info = cms::content_info::ContentInfo::from_der(catalog).unwrap();
-    let data: cms::signed_data::SignedData = info.content.decode_as().unwrap();
-    let content = data.encap_content_info;
-    assert_eq!(content.econtent_type.to_string(), "1.3.6.1.4.1.311.10.1");
-    content.econtent.unwrap().decode_as().unwrap()
+    let message = cms::content_info::ContentInfo::from_der(catalog).unwrap();
+    let data: cms::signed_data::SignedData = message.content.decode_as().unwrap();
+    let kind = data.encap_content_info.econtent_type;
+    assert_eq!(kind.to_string(), "1.3.6.1.4.1.311.10.1");
+    TrustList::from_der(&catalog::content(catalog).unwrap()).unwrap()
 }
 
 #[test]
@@ -130,6 +130,12 @@ fn an_archive_depends_on_names_and_contents_alone() {
         made.push(fs::read(zip).unwrap());
     }
     assert_eq!(made[0], made[1]);
+    let zip = |run: u8| directory.path().join(format!("{run}.zip"));
+    archive::same_but_for_signatures(&zip(0), &zip(1)).unwrap();
+    fs::write(directory.path().join("f1/b.txt"), "other").unwrap();
+    archive::write(&directory.path().join("f1"), "top", &zip(1), TIME).unwrap();
+    let error = archive::same_but_for_signatures(&zip(0), &zip(1)).unwrap_err();
+    assert!(error.to_string().contains("top/b.txt differs"), "{error}");
     let mut zip = zip::ZipArchive::new(std::io::Cursor::new(&made[0])).unwrap();
     let names: Vec<_> = zip.file_names().map(str::to_owned).collect();
     assert_eq!(names, ["top/a/c.txt", "top/b.txt"]);
