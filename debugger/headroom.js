@@ -778,18 +778,39 @@ class StackSegment {
     }
 }
 
-/** A thread's kernel stack: its segments with what lies on each. !stackusage and kf take it for one piece. */
+/**
+ * A thread's kernel stack: its segments with what lies on each. !stackusage and kf take it for one piece.
+ * Frames are walked when they are first asked for: a list of threads that is merely shown must not unwind them all.
+ */
 class KernelStack {
     constructor(thread, list) {
-        const chain = segmentChain(thread, thread);
+        this.__thread = thread;
+        this.__modules = list;
+        this.__walked = null;
         this.Thread = thread.Id === undefined ? "?" : hex(u64(thread.Id));
-        this.Notes = chain.notes;
-        this.Elsewhere = [];
+    }
+
+    /** Newest first. */
+    get Segments() { return this.__walk().segments; }
+    /** What could not be found out. */
+    get Notes() { return this.__walk().notes; }
+    /** Frames on none of the segments: a processor's own stack, or user mode. */
+    get Elsewhere() { return this.__walk().elsewhere; }
+    /** The segment that the newest frame on this stack lies on. */
+    get Current() { return this.Segments.filter((segment) => segment.Frames.length > 0)[0]; }
+
+    __walk() {
+        if (this.__walked !== null) {
+            return this.__walked;
+        }
+        const chain = segmentChain(this.__thread, this.__thread);
+        const list = this.__modules || modules();
         const segments = chain.segments.map((known, index) => new StackSegment(known, chain.segments.length - index));
+        const elsewhere = [];
         let number = 0;
         let first = null;
         let last = null;
-        for (const native of thread.Stack.Frames) {
+        for (const native of this.__thread.Stack.Frames) {
             const frame = new StackFrame(native, number++, list);
             let home = segments.filter((segment) => segment.holds(frame.ChildSp))[0];
             first = first || frame;
@@ -803,7 +824,7 @@ class KernelStack {
                 }
                 home.Base = frame.ChildSp.add(8);
             }
-            (home === undefined ? this.Elsewhere : home.Frames).push(frame);
+            (home === undefined ? elsewhere : home.Frames).push(frame);
             last = frame;
         }
         for (const segment of segments) {
@@ -812,22 +833,24 @@ class KernelStack {
                 frame.Bytes = distance(next === undefined ? segment.Base : next.ChildSp, frame.ChildSp);
             });
         }
-        this.Segments = segments;
+        this.__walked = { segments: segments, elsewhere: elsewhere, notes: chain.notes };
+        return this.__walked;
     }
 
-    /** The segment that the newest frame on this stack lies on. */
-    get Current() { return this.Segments.filter((segment) => segment.Frames.length > 0)[0]; }
+    __summary() {
+        const current = this.Current;
+        return this + (current === undefined ? "" : current.Left < 0 ? ", the newest overrun by " + bytes(-current.Left) + " bytes"
+            : ", " + bytes(current.Left) + " bytes left on the newest");
+    }
 
     toString() {
-        const current = this.Current;
-        return "thread " + this.Thread + ": " + this.Segments.length + " segment" + (this.Segments.length === 1 ? "" : "s") +
-            (current === undefined ? "" : current.Left < 0 ? ", the newest overrun by " + bytes(-current.Left) + " bytes"
-                : ", " + bytes(current.Left) + " bytes left on the newest");
+        const known = this.__walked === null ? segmentChain(this.__thread, this.__thread).segments : this.__walked.segments;
+        return "thread " + this.Thread + ": " + known.length + " segment" + (known.length === 1 ? "" : "s");
     }
 }
 
 class ThreadExtension {
-    get KernelStack() { return new KernelStack(this, modules()); }
+    get KernelStack() { return new KernelStack(this); }
 }
 
 // --- bug checks ---------------------------------------------------------------------------------------------------
@@ -894,7 +917,7 @@ class HeadroomAnalysis {
     constructor(context) {
         const thread = host.currentThread;
         const check = bugCheck(context);
-        this.Stack = new KernelStack(thread, modules());
+        this.Stack = new KernelStack(thread);
         this.BugCheck = check === null ? "none" : "0x" + check.code.toString(16).toUpperCase();
         this.Parameters = check === null ? [] : check.parameters.map(hex);
         this.StackOverflow = false;
@@ -950,7 +973,7 @@ class Headroom {
     get Watermarks() { return new HeadroomWatermarks(this.__read("Watermarks")); }
     get Config() { return new HeadroomConfig(this.__read("ConfigBlock").get("Config")); }
     get Instances() { return instances(this.__context); }
-    get Stack() { return new KernelStack(host.currentThread, modules()); }
+    get Stack() { return new KernelStack(host.currentThread); }
 
     __read(kind) {
         return read(kind, find(kind, this.__context).at, this.__context, STATICS[kind].symbol);
@@ -1051,7 +1074,7 @@ function printInstances() {
 }
 
 function printStack(stack) {
-    print(stack.toString());
+    print(stack.__summary());
     for (const segment of stack.Segments) {
         print("  " + segment + " (" + segment.From + ")");
         table(["<Child-SP", "bytes", "<frame"], segment.Frames.map((frame) => [address(frame.ChildSp), bytes(frame.Bytes), frame.Name]));

@@ -105,13 +105,14 @@ export function debuggerWith(script, target, options = {}) {
         Id: int64(thread.id),
         get KernelObject() { return types.object(thread.object, "nt", "_ETHREAD"); },
         Stack: {
-            Frames: thread.frames.map((frame, index) => ({
+            // Unwound when asked for.
+            get Frames() { return thread.frames.map((frame, index) => ({
                 Attributes: {
                     InstructionOffset: int64(frame.instruction ?? 0), ReturnOffset: int64(0), FrameOffset: int64(frame.childSp),
                     StackOffset: int64(frame.childSp), Virtual: true, FrameNumber: index,
                 },
                 toString: () => frame.symbol.replace(/\+(0x[0-9a-f]+)/, " + $1"),
-            })),
+            })); },
         },
     }, "Debugger.Models.Thread"));
     const process = { Name: target.process.name, Id: int64(target.process.id), Modules: modules, Threads: threads };

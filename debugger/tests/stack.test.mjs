@@ -104,6 +104,14 @@ test("a live kernel has none, and its own copy of the data is the second choice"
     assert.match(analysis(deep()).Sentence, /^No bug check/);
 });
 
+test("a stack that is merely shown is not walked", () => {
+    const made = deep();
+    Object.defineProperty(made.threads[0], "frames", { get() { throw new Error("walked"); } });
+    const lazy = session(made).host.currentThread.KernelStack;
+    assert.equal(String(lazy), "thread 0x1a4: 2 segments");
+    assert.throws(() => lazy.Segments, { message: "walked" });
+});
+
 test("every thread's segments are printed, with what could not be found out", () => {
     const made = deep();
     made.threads.push({ id: 0x1a8, object: 0, frames: [] });
