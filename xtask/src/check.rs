@@ -20,6 +20,8 @@ use crate::{package, wine};
 const DRIVER: &str = "headroom";
 /// The variable by which tests find the driver's image.
 const DRIVER_VARIABLE: &str = "HEADROOM_SYS";
+/// The variable by which tests find a browser.
+const BROWSER_VARIABLE: &str = "HEADROOM_CHROMIUM";
 /// Drivers for tests to run: the variable that names each, and its image.
 type Images = Vec<(String, PathBuf)>;
 
@@ -103,6 +105,11 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         .unwrap_or_default();
     #[cfg(not(windows))]
     under_wine(&mut steps, layout, options, &mut images, built.as_ref());
+    // What looks at pages skips itself, and says so, where no browser can be had.
+    match setup::ensure_browser() {
+        Ok(browser) => images.push((BROWSER_VARIABLE.to_owned(), browser)),
+        Err(error) => steps.skip("find a browser", &format!("{error:#}")),
+    }
     match built {
         Some(built) => {
             images.push((DRIVER_VARIABLE.to_owned(), built.sys));

@@ -9,6 +9,8 @@
 #[cfg(not(windows))]
 mod apt;
 #[cfg(not(windows))]
+mod browser;
+#[cfg(not(windows))]
 mod compiler;
 #[cfg(not(windows))]
 mod linux;
@@ -125,6 +127,18 @@ pub(crate) fn ensure_node() -> Result<()> {
 #[cfg(not(windows))]
 pub(crate) fn ensure_package_tools() -> Result<()> {
     linux::ensure_package_tools()
+}
+
+/// Makes sure of a browser; where it is, for the tests to find.
+#[cfg(not(windows))]
+pub(crate) fn ensure_browser() -> Result<PathBuf> {
+    browser::ensure()
+}
+
+/// The tests that look at pages run on Linux.
+#[cfg(windows)]
+pub(crate) fn ensure_browser() -> Result<PathBuf> {
+    anyhow::bail!("pages are looked at in a browser on Linux")
 }
 
 /// A line about setting up.
