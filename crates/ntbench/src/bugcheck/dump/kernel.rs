@@ -230,6 +230,23 @@ pub(super) fn variables(
     space.put_word(at(variable::BUILD_NUMBER), u64::from(0xF000_0000 | BUILD));
 }
 
+/// `KUSER_SHARED_DATA` (ntddk.h), the page that Windows has at a fixed address: which Windows this is.
+pub(super) fn shared_data(space: &mut Space) {
+    const ADDRESS: u64 = 0xFFFF_F780_0000_0000;
+    let root: Vec<u8> = "C:\\Windows"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let page = Structure::new(0x1000)
+        .bytes(0x30, &root)
+        .u32(0x260, BUILD)
+        .u32(0x264, 1) // a workstation
+        .u32(0x26C, 10)
+        .u32(0x270, 0);
+    space.put(ADDRESS, &page.done());
+    space.protect(ADDRESS, ADDRESS + super::space::PAGE, false, false);
+}
+
 /// `KDDEBUGGER_DATA64`'s own offsets of the offsets that it tells.
 const OFFSETS: &[(usize, u64)] = &[
     (0x298, kthread::NEXT_PROCESSOR),

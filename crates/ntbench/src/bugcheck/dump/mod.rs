@@ -107,6 +107,7 @@ fn try_write(
     } else {
         kernel::variables(&mut space, kernel, 0, code, parameters);
     }
+    kernel::shared_data(&mut space);
     kernel::module_list(&mut space, kernel, &modules(&images, loaded));
     kernel::threads(&mut space, kernel, &capture::threads(&chain, &stack));
     let physical = space.finish();

@@ -1,6 +1,7 @@
 //! The dump's memory: pages at virtual addresses, and the page tables that lead to them.
 //!
-//! Physical memory is made up: the tables come first, from page 1 on, and what they map follows, all in one run. The
+//! Physical memory is made up: the tables come first, the topmost where Windows usually has it, and what they map
+//! follows, all in one run. The
 //! tables are the processor's own four levels of 512 entries ("Intel 64 and IA-32 Architectures Software Developer's
 //! Manual", volume 3, 4-level paging), so that any reader that knows how to translate an address finds it.
 
@@ -8,12 +9,14 @@ use std::collections::BTreeMap;
 
 /// A page's size.
 pub(super) const PAGE: u64 = 0x1000;
-/// The first page's number: 0 would look like nothing.
-pub(super) const FIRST: u64 = 1;
+/// The first page's number. Readers that look for the topmost table instead of believing the header look around here.
+pub(super) const FIRST: u64 = 0x1AD;
 /// Where the topmost table lies: what `DirectoryTableBase` and CR3 say.
 pub(super) const ROOT: u64 = FIRST * PAGE;
 
 const ENTRIES: usize = 512;
+/// The topmost table's entry that leads to itself, by which Windows reaches the tables: `0xFFFFF680'00000000` on.
+const SELF: usize = 0x1ED;
 /// Present, accessed.
 const THERE: u64 = 0x21;
 const WRITABLE: u64 = 2;
@@ -92,6 +95,7 @@ impl Space {
     pub(super) fn finish(self) -> Physical {
         let mut tables = Tables::default();
         tables.pages.push([0; ENTRIES]);
+        tables.pages[0][SELF] = ROOT | THERE | WRITABLE | DIRTY | NO_EXECUTE;
         // First the tables alone, so that it is known where the pages begin.
         let leaves: Vec<(usize, usize)> = self
             .pages
@@ -206,6 +210,8 @@ mod tests {
         assert_eq!(code & (WRITABLE | NO_EXECUTE), 0);
         let (_, data) = read(&memory, 0x3F_F000).expect("mapped");
         assert_eq!(data & (WRITABLE | NO_EXECUTE), WRITABLE | NO_EXECUTE);
+        let (_, root) = read(&memory, 0xFFFF_F6FB_7DBE_D000).expect("the topmost table");
+        assert_eq!(root & !0xFFF & !NO_EXECUTE, ROOT);
         for absent in [0x20_1000, 0x7F12_3456_6000, 0xFFFF_F800_0000_2000, 0] {
             assert_eq!(read(&memory, absent), None, "{absent:#x}");
         }
