@@ -1,19 +1,21 @@
-//! The same over a crash dump that the bench wrote of the `Never` policy's overflow: everything but the unwinding comes from
-//! the file, and the script has to say what `crates/crashdump` reads in it and what the machine itself reported.
+//! The same over crash dumps that the bench wrote: everything but the unwinding comes from the file, and the script has to
+//! say what `crates/crashdump` reads in it and what the machine itself reported.
 
+use std::path::Path;
+
+use crashdump::Analysis;
+use ntbench::wire::BugCheckReport;
 use serde_json::{Value, json};
 
+use crate::common::{dword, sys, text};
 use crate::node;
-use crate::overflow::{judge, overflow};
+use crate::overflow::{judge, nest, overflow};
 use crate::records::{losses, marks, settings, told};
 
-#[test]
-fn a_dump_tells_what_the_machine_reported() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("overflow.dmp");
-    let report = overflow(Some(file.clone()));
-    let symbols = [crate::common::sys().parent().unwrap().to_owned()];
-    let dump = crashdump::analyse(&file, &symbols).unwrap();
+/// What the script says of a dump, and what the Rust reader does; without Node, nothing.
+fn read(file: &Path) -> Option<(Value, Analysis)> {
+    let symbols = [sys().parent().unwrap().to_owned()];
+    let dump = crashdump::analyse(file, &symbols).unwrap();
     // A debugger's unwinder is not to be had here: the frames are crates/crashdump's.
     let frames: Vec<Value> = dump
         .frames
@@ -24,54 +26,86 @@ fn a_dump_tells_what_the_machine_reported() {
             })
         })
         .collect();
-    let frames_file = folder.path().join("frames.json");
+    let frames_file = file.with_extension("json");
     std::fs::write(&frames_file, Value::from(frames).to_string()).unwrap();
     let arguments = [file.to_str().unwrap(), frames_file.to_str().unwrap()];
-    if std::env::var_os("HEADROOM_SHOW").is_some() {
-        for command in [
-            "headroom",
-            "hrrecords",
-            "hrwatermarks",
-            "hrconfig",
-            "hrstacks",
-        ] {
-            let text = node::run(&[arguments[0], arguments[1], command]);
-            println!("!{command}\n{}", text.unwrap_or_default());
-        }
-    }
-    let Some(mut said) = node::run_json(&arguments) else {
-        return;
-    };
-    // The frame that did not fit is in the dump, and not in the machine's own list: the others agree.
-    let by_module = &dump.segments[0].by_module;
-    for (module, bytes) in report
-        .stack
-        .by_module
+    let said = node::run_json(&arguments)?;
+    Some((said, dump))
+}
+
+/// The segments are the dump's, each with the bytes that each module has on it, and nothing was left open.
+fn segments(said: &Value, dump: &Analysis) {
+    let stack = &said["Analysis"]["Stack"];
+    assert_eq!(
+        (&stack["Notes"], &stack["Elsewhere"]),
+        (&json!([]), &json!([]))
+    );
+    let said: Vec<Value> = stack["Segments"]
+        .as_array()
+        .unwrap()
         .iter()
-        .filter(|(module, _)| module != "rdbss")
-    {
+        .map(|segment| {
+            let sums = segment["Modules"].as_array().unwrap().iter();
+            let modules: Vec<Value> = sums
+                .map(|sum| json!([sum["Module"], sum["Bytes"]]))
+                .collect();
+            json!([segment["Limit"], segment["Base"], segment["InUse"], modules])
+        })
+        .collect();
+    let expected: Vec<Value> = dump
+        .segments
+        .iter()
+        .map(|segment| {
+            let (limit, base) = (
+                format!("{:#x}", segment.limit),
+                format!("{:#x}", segment.base),
+            );
+            json!([limit, base, segment.used(), segment.by_module])
+        })
+        .collect();
+    assert_eq!(said, expected);
+}
+
+/// The frame that did not fit is in the dump, and not in the machine's own list: the modules of the others agree.
+fn agree(report: &BugCheckReport, dump: &Analysis) {
+    let newest = dump.frames[0].module.as_deref();
+    for (module, bytes) in &report.stack.by_module {
+        let segments = dump.segments.iter().flat_map(|segment| &segment.by_module);
+        let read: u64 = segments
+            .filter(|(of, _)| of == module)
+            .map(|(_, bytes)| bytes)
+            .sum();
         assert!(
-            by_module.contains(&(module.clone(), *bytes)),
-            "{module}: {by_module:?}"
+            read == *bytes || newest == Some(module),
+            "{module}: {read}, not {bytes}"
         );
     }
-    judge(&said, &report, by_module);
+}
+
+#[test]
+fn a_dump_tells_what_the_machine_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("overflow.dmp");
+    let report = overflow(Some(file.clone()));
+    let Some((mut said, dump)) = read(&file) else {
+        return;
+    };
+    agree(&report, &dump);
+    judge(&said, &report, &dump.segments[0].by_module);
+    segments(&said, &dump);
 
     let driver = dump.driver.as_ref().unwrap();
-    let items = said["Records"]["items"].as_array_mut().unwrap();
-    for item in items {
+    for item in said["Records"]["items"].as_array_mut().unwrap() {
         item.as_object_mut().unwrap().remove("Time");
     }
     let records: Vec<Value> = driver.records.iter().map(told).collect();
     assert!(records.len() >= 3, "the create that went well, nested");
     assert_eq!(said["Records"]["items"], Value::from(records));
     // Those nested on the stack that ran out.
-    let mut under_way = driver.unfinished.clone();
-    under_way.sort_by_key(|record| record.sequence);
-    assert!(under_way.len() >= 5, "{under_way:?}");
     let items = said["UnderWay"].as_array().unwrap();
-    assert_eq!(items.len(), under_way.len());
-    for (item, record) in items.iter().zip(&under_way) {
+    assert!(items.len() >= 5, "{items:?}");
+    assert_eq!(items.len(), driver.unfinished.len());
+    for (item, record) in items.iter().zip(&driver.unfinished) {
         let told = told(record);
         for field in [
             "Sequence",
@@ -89,24 +123,33 @@ fn a_dump_tells_what_the_machine_reported() {
     let watermarks = driver.watermarks.as_ref().unwrap();
     assert_eq!(said["Watermarks"]["System"], marks(&watermarks.system()));
     assert_eq!(said["Config"], settings(&driver.config.unwrap()));
+}
 
-    let said = &said["Analysis"]["Stack"];
-    assert_eq!(said["Notes"], json!([]));
-    let segments: Vec<Value> = said["Segments"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|segment| json!([segment["Limit"], segment["Base"]]))
-        .collect();
-    let expected: Vec<Value> = dump
-        .segments
-        .iter()
-        .map(|segment| {
-            json!([
-                format!("{:#x}", segment.limit),
-                format!("{:#x}", segment.base)
-            ])
-        })
-        .collect();
-    assert_eq!(segments, expected);
+/// A reservation that is too small for what follows it lets a thread overflow after it has moved. Which one does, the sizes
+/// of frames decide: it is searched for.
+#[test]
+fn an_overflow_on_another_segment_is_told_from_the_chain_in_the_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("segments.dmp");
+    let moved = (1..0x30).find_map(|step| {
+        let settings = [
+            text("AncestorOpens", "Top"),
+            dword("ReservationBytes", step * 0x100),
+            dword("MinimumStackBytes", 0),
+        ];
+        let report = nest(Some(file.clone()), &settings).err()?;
+        (report.stack.segments.len() > 1).then_some(report)
+    });
+    let report = moved.expect("a reservation with which a thread overflows on another segment");
+    let Some((said, dump)) = read(&file) else {
+        return;
+    };
+    agree(&report, &dump);
+    segments(&said, &dump);
+    let (sentence, number) = (
+        said["Sentence"].as_str().unwrap(),
+        report.stack.segments.len(),
+    );
+    let part = format!("ran out of segment {number} of {number} (");
+    assert!(sentence.contains(&part), "{part}\n{sentence}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ntbench::wire::{BugCheckReport, MachineConfig, StackKind};
+use ntbench::wire::{BugCheckReport, MachineConfig, RegistryValue, StackKind};
 use ntbench::{Machine, MachineError};
 use protocol::NtStatus;
 use serde_json::Value;
@@ -12,14 +12,26 @@ use crate::node::{self, Snapshot};
 
 /// The `Never` policy's overflow, after a create that went well.
 pub(crate) fn overflow(crash_dump: Option<PathBuf>) -> BugCheckReport {
+    let settings = [text("AncestorOpens", "Top"), text("ExpandPolicy", "Never")];
+    match nest(crash_dump, &settings) {
+        Err(report) => *report,
+        Ok(()) => panic!("the machine lives on"),
+    }
+}
+
+/// What becomes of a machine with these settings when creates nest on it.
+pub(crate) fn nest(
+    crash_dump: Option<PathBuf>,
+    settings: &[(String, RegistryValue)],
+) -> Result<(), Box<BugCheckReport>> {
     let folder = tempfile::tempdir().unwrap();
-    let path = directories(folder.path(), 20);
+    let path = directories(folder.path(), 40);
     let machine: Machine = booted(
         MachineConfig {
             crash_dump,
             ..config(folder.path())
         },
-        &[text("AncestorOpens", "Top"), text("ExpandPolicy", "Never")],
+        settings,
     );
     let thread = thread(&machine, StackKind::Ordinary);
     assert_eq!(open(&thread, r"\d01\d02"), NtStatus::SUCCESS);
@@ -29,8 +41,9 @@ pub(crate) fn overflow(crash_dump: Option<PathBuf>) -> BugCheckReport {
         ..Default::default()
     };
     match thread.create_file(&create) {
-        Err(MachineError::BugCheck(report)) => *report,
-        other => panic!("the machine lives on: {other:?}"),
+        Err(MachineError::BugCheck(report)) => Err(report),
+        Ok(_) => Ok(()),
+        other => panic!("{other:?}"),
     }
 }
 
