@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+
+use crate::ntos::special;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// `PASSIVE_LEVEL`.
@@ -83,7 +85,11 @@ impl Thread {
 
     /// Changes its IRQL; gives the old one.
     pub(crate) fn set_irql(&self, irql: u8) -> u8 {
-        self.irql.swap(irql, Ordering::Relaxed)
+        let old = self.irql.swap(irql, Ordering::Relaxed);
+        if old < DISPATCH_LEVEL && irql >= DISPATCH_LEVEL {
+            special::trim();
+        }
+        old
     }
 
     /// Whether it belongs to the system process.

@@ -54,6 +54,9 @@ fn what_no_kernel_survives_ends_the_machine() {
         (6, 0xA, Some(8)),
         (7, 0xC4, Some(0x1000)),
         (8, 0x50, Some(0xFFFF_F780_0000_026C)),
+        (10, 0xD6, None),
+        (11, 0xD1, None),
+        (12, 0xD1, None),
     ] {
         let bench = Bench::new();
         let image = compile_ddk("executive", &[&format!("DEFECT={defect}")]);

@@ -4,7 +4,7 @@ mod model;
 
 use model::{Bench, bug_check, callbacks, compile, lines, open, rules};
 use ntbench::NtStatus;
-use ntbench::wire::{CreateFile, DriverSpec};
+use ntbench::wire::{CreateFile, DriverSpec, MachineConfig, VerifierConfig};
 
 /// Names below the share, and what opening them comes to.
 const OPENS: &[(&str, NtStatus)] = &[
@@ -130,9 +130,10 @@ fn an_altitude_is_taken_once() {
     );
 }
 
-/// Loads a logger with a defect, opens one file, unloads it; gives the rules that were broken.
+/// Loads a logger with a defect, opens one file, unloads it; gives the rules that were broken. Without special pool, which ends the machine
+/// where ordinary pool finds out later.
 fn findings(defect: u32) -> Vec<String> {
-    let bench = Bench::new();
+    let bench = Bench::with(without_special_pool());
     let status = bench.load(compile("logger", &[&format!("DEFECT={defect}")]));
     if status.is_success() {
         assert_eq!(bench.open("\\Docs\\Deep\\Readme.txt"), NtStatus::SUCCESS);
@@ -142,6 +143,13 @@ fn findings(defect: u32) -> Vec<String> {
         );
     }
     rules(&bench.end()).into_iter().map(str::to_owned).collect()
+}
+
+fn without_special_pool() -> MachineConfig {
+    MachineConfig {
+        verifier: VerifierConfig::OFF,
+        ..MachineConfig::default()
+    }
 }
 
 #[test]
@@ -194,15 +202,33 @@ fn defects_that_windows_does_not_survive_are_bug_checks() {
         (11, 0xF5, 0x66),
         (13, 0xC2, 0xA),
     ] {
-        let bench = Bench::new();
-        bench.load(compile("logger", &[&format!("DEFECT={defect}")]));
-        let create = CreateFile {
-            name: "\\??\\UNC\\fs\\data\\Docs".to_owned(),
-            ..CreateFile::default()
-        };
-        let (found, first, text) = bug_check(bench.thread.create_file(&create));
+        let (found, first, text) = dies_of(defect, without_special_pool());
         assert_eq!((found, first), (code, parameter), "defect {defect}: {text}");
     }
+}
+
+#[test]
+fn special_pool_stops_the_driver_where_it_goes_wrong() {
+    // Just behind a block, which is on its page still; in a block that was freed.
+    let (code, _, text) = dies_of(4, MachineConfig::default());
+    assert_eq!(code, 0xC1, "{text}");
+    let (code, _, text) = dies_of(14, MachineConfig::default());
+    assert_eq!(code, 0xD5, "{text}");
+    assert!(
+        text.starts_with("logger!") && text.contains("tag 'Test', which has been freed"),
+        "{text}"
+    );
+}
+
+/// The end of a machine whose logger has that defect, at an open.
+fn dies_of(defect: u32, config: MachineConfig) -> (u32, u64, String) {
+    let bench = Bench::with(config);
+    bench.load(compile("logger", &[&format!("DEFECT={defect}")]));
+    let create = CreateFile {
+        name: "\\??\\UNC\\fs\\data\\Docs".to_owned(),
+        ..CreateFile::default()
+    };
+    bug_check(bench.thread.create_file(&create))
 }
 
 #[test]

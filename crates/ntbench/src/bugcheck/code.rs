@@ -20,6 +20,10 @@ pub(crate) const IRQL_UNEXPECTED_VALUE: u32 = 0xC8;
 pub(crate) const DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS: u32 = 0xCE;
 /// `DRIVER_IRQL_NOT_LESS_OR_EQUAL`
 pub(crate) const DRIVER_IRQL_NOT_LESS_OR_EQUAL: u32 = 0xD1;
+/// `DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL`
+pub(crate) const DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL: u32 = 0xD5;
+/// `DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION`
+pub(crate) const DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION: u32 = 0xD6;
 /// `ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY`
 pub(crate) const ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY: u32 = 0xFC;
 /// `KERNEL_SECURITY_CHECK_FAILURE`
@@ -126,7 +130,12 @@ const TABLE: &[Row] = &[
     (
         0xC1,
         "SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION",
-        ["address freed", "reserved", "0", "kind"],
+        [
+            "address that is freed",
+            "address of the first bits that are wrong",
+            "size of the block",
+            "0x23: bits behind the block on its last page",
+        ],
     ),
     (
         0xC2,
@@ -177,6 +186,41 @@ const TABLE: &[Row] = &[
             "address of the instruction",
             "0",
         ],
+    ),
+    (
+        0xC7,
+        "TIMER_OR_DPC_INVALID",
+        [
+            "0: a timer, 1: a DPC, where none may be",
+            "its address",
+            "start of the memory",
+            "end of the memory",
+        ],
+    ),
+    (
+        DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL,
+        "DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL",
+        [
+            "address referenced",
+            "0 read, 1 write",
+            "address of the instruction",
+            "0",
+        ],
+    ),
+    (
+        DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION,
+        "DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION",
+        [
+            "address referenced",
+            "0 read, 1 write",
+            "address of the instruction",
+            "0",
+        ],
+    ),
+    (
+        0xE3,
+        "RESOURCE_NOT_OWNED",
+        ["address of the resource", "the thread", "0", "0"],
     ),
     (
         DRIVER_IRQL_NOT_LESS_OR_EQUAL,

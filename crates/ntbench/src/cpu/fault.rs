@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::memory::{Mapping, PAGE};
 use super::pcr::{self, Block};
 use super::{emulate, guarded, shared_data, verdict};
+use crate::ntos::special;
 use crate::seh::Processor;
 use crate::stack::Context;
 use crate::wire::Message;
@@ -198,8 +199,12 @@ fn arranged(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
     if !fault.in_host && (emulate::step(fault, context) || shared_data::load(fault, context)) {
         return true;
     }
-    if fault.trap != verdict::PAGE_FAULT || !user::is_user(fault.address) {
+    if fault.trap != verdict::PAGE_FAULT {
         return false;
+    }
+    if !user::is_user(fault.address) {
+        return thread::try_current().is_some_and(|thread| thread.irql() < thread::DISPATCH_LEVEL)
+            && special::page_in(fault.address);
     }
     if thread::irql() < thread::DISPATCH_LEVEL && user::touched(fault.address) {
         set_register(context, libc::REG_EFL, flags | SINGLE_STEP);

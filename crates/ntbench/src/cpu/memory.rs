@@ -95,17 +95,15 @@ impl Mapping {
             self.base <= start && start <= end && end <= self.end(),
             "pages of another mapping"
         );
-        let start = start & !(PAGE - 1);
-        let length = end.next_multiple_of(PAGE) - start;
-        // SAFETY: the pages are ours alone (asserted above).
-        if unsafe {
-            libc::mprotect(
-                std::ptr::with_exposed_provenance_mut(start),
-                length,
-                access.bits(),
-            )
-        } != 0
-        {
+        protect(start, end, access)
+    }
+
+    /// Takes the pages of `[start, end)`, which must lie in this mapping, and what is in them, away until they are protected anew.
+    pub(crate) fn discard(&self, start: usize, end: usize) -> io::Result<()> {
+        self.protect(start, end, Access::NONE)?;
+        let pointer = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: the pages are this mapping's (asserted above), nobody may touch them, and anonymous ones read as zeroes afterwards.
+        if unsafe { libc::madvise(pointer, end - start, libc::MADV_DONTNEED) } != 0 {
             return Err(io::Error::last_os_error());
         }
         Ok(())
@@ -125,6 +123,18 @@ impl Mapping {
     pub(crate) fn leak(self) {
         std::mem::forget(self);
     }
+}
+
+/// Changes what may be done with the pages of `[start, end)`, which belong to a [`Mapping`]. Safe in a signal handler.
+pub(crate) fn protect(start: usize, end: usize, access: Access) -> io::Result<()> {
+    let start = start & !(PAGE - 1);
+    let length = end.next_multiple_of(PAGE) - start;
+    let pointer = std::ptr::with_exposed_provenance_mut(start);
+    // SAFETY: the pages are the bench's to change, by the caller's word; whoever touches them wrongly faults.
+    if unsafe { libc::mprotect(pointer, length, access.bits()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 impl Drop for Mapping {

@@ -19,6 +19,8 @@ use super::emulate::decode;
 use super::fault::{Fault, offering};
 use super::pcr::{self, Block};
 use crate::bugcheck::{self, code};
+use crate::ntos::pool::tag_text;
+use crate::ntos::special;
 use crate::seh::{self, Exception};
 use crate::stack::{self, Context};
 use crate::status::NtStatus;
@@ -135,6 +137,7 @@ fn page_fault(fault: &Fault) -> ! {
     if let Some(driver) = machine::unloaded_at(fault.address) {
         unloaded(fault, &driver.name, verb, context);
     }
+    pool(fault, &at(fault), rip, context);
     if no_execute {
         let text = format!(
             "{}: tried to run memory at {address:#x} that is not code",
@@ -185,6 +188,58 @@ fn page_fault(fault: &Fault) -> ! {
         text,
         context,
     )
+}
+
+/// Ends the machine if the address is one of special pool, or of a pageable section.
+fn pool(fault: &Fault, place: &str, rip: u64, context: Context) {
+    let (address, irql) = (fault.address as u64, thread::irql());
+    let write = u64::from(fault.error & WRITE != 0);
+    let verb = if write != 0 { "wrote" } else { "read" };
+    let found = special::place(fault.address);
+    let described = |(start, size, tag): (usize, usize, u32)| {
+        format!(
+            "a block of {size} bytes at {start:#x}, tag {}",
+            tag_text(tag)
+        )
+    };
+    let (code, text) = match found {
+        Some(special::Place::Beyond { block }) => (
+            code::DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION,
+            format!(
+                "{place}: {verb} {address:#x}, beyond the end of {}",
+                described(block)
+            ),
+        ),
+        Some(special::Place::Freed { block }) => (
+            code::DRIVER_PAGE_FAULT_IN_FREED_SPECIAL_POOL,
+            format!(
+                "{place}: {verb} {address:#x} in {}, which has been freed",
+                described(block)
+            ),
+        ),
+        Some(special::Place::Paged { block }) if irql >= thread::DISPATCH_LEVEL => (
+            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            format!(
+                "{place}: {verb} {address:#x} in {}, which is paged pool, at IRQL {irql}",
+                described(block)
+            ),
+        ),
+        None if irql >= thread::DISPATCH_LEVEL && special::in_section(fault.address) => (
+            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            format!(
+                "{place}: touched {}, which is in a pageable section, at IRQL {irql}",
+                symbols::describe(fault.address)
+            ),
+        ),
+        _ => return,
+    };
+    let parameters = if code == code::DRIVER_IRQL_NOT_LESS_OR_EQUAL {
+        let operation = if fault.error & FETCH != 0 { 8 } else { write };
+        [address, u64::from(irql), operation, rip]
+    } else {
+        [address, write, rip, 0]
+    };
+    bugcheck::end(code, parameters, text, context)
 }
 
 fn unloaded(fault: &Fault, driver: &str, verb: &str, context: Context) -> ! {
@@ -368,6 +423,12 @@ fn in_host(fault: &Fault) -> ! {
     );
     let context = Context::Host;
     let rip = site.return_address as u64;
+    let place = format!(
+        "{}, called from {}",
+        site.import,
+        symbols::describe(site.return_address)
+    );
+    pool(fault, &place, rip, context);
     let irql = thread::irql();
     if irql >= thread::DISPATCH_LEVEL {
         let operation = u64::from(fault.error & WRITE != 0);

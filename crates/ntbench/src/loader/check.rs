@@ -239,6 +239,7 @@ fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<S
             rva,
             size: length,
             characteristics,
+            pageable: name.starts_with("PAGE"),
         });
         raw.push((offset, used));
     }

@@ -9,6 +9,7 @@ use object::read::pe::PeFile64;
 use super::check::{Checked, check};
 use super::{Fact, Image, ImageError, Section, import};
 use crate::cpu::memory::{Access, Mapping};
+use crate::ntos::special;
 use crate::symbols::same_build;
 
 /// Loads a driver: checks, maps, relocates, binds.
@@ -255,6 +256,16 @@ fn protect(image: &Image, headers: u32) -> Result<(), Fact> {
     Ok(())
 }
 
+/// Tells special pool of the sections that Windows pages.
+pub(crate) fn declare_pageable(image: &Image) {
+    for section in &image.sections {
+        if section.pageable {
+            let start = image.base + section.rva as usize;
+            special::add_section(start, start + section.size as usize, access(section));
+        }
+    }
+}
+
 impl Section {
     /// Whether it may be written, and run.
     pub(crate) fn rights(&self) -> (bool, bool) {
@@ -277,6 +288,7 @@ fn access(section: &Section) -> Access {
 /// Takes the whole image away, for good: its addresses are never used again, so that whoever comes back to it is known
 /// for what it is.
 pub(crate) fn retire(image: &Image) {
+    special::remove_sections(image.base, image.size);
     image.mapping.retire();
 }
 

@@ -14,7 +14,7 @@ use crate::cpu::memory::Mapping;
 use crate::export::Export;
 use crate::{Import, export};
 
-pub(crate) use map::{discard_init, load, retire, try_map};
+pub(crate) use map::{declare_pageable, discard_init, load, retire, try_map};
 
 /// What an image imports, without loading it.
 pub(crate) fn imports(file: &Path) -> Result<Vec<Import>, ImageError> {
@@ -91,6 +91,8 @@ pub(crate) struct Section {
     pub(crate) size: u32,
     /// `IMAGE_SECTION_HEADER.Characteristics`.
     pub(crate) characteristics: u32,
+    /// Whether Windows pages it: its name begins with PAGE.
+    pub(crate) pageable: bool,
 }
 
 /// A mapped driver.

@@ -84,6 +84,9 @@ fn boot(id: u64, config: MachineConfig) {
     faults::gather(config.call_stacks.clone());
     faults::set(config.faults.clone());
     stack::configure(&config);
+    if let Err(error) = ntos::special::configure(&config.verifier) {
+        return reply(id, refused(format!("special pool: {error}")));
+    }
     worker::set_limited(config.limited.clone());
     if let Some(path) = &config.crash_dump {
         bugcheck::dump::request(path.clone());
@@ -128,6 +131,7 @@ fn load(spec: &DriverSpec) -> Reply {
         return Reply::Refused(Refusal::Image("too many drivers are loaded".to_owned()));
     }
     let info = modules::info(&image);
+    loader::declare_pageable(&image);
     let status = ntos::load_driver(&image, &spec);
     if status.is_success() {
         loader::discard_init(&image);

@@ -38,6 +38,7 @@ pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;
 pub(crate) mod slist;
+pub(crate) mod special;
 pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;

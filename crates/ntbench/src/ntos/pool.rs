@@ -1,14 +1,14 @@
 //! Pool: every block is known by its address, with its tag, its owner and the call that asked for it.
 //!
-//! Blocks end in a few guard bytes that are checked when they are freed; freed blocks are filled and
-//! kept a while, and a write into one is found when it leaves the quarantine.
+//! Blocks lie in special pool ([`special`]) unless that is turned off. Then they end in a few guard bytes that are checked when they are freed;
+//! freed blocks are filled and kept a while, and a write into one is found when it leaves the quarantine.
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
-use super::{driver, lookaside, sync};
+use super::{driver, lookaside, special, sync};
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, faults, gate, symbols, verifier};
 
@@ -28,6 +28,8 @@ struct Block {
     kind: Kind,
     owner: Option<String>,
     site: usize,
+    /// In special pool, which knows its end itself.
+    special: bool,
 }
 
 #[derive(Default)]
@@ -92,15 +94,12 @@ fn take(
     site: usize,
     owner: Option<String>,
 ) -> Option<usize> {
-    let layout = layout(size)?;
-    // SAFETY: the layout is not empty: it holds the guard.
-    let pointer = unsafe { alloc(layout) };
-    if pointer.is_null() {
-        return None;
-    }
-    let address = pointer.expose_provenance();
+    let special = special::allocate(size, tag, kind);
+    let address = match special {
+        Some(address) => address,
+        None => ordinary(size)?,
+    };
     fill(address, size, if zero { 0 } else { FRESH_BYTE });
-    fill(address + size, GUARD, GUARD_BYTE);
     lock().live.insert(
         address,
         Block {
@@ -109,8 +108,22 @@ fn take(
             kind,
             owner,
             site,
+            special: special.is_some(),
         },
     );
+    Some(address)
+}
+
+/// A block of ordinary pool, with its guard.
+fn ordinary(size: usize) -> Option<usize> {
+    let layout = layout(size)?;
+    // SAFETY: the layout is not empty: it holds the guard.
+    let pointer = unsafe { alloc(layout) };
+    if pointer.is_null() {
+        return None;
+    }
+    let address = pointer.expose_provenance();
+    fill(address + size, GUARD, GUARD_BYTE);
     Some(address)
 }
 
@@ -170,11 +183,33 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
             "pool is freed at too high an IRQL",
         );
     }
-    if !holds(address + block.size, GUARD, GUARD_BYTE) {
+    let whole = if block.special {
+        special::is_whole(address, block.size)
+    } else {
+        holds(address + block.size, GUARD, GUARD_BYTE)
+    };
+    if !whole {
         drop(state);
+        // SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION, bits behind the block; else BAD_POOL_HEADER.
+        let (code, parameters) = if block.special {
+            (
+                0xC1,
+                [
+                    address as u64,
+                    (address + block.size) as u64,
+                    block.size as u64,
+                    0x23,
+                ],
+            )
+        } else {
+            (
+                0x19,
+                [0x20, address as u64, (address + block.size) as u64, 0],
+            )
+        };
         bugcheck::raise(
-            0x19,
-            [0x20, address as u64, (address + block.size) as u64, 0],
+            code,
+            parameters,
             format!(
                 "the driver wrote beyond the {} bytes of a pool block, tag {}",
                 block.size,
@@ -182,7 +217,11 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
             ),
         );
     }
-    fill(address, block.size, FREED_BYTE);
+    if block.special {
+        special::free(address, block.kind);
+    } else {
+        fill(address, block.size, FREED_BYTE);
+    }
     state.freed.push_back((address, block));
     let oldest = if state.freed.len() > QUARANTINE {
         state.freed.pop_front()
@@ -196,6 +235,9 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
 }
 
 fn release(address: usize, block: &Block) {
+    if block.special {
+        return;
+    }
     if !holds(address, block.size, FREED_BYTE) {
         verifier::finding(
             "pool-use-after-free",
@@ -271,13 +313,13 @@ pub(crate) fn tag_text(tag: u32) -> String {
     )
 }
 
-fn fill(address: usize, size: usize, byte: u8) {
+pub(super) fn fill(address: usize, size: usize, byte: u8) {
     let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
     // SAFETY: the range lies within a block of this pool.
     unsafe { pointer.write_bytes(byte, size) };
 }
 
-fn holds(address: usize, size: usize, byte: u8) -> bool {
+pub(super) fn holds(address: usize, size: usize, byte: u8) -> bool {
     let pointer: *const u8 = std::ptr::with_exposed_provenance(address);
     // SAFETY: the range lies within a block of this pool.
     let bytes = unsafe { std::slice::from_raw_parts(pointer, size) };

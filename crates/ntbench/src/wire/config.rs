@@ -37,6 +37,35 @@ pub struct MachineConfig {
     pub etw: Vec<EtwSession>,
     /// Completes reads and writes at `DISPATCH_LEVEL` in another thread, as a disk's interrupt does.
     pub raised_completions: bool,
+    /// What drivers' memory is held to.
+    pub verifier: VerifierConfig,
+}
+
+/// The checks that cost time with every allocation and every change of IRQL. All others are always on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifierConfig {
+    /// Each pool block on pages of its own, against one that is not there; freed ones are gone.
+    pub special_pool: bool,
+    /// Paged pool and pageable sections are taken away whenever a thread raises to `DISPATCH_LEVEL`.
+    pub force_irql: bool,
+}
+
+impl VerifierConfig {
+    /// None of them: for measuring.
+    pub const OFF: Self = Self {
+        special_pool: false,
+        force_irql: false,
+    };
+}
+
+impl Default for VerifierConfig {
+    fn default() -> Self {
+        Self {
+            special_pool: true,
+            force_irql: true,
+        }
+    }
 }
 
 /// An event provider that somebody listens to.

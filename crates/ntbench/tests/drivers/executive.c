@@ -246,6 +246,11 @@ static void Rundown(void)
     ExRundownCompleted(&reference);
 }
 
+__attribute__((section("PAGE"), noinline)) static void Pageable(void)
+{
+    InterlockedIncrement(&Ran);
+}
+
 /* One defect each, chosen when it is compiled. */
 static void Defect(void)
 {
@@ -289,6 +294,23 @@ static void Defect(void)
         KeEnterCriticalRegion();
         ExAcquireResourceSharedLite(&Resource, TRUE);
         ExAcquireResourceExclusiveLite(&Resource, TRUE);
+        break;
+    case 10: /* reads beyond a block, a page further */
+        block = ExAllocatePoolWithTag(NonPagedPool, 0x1000, TAG);
+        Ran = ((volatile UCHAR *)block)[0x1000];
+        break;
+    case 11: /* paged pool at DISPATCH_LEVEL: allocated below, touched above */
+        block = ExAllocatePoolWithTag(PagedPool, 64, TAG);
+        *(volatile UCHAR *)block = 1;
+        KeRaiseIrql(DISPATCH_LEVEL, &irql);
+        *(volatile UCHAR *)block = 2;
+        KeLowerIrql(irql);
+        break;
+    case 12: /* pageable code at DISPATCH_LEVEL */
+        Pageable();
+        KeRaiseIrql(DISPATCH_LEVEL, &irql);
+        Pageable();
+        KeLowerIrql(irql);
         break;
     case 8: /* writes where everybody reads */
         *(volatile ULONG *)&SharedUserData->NtMajorVersion = 11;
