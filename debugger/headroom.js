@@ -30,11 +30,9 @@ function u64(value) {
         }
         return new host.Int64(value % 0x100000000, Math.floor(value / 0x100000000));
     }
-    if (typeof value.getHighPart === "function") {
-        return value;
-    }
-    // "address" is projected onto every native pointer.
-    return u64(value.address);
+    // Projected onto every native pointer, and looked for first: any other name is looked up in what it points to.
+    const address = value.address;
+    return address === undefined ? value : u64(address);
 }
 
 // Both parts may come as signed numbers.

@@ -60,9 +60,12 @@ export function typeSystem(target, int64, bits) {
         if (kind === "pointer") {
             const address = number(at, 8);
             const pointer = { address: int64(address), isNull: address === 0n };
-            // A property that a pointer does not have is looked up in what it points to.
-            if (pointee) Object.defineProperties(pointer, Object.getOwnPropertyDescriptors(object(address, "", pointee)));
-            return pointer;
+            // A property that a pointer does not have is looked up in what it points to; nothing is to be found in void.
+            return new Proxy(pointer, { get: (own, name) => {
+                if (name in own || typeof name === "symbol") return own[name];
+                if (!pointee) throw new Error(`Unable to bind name '${name}': the pointer is to void`);
+                return object(address, "", pointee)[name];
+            } });
         }
         if (SIZES[kind] !== undefined) return kind === "u64" ? int64(number(at, 8)) : Number(number(at, SIZES[kind]));
         return object(at, "", type);
