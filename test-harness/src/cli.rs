@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::verbs::{
-    Failure, Verdict, attach, compare, completions, config, detach, doctor, dump, instances, load,
-    log, report, reset, run, stats, status, unload, watch,
+    Failure, Verdict, attach, compare, completions, config, detach, doctor, dump, install,
+    instances, load, log, report, reset, run, stats, status, uninstall, unload, watch,
 };
 
 /// Exercises headroom.sys with opens that nest, and shows what they did to the kernel stack.
@@ -65,6 +65,12 @@ pub enum Verb {
     /// Show whether the driver is loaded, which version, where it is attached, and what became of its records.
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Install the driver's package on this machine, and load it (Windows).
+    #[command(after_help = install::HELP)]
+    Install(install::Args),
+    /// Take the driver off this machine (Windows).
+    #[command(after_help = uninstall::HELP)]
+    Uninstall(uninstall::Args),
     /// Look at what works here and what does not, and say how to mend it.
     #[command(after_help = doctor::HELP)]
     Doctor(doctor::Args),
@@ -98,6 +104,8 @@ impl Verb {
             Self::Load(args) => args.run(),
             Self::Unload(args) => args.run(),
             Self::Status(args) => args.run(),
+            Self::Install(args) => args.run(),
+            Self::Uninstall(args) => args.run(),
             Self::Doctor(args) => args.run(),
             Self::Completions(args) => args.run(),
             #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

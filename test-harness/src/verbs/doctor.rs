@@ -16,6 +16,9 @@ mod windows;
 
 use std::path::PathBuf;
 
+#[cfg(windows)]
+pub(super) use windows::file_of;
+
 pub use page::{Check, Group, Outcome, Page};
 
 use super::{Failure, Verdict, say, say_json};

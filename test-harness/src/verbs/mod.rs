@@ -8,6 +8,7 @@ pub mod detach;
 pub mod doctor;
 pub mod dump;
 pub mod follow;
+pub mod install;
 pub mod instances;
 pub mod load;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod reset;
 pub mod run;
 pub mod stats;
 pub mod status;
+pub mod uninstall;
 pub mod unload;
 pub mod watch;
 
