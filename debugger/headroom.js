@@ -748,7 +748,7 @@ class StackSegment {
         this.Frames = [];
     }
 
-    holds(sp) {
+    __holds(sp) {
         // Down to a page below the limit: an overflowing frame lies in the guard.
         return distance(this.Base, sp) > 0 && distance(sp, this.Limit) >= -PAGE;
     }
@@ -810,7 +810,7 @@ class KernelStack {
         let last = null;
         for (const native of this.__thread.Stack.Frames) {
             const frame = new StackFrame(native, number++, list);
-            let home = segments.filter((segment) => segment.holds(frame.ChildSp))[0];
+            let home = segments.filter((segment) => segment.__holds(frame.ChildSp))[0];
             first = first || frame;
             const kernel = high(frame.ChildSp) >>> 31 === high(first.ChildSp) >>> 31;
             if (home === undefined && chain.segments.length === 0 && kernel) {
