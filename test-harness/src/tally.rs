@@ -1,15 +1,13 @@
 //! What a scenario's calls came to, counted: for runs with more calls than anyone reads.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tabled::builder::Builder;
 
-use crate::backend::Environment;
-use crate::model::{Counts, Open, Run, Sweep};
-use crate::table::{aligned, checks as checked, grouped};
-use crate::verdict::Check;
+use crate::model::{Counts, Open, Run};
+use crate::report::SweepReport;
+use crate::table::{aligned, checks, grouped};
 
 /// So many calls are still told one by one.
 pub const READABLE: usize = 80;
@@ -74,7 +72,8 @@ const TOLD: usize = 10;
 
 /// A sweep for a terminal.
 #[must_use]
-pub fn sweep(sweep: &Sweep, checks: &[Check], written: &Path) -> String {
+pub fn sweep(report: &SweepReport, written: &[PathBuf; 3]) -> String {
+    let sweep = &report.sweep;
     let mut builder = Builder::new();
     builder.push_record([
         "policy",
@@ -110,35 +109,9 @@ pub fn sweep(sweep: &Sweep, checks: &[Check], written: &Path) -> String {
     if sweep.interrupted {
         text.push_str("Interrupted by Ctrl-C: rows are missing.\n\n");
     }
-    text.push_str(&checked(checks));
-    let _ = writeln!(text, "\nData:    {}", written.display());
+    text.push_str(&checks(&report.checks));
+    for (what, path) in ["Page:   ", "Picture:", "Data:   "].iter().zip(written) {
+        let _ = writeln!(text, "{what} {}", path.display());
+    }
     text
-}
-
-/// A sweep as JSON.
-///
-/// # Errors
-/// None is known: it has no map, and no number outside JSON's.
-pub fn sweep_json(sweep: &Sweep) -> Result<String, Environment> {
-    serde_json::to_string_pretty(sweep).map_err(|error| Environment::Machine {
-        doing: "writing the data".to_owned(),
-        why: error.to_string(),
-    })
-}
-
-/// Writes a sweep's data below `folder`.
-///
-/// # Errors
-/// [`Environment::Files`].
-pub fn write_sweep(sweep: &Sweep, folder: &Path) -> Result<PathBuf, Environment> {
-    let path = folder.join("sweep.json");
-    let data = sweep_json(sweep)? + "\n";
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&path, data))
-        .map_err(|error| Environment::Files {
-            doing: "writing",
-            path: path.clone(),
-            error,
-        })?;
-    Ok(path)
 }

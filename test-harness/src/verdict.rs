@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BugCheck, End, Expand, Open, RecordView, Run, Sweep, SweepEnd, SweepRow};
-use crate::scenario::Plan;
+use crate::scenario::{MOST_RECORDS, Plan};
 
 /// From this many nested creates on, a run that never expands has to overflow its 24 KB: each create leaves more than
 /// 0x400 bytes of kernel frames alone (0x440 between FltpCreate and IopParseDevice on the published stack).
@@ -116,8 +116,8 @@ fn judge_completed(checks: &mut Checks, plan: &Plan, run: &Run, without_driver: 
     let losses = run.losses.unwrap_or_default();
     let lost = losses.skipped + losses.skipped_low_stack;
     let mut seen = format!("{} written, {lost} lost", losses.written);
-    // A ring as large as it can be holds the newest records of a long run, and is meant to.
-    let full = run.records.len() as u64 >= u64::from(protocol::MAXIMUM_LOG_CAPACITY);
+    // The largest ring holds the newest records of a long run, and is meant to.
+    let full = run.records.len() as u64 >= u64::from(MOST_RECORDS);
     if losses.overwritten > 0 {
         seen += &format!(", {} of them replaced by newer ones", losses.overwritten);
     }

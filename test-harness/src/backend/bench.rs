@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ntbench::wire::{
-    BugCheckReport, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome, InstanceSpec,
-    MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind, StackListing,
-    SystemCall, ThreadSpec, Trace, TraceEvent,
+    BugCheckReport, Completion, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome,
+    InstanceSpec, MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind,
+    StackListing, SystemCall, ThreadSpec, Trace, TraceEvent,
 };
 use ntbench::{Machine as Simulated, MachineError, Thread as SimulatedThread};
 use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
@@ -77,58 +77,65 @@ impl Bench {
     }
 }
 
-impl Opener {
-    fn system_call(&self, call: SystemCall, doing: &str) -> Result<Returned, Stopped> {
-        let completion = self
-            .thread
+impl Thread for Opener {
+    fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
+        let (call, doing) = system_call(call)?;
+        self.thread
             .call(call)
-            .map_err(|error| stopped(doing, error))?;
-        Ok(Returned {
-            handle: completion.handle,
-            attributes: completion.attributes,
-            ..Returned::from(status(completion.status))
-        })
+            .map(returned)
+            .map_err(|error| stopped(&doing, error))
     }
 }
 
-impl Thread for Opener {
-    fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
-        match call {
-            Call::Open {
-                name,
-                root,
-                purpose,
-            } => {
-                let Parameters {
-                    access,
-                    disposition,
-                    options,
-                } = purpose.parameters();
-                let base = CreateFile::default();
-                let create = CreateFile {
-                    name: name.clone(),
-                    root: *root,
-                    access: access | SYNCHRONIZE,
-                    disposition,
-                    options: options | SYNCHRONOUS_IO_NONALERT,
-                    ..base
-                };
-                self.system_call(SystemCall::CreateFile(create), &format!("opening {name}"))
-            }
-            Call::QueryAttributes { name, root } => {
-                let query = SystemCall::QueryAttributes {
-                    name: name.clone(),
-                    root: *root,
-                };
-                self.system_call(query, &format!("querying the attributes of {name}"))
-            }
-            Call::Close { handle } => {
-                self.system_call(SystemCall::Close { handle: *handle }, "closing a handle")
-            }
-            Call::List { .. } | Call::Rename { .. } | Call::SetReparse { .. } => {
-                Ok(NtStatus(0xc000_00bb).into())
-            }
+/// The call in ntbench's terms, and what it is in words.
+pub(super) fn system_call(call: &Call) -> Result<(SystemCall, String), Environment> {
+    Ok(match call {
+        Call::Open {
+            name,
+            root,
+            purpose,
+        } => {
+            let Parameters {
+                access,
+                disposition,
+                options,
+            } = purpose.parameters();
+            let create = CreateFile {
+                name: name.clone(),
+                root: *root,
+                access: access | SYNCHRONIZE,
+                disposition,
+                options: options | SYNCHRONOUS_IO_NONALERT,
+                ..CreateFile::default()
+            };
+            (SystemCall::CreateFile(create), format!("opening {name}"))
         }
+        Call::QueryAttributes { name, root } => (
+            SystemCall::QueryAttributes {
+                name: name.clone(),
+                root: *root,
+            },
+            format!("querying the attributes of {name}"),
+        ),
+        Call::Close { handle } => (
+            SystemCall::Close { handle: *handle },
+            "closing a handle".to_owned(),
+        ),
+        Call::List { .. } | Call::Rename { .. } | Call::SetReparse { .. } => {
+            return Err(Environment::Machine {
+                doing: "making a call".to_owned(),
+                why: "this ntbench answers no listings, renames and reparse points".to_owned(),
+            });
+        }
+    })
+}
+
+/// What a call in ntbench's terms came to.
+pub(super) fn returned(completion: Completion) -> Returned {
+    Returned {
+        handle: completion.handle,
+        attributes: completion.attributes,
+        ..Returned::from(status(completion.status))
     }
 }
 

@@ -14,6 +14,10 @@ use crate::model::{Arrival, BugCheck, Expand, Listing, Losses, RecordView};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod bench;
 mod call;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod loaded;
+#[cfg(any(windows, all(target_os = "linux", target_arch = "x86_64")))]
+mod recording;
 #[cfg(windows)]
 pub mod windows;
 
@@ -28,6 +32,8 @@ pub struct Setup {
     pub shares: Vec<(String, String, PathBuf)>,
     /// DFS links: namespace server, root, link, target server, target share.
     pub dfs_links: Vec<[String; 5]>,
+    /// The driver that is loaded already is the one; in ntbench, that of the machine in the background. Windows has no other.
+    pub loaded: bool,
     /// The opener's kernel stack is a large one.
     pub large_stack: bool,
     /// Where a bug check leaves a crash dump, if anywhere.
@@ -184,7 +190,11 @@ pub enum Environment {
 /// [`Stopped`]: the environment lacks something, or the driver killed the machine as it was loaded.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub fn start(setup: Setup) -> Result<Box<dyn Machine>, Stopped> {
-    Ok(Box::new(bench::Bench::start(setup)?))
+    if setup.loaded {
+        Ok(Box::new(loaded::Loaded::start(&setup)?))
+    } else {
+        Ok(Box::new(bench::Bench::start(setup)?))
+    }
 }
 
 /// Starts the machine that this build has: this Windows.

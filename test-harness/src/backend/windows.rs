@@ -9,11 +9,15 @@ use protocol::NtStatus;
 use winuser::Wide;
 use winuser::nt::{self, File, How, Reparse};
 
+use super::recording::{Recording, refused};
 use super::{Call, Link, Machine, Purpose, Returned, Setup, Stopped, System, Thread, Told};
+use crate::link::LinkError;
 
 /// This computer.
 pub struct Windows {
     system: System,
+    recording: Option<Recording>,
+    counted: bool,
 }
 
 /// A thread of this process. Its handles are files, so that none is closed that is not ours.
@@ -23,16 +27,30 @@ struct Opener {
 }
 
 impl Windows {
-    /// Makes ready for the calls.
+    /// Makes ready for the calls: the run's settings are in force from here on. Where no driver is asked for, one that is loaded
+    /// inspects nothing meanwhile.
     ///
     /// # Errors
     /// [`Stopped`]: a driver is asked for and none answers.
-    pub fn start(_setup: Setup) -> Result<Self, Stopped> {
+    pub fn start(setup: Setup) -> Result<Self, Stopped> {
         let system = match winuser::wine::version() {
             Some(_) => System::Wine,
             None => System::Windows,
         };
-        Ok(Self { system })
+        let driver = setup.driver;
+        let recording = match Recording::start(driver.as_ref()) {
+            Ok(recording) => Some(recording),
+            Err(error) if driver.is_some() => return Err(refused(&error).into()),
+            Err(LinkError::NotLoaded | LinkError::System(_)) => None,
+            Err(error) => return Err(refused(&error).into()),
+        };
+        // Symbolic links need it; where it cannot be had, the calls say so.
+        let _ = winuser::system::enable_privilege(winuser::system::CREATE_SYMBOLIC_LINK);
+        Ok(Self {
+            system,
+            recording,
+            counted: driver.is_some(),
+        })
     }
 }
 
@@ -46,7 +64,14 @@ impl Machine for Windows {
     }
 
     fn finish(self: Box<Self>) -> Result<Told, Stopped> {
-        Ok(Told::default())
+        let ours = std::process::id();
+        match self.recording {
+            Some(recording) => {
+                let told = recording.finish(|record| record.process_id == ours)?;
+                Ok(if self.counted { told } else { Told::default() })
+            }
+            None => Ok(Told::default()),
+        }
     }
 }
 

@@ -68,7 +68,7 @@ impl Kind {
             Self::Nested | Self::Relative | Self::Flat | Self::Wide => 64,
             Self::Links => 24,
             Self::Mixed => 12,
-            Self::Long => 160,
+            Self::Long => 128,
             Self::Dfs | Self::Forms => 1,
         }
     }

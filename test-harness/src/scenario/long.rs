@@ -1,4 +1,4 @@
-//! Paths towards the 32,767 characters that a counted string can hold: directories with names of 200 characters are made one in the
+//! Paths towards the 32,767 characters that a counted string can hold: directories with names of 250 characters are made one in the
 //! other, each relative to the handle of the one before, and whenever the whole name has passed one of the lengths at which programs
 //! break it is opened and queried as a whole, in the form that user mode writes `\\?\UNC\…`. A component of 255 characters is the
 //! longest that there is; one of 256 is refused.
@@ -11,7 +11,7 @@ use super::{Scenario, status};
 use crate::backend::{Environment, Purpose, Setup, Stopped, System};
 
 /// Characters of a component.
-const COMPONENT: usize = 200;
+const COMPONENT: usize = 250;
 /// Whole names are opened when they have passed these lengths.
 const LENGTHS: [usize; 7] = [259, 1_024, 4_096, 8_192, 16_384, 24_576, 31_500];
 /// What leaves room for the names that the kernel puts in front: `\Device\Mup`, and a server's own path to its share.

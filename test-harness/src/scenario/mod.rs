@@ -30,6 +30,10 @@ use control::Rounds;
 pub use kind::Kind;
 use root::Root;
 
+/// A run in ntbench keeps so many records at most: the newest of a long one. What is in them does not change with more, and they
+/// are read from the machine's memory as a debugger reads it, which takes its time.
+pub const MOST_RECORDS: u32 = 0x2000;
+
 /// A scenario with its measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Plan {
@@ -64,6 +68,9 @@ pub struct Plan {
     /// How many extra stack segments the machine has to give; `None`: as many as it likes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segment_limit: Option<u32>,
+    /// It runs on the driver that is loaded already; on Windows it always does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loaded: bool,
     /// Where a bug check leaves a crash dump.
     #[serde(skip)]
     pub crash_dump: Option<PathBuf>,
@@ -107,7 +114,7 @@ pub fn run(plan: &Plan, expand: Expand, control: &Control) -> Result<Run, Enviro
             .saturating_mul(4)
             .checked_next_power_of_two()
             .unwrap_or(u32::MAX)
-            .clamp(256, protocol::MAXIMUM_LOG_CAPACITY),
+            .clamp(256, MOST_RECORDS),
     };
     control.say(plan.headline(expand));
     let (done, end) = play(plan, Some(driver), control)?;
@@ -169,11 +176,12 @@ type Ended = (Played, Result<Told, Stopped>);
 /// Prepares root and machine, lets the threads play, and takes down what was prepared.
 fn play(plan: &Plan, driver: Option<Driver>, control: &Control) -> Result<Ended, Environment> {
     let scenario = plan.scenario();
-    let root = Root::make(plan.root.as_deref())?;
+    let root = Root::make(plan.root.as_deref(), plan.loaded)?;
     let mut setup = Setup {
         driver,
         shares: Vec::new(),
         dfs_links: Vec::new(),
+        loaded: plan.loaded,
         large_stack: plan.large_stack,
         crash_dump: plan.crash_dump.clone(),
         list_stack_at: Vec::new(),
@@ -271,6 +279,7 @@ impl Plan {
             seed: 0,
             root: None,
             segment_limit: None,
+            loaded: false,
             crash_dump: None,
         }
     }

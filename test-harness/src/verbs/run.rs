@@ -8,9 +8,10 @@ use clap::ValueEnum;
 use super::{Failure, Verdict};
 use crate::backend::Environment;
 use crate::model::Expand;
-use crate::report::{Origin, Report};
+use crate::report::{Origin, Report, SweepReport};
 use crate::scenario::{self, Control, Kind, Plan, sweep};
 use crate::summary::summary;
+use crate::tally;
 use crate::verdict;
 
 /// What is said below the help of `run`.
@@ -32,7 +33,7 @@ pub struct Args {
     pub scenario: Kind,
 
     /// How many creates nest (nested), directories lie in each other (relative, flat, long), links lead to each other (links), opens
-    /// make a round (wide), files there are at most (mixed). Without it, what suits the scenario: 64, for long 160, links 24, mixed 12.
+    /// make a round (wide), files there are at most (mixed). Without it, what suits the scenario: 64, for long 128, links 24, mixed 12.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(sweep::BOUND)))]
     pub depth: Option<u32>,
 
@@ -68,6 +69,10 @@ pub struct Args {
     /// Make the opens and check their statuses with no driver: nothing is recorded.
     #[arg(long, conflicts_with_all = ["policy", "until_it_breaks", "reservation", "red_zone"])]
     pub without_driver: bool,
+
+    /// Run on the driver that is loaded already (`headroom load`), with its other settings as they are. On Windows there is no other.
+    #[arg(long, conflicts_with_all = ["until_it_breaks", "segments", "crash_dump", "driver"])]
+    pub loaded: bool,
 
     /// The driver to load. Only in ntbench; on Windows the loaded one is asked.
     #[arg(
@@ -195,6 +200,7 @@ impl Args {
         Ok(judged(verdict::passed(&report.checks), interrupted))
     }
 
+    /// Searches for what ends nests, and writes and prints what was found.
     fn sweep(&self, control: &Control) -> Result<Verdict, Failure> {
         let plan = self.plan();
         let reservations = match self.reservation.as_slice() {
@@ -203,14 +209,20 @@ impl Args {
         };
         let found = sweep::sweep(&plan, self.policies(), reservations, control)?;
         let checks = verdict::judge_sweep(&found);
-        let written = crate::tally::write_sweep(&found, &self.out)?;
+        let interrupted = found.interrupted;
+        let report = SweepReport {
+            origin: Origin::here(&plan.driver),
+            sweep: found,
+            checks,
+        };
+        let written = report.write(&self.out)?;
         let text = if self.json {
-            crate::tally::sweep_json(&found)? + "\n"
+            report.json()? + "\n"
         } else {
-            crate::tally::sweep(&found, &checks, &written)
+            tally::sweep(&report, &written)
         };
         let _ = anstream::stdout().write_all(text.as_bytes());
-        Ok(judged(verdict::passed(&checks), found.interrupted))
+        Ok(judged(verdict::passed(&report.checks), interrupted))
     }
 
     /// What clap cannot say: what goes with which scenario, and what is not to be done by mistake.
@@ -273,6 +285,7 @@ impl Args {
             reservation_bytes: self.reservation.first().copied(),
             red_zone_bytes: self.red_zone,
             segment_limit: self.segments,
+            loaded: self.loaded,
             crash_dump: self.crash_dump.clone(),
             large_stack: match self.stack {
                 Some(stack) => stack == StackChoice::Large,

@@ -32,17 +32,16 @@ type Made = windows::Made;
 const SIMULATED: (&str, &str) = ("server", "share");
 
 impl Root {
-    /// Makes a root: below `named` (`\\server\share\…`), or of its own.
+    /// Makes a root: below `named` (`\\server\share\…`), or of its own; for a machine in the background, on its share.
     ///
     /// # Errors
     /// [`Environment`] says what could not be made, and what to do.
     #[cfg(not(windows))]
-    pub(crate) fn make(named: Option<&str>) -> Result<Self, Environment> {
-        let made = tempfile::tempdir().map_err(|error| Environment::Files {
-            doing: "making a folder in",
-            path: std::env::temp_dir(),
-            error,
-        })?;
+    pub(crate) fn make(named: Option<&str>, loaded: bool) -> Result<Self, Environment> {
+        if loaded {
+            return Self::on_loaded(named);
+        }
+        let made = folder_in(&std::env::temp_dir())?;
         let (server, share) = match named {
             None => (SIMULATED.0.to_owned(), SIMULATED.1.to_owned()),
             Some(named) => match split(named)?.as_slice() {
@@ -61,6 +60,44 @@ impl Root {
             folder: made.path().to_owned(),
             made,
         })
+    }
+
+    /// A folder on the share of the machine in the background.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn on_loaded(named: Option<&str>) -> Result<Self, Environment> {
+        let standing = crate::machine::Connection::open()
+            .and_then(|mut machine| machine.standing())
+            .map_err(|error| Environment::Machine {
+                doing: "asking the machine in the background for its share".to_owned(),
+                why: error.to_string(),
+            })?;
+        let (unc, folder) = standing.share;
+        if named.is_some_and(|named| !named.eq_ignore_ascii_case(&unc)) {
+            return Err(not_unc(
+                named.unwrap_or_default(),
+                &format!("the machine in the background has {unc} and no other"),
+            ));
+        }
+        let made = folder_in(&folder)?;
+        let name = made.path().file_name().unwrap_or_default();
+        let parts = split(&unc)?;
+        Ok(Self {
+            server: parts[0].clone(),
+            share: format!(r"{}\{}", parts[1..].join("\\"), name.to_string_lossy()),
+            folder: made.path().to_owned(),
+            made,
+        })
+    }
+
+    /// There is no such machine here.
+    #[cfg(not(any(windows, all(target_os = "linux", target_arch = "x86_64"))))]
+    fn on_loaded(_named: Option<&str>) -> Result<Self, Environment> {
+        Err(Environment::NoMachine)
+    }
+
+    /// How many components lie between the share and the root.
+    pub(crate) fn below_share(&self) -> u32 {
+        u32::try_from(self.share.matches('\\').count()).unwrap_or(u32::MAX)
     }
 
     /// The server's name.
@@ -107,6 +144,18 @@ impl Root {
             error,
         })
     }
+}
+
+#[cfg(not(windows))]
+fn folder_in(parent: &Path) -> Result<tempfile::TempDir, Environment> {
+    tempfile::Builder::new()
+        .prefix("headroom-")
+        .tempdir_in(parent)
+        .map_err(|error| Environment::Files {
+            doing: "making a folder in",
+            path: parent.to_owned(),
+            error,
+        })
 }
 
 /// The components of `\\server\share\…`, two at least.

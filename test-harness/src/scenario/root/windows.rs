@@ -50,7 +50,7 @@ impl Root {
     ///
     /// # Errors
     /// [`Environment`] says what could not be made, and what to do.
-    pub(crate) fn make(named: Option<&str>) -> Result<Self, Environment> {
+    pub(crate) fn make(named: Option<&str>, _loaded: bool) -> Result<Self, Environment> {
         let name = format!("headroom-{}", std::process::id());
         if let Some(named) = named {
             let parts = split(named)?;
