@@ -56,6 +56,11 @@ fn lock(operation: &Operation) -> MutexGuard<'_, Cancel> {
         .unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether an operation is cancelled.
+pub(super) fn is_requested(operation: &Operation) -> bool {
+    lock(operation).requested
+}
+
 /// Cancels what a thread waits for; false: there is nothing.
 pub(super) fn thread(tid: u64) -> bool {
     let operations = flight::of_thread(tid);
@@ -125,6 +130,6 @@ exports! { "fltmgr.sys";
     /// Whether the operation is cancelled.
     fn FltIsIoCanceled(data: usize) -> u8 {
         irql::at_most("FltIsIoCanceled", DISPATCH_LEVEL);
-        flight::at(data).map_or(0, |operation| u8::from(lock(&operation).requested))
+        flight::at(data).map_or(0, |operation| u8::from(is_requested(&operation)))
     }
 }

@@ -345,6 +345,15 @@ impl Drop for Flight {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.data.expose_provenance());
         self.free_tag();
+        if take_stray_completion(&self.operation) {
+            verifier::finding(
+                "completed-twice",
+                format!(
+                    "a pended {} was completed once more after it had gone on",
+                    name_of(self.operation.major)
+                ),
+            );
+        }
         let swapped = std::mem::take(&mut self.operation.kept().swapped);
         swapped.into_iter().for_each(mdls::free_swapped);
         // SAFETY: made in `new` by Box::into_raw, and nobody frees it but this.

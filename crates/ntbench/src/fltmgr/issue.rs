@@ -31,6 +31,16 @@ struct Issued {
     instance: Arc<Instance>,
     file: usize,
     under_way: bool,
+    /// The thread in which it goes on.
+    tid: u64,
+}
+
+/// The thread in which an operation of a filter's own goes on; `None`: it is not under way.
+pub(super) fn thread_of(data: usize) -> Option<u64> {
+    lock()
+        .get(&data)
+        .filter(|issued| issued.under_way && issued.tid != 0)
+        .map(|issued| issued.tid)
 }
 
 static ISSUED: LazyLock<Mutex<HashMap<usize, Issued>>> = LazyLock::new(Mutex::default);
@@ -94,6 +104,7 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
         instance,
         file,
         under_way: false,
+        tid: 0,
     };
     lock().insert(data, issued);
     out.write(data);
@@ -134,6 +145,9 @@ fn set_status(data: usize, done: IoStatusBlock) {
 
 /// Sends it, and puts what came of it back.
 fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
+    if let Some(issued) = lock().get_mut(&data) {
+        issued.tid = thread::current().tid;
+    }
     let at = Guest::<CallbackData>::at(data).iopb();
     let mut block = at.read();
     let target = block.target_file_object.expose_provenance();

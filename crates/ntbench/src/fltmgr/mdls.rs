@@ -17,6 +17,7 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, mdl};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
+use crate::verifier;
 
 /// `METHOD_BUFFERED`.
 pub(super) const METHOD_BUFFERED: u32 = 0;
@@ -81,8 +82,17 @@ pub(super) fn free_swapped(mdl: usize) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(&mdl);
-    if !kept && mdl::is_mdl(mdl) {
+    if kept {
+        return;
+    }
+    if mdl::is_mdl(mdl) {
         mdl::free(mdl);
+    } else {
+        verifier::finding(
+            "swapped-mdl-freed",
+            "a filter freed the MDL that it had put into an operation; the Filter Manager frees it after the \
+             post-operation callback, unless FltRetainSwappedBufferMdlAddress was called",
+        );
     }
 }
 

@@ -44,11 +44,14 @@ pub(crate) mod operation;
 pub(crate) mod port;
 mod register;
 mod safe;
+mod support;
+mod volume_api;
 mod work;
 
 use std::sync::Arc;
 
 pub(crate) use frames::frame;
+pub(crate) use volume_api::guid_name;
 
 pub(crate) use objects::{Instance, Volume};
 
@@ -83,6 +86,9 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         issue::exports(),
         safe::exports(),
         fileio::exports(),
+        support::exports(),
+        volume_api::exports(),
+        volume_api::refused::exports(),
     ];
     tables.extend(port::tables());
     tables
@@ -120,6 +126,13 @@ pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
     objects::volumes()
         .into_iter()
         .find(|volume| volume.device == device)
+}
+
+/// The volume that has that device object.
+pub(crate) fn volume_of_device(object: usize) -> Option<Arc<Volume>> {
+    objects::volumes()
+        .into_iter()
+        .find(|volume| volume.device_object == object)
 }
 
 /// A file object that had a file open goes; `last`: and with it the last open of that file.

@@ -6,6 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::callback::{self, About};
 use super::flight;
 use super::objects::{self, Filter, Instance, Object};
+use crate::abi::flt::CallbackData;
+use crate::abi::io::IRP_PAGING_IO;
 use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool, worker};
 use crate::status::NtStatus;
@@ -231,6 +233,11 @@ exports! { "fltmgr.sys";
         let Some(operation) = flight::at(data).filter(|_| kind <= MOST_QUEUE_TYPE) else {
             return NtStatus::INVALID_PARAMETER;
         };
+        let flags = Guest::<CallbackData>::at(data).iopb().read().irp_flags;
+        if flags & IRP_PAGING_IO != 0 {
+            // Documented: paging I/O must not wait for a worker thread.
+            return NtStatus::FLT_NOT_SAFE_TO_POST_OPERATION;
+        }
         let instance = operation.instance.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(instance) = instance.filter(|instance| instance.rundown.enter()) else {
             return NtStatus::FLT_DELETING_OBJECT;

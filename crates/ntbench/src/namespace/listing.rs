@@ -3,12 +3,11 @@
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use super::folder;
-use super::names::key;
+use super::names::{key, upcase};
 use super::open::OpenFile;
-use super::pattern;
 use crate::abi::file::FILE_ATTRIBUTE_DIRECTORY;
 use crate::abi::status::NtStatus;
-use crate::ntos::time;
+use crate::ntos::{name, time};
 
 /// An entry of a directory.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +103,8 @@ impl OpenFile {
                 }
             }
             if first {
-                listing.pattern = query.pattern.map(<[u16]>::to_vec);
+                let folded = |units: &[u16]| units.iter().copied().map(upcase).collect();
+                listing.pattern = query.pattern.map(folded);
                 listing.read = true;
             }
             if query.restart {
@@ -113,11 +113,10 @@ impl OpenFile {
             }
             let mut status = None;
             while let Some(entry) = listing.entries.get(listing.next) {
-                let name: Vec<u16> = entry.name.encode_utf16().collect();
                 let wanted = listing
                     .pattern
                     .as_ref()
-                    .is_none_or(|wanted| pattern::matches(wanted, &name, true));
+                    .is_none_or(|wanted| name::matches(wanted, &key(&entry.name)));
                 if wanted {
                     match take(entry) {
                         Ok(true) => status = Some(NtStatus::SUCCESS),

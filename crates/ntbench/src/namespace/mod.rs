@@ -19,7 +19,6 @@ pub(crate) mod mup;
 pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod open;
-pub(crate) mod pattern;
 pub(crate) mod reparse;
 pub(crate) mod sharing;
 #[cfg(test)]
@@ -113,6 +112,11 @@ impl Namespace {
         std::iter::once((DeviceId::Mup, "\\Device\\Mup")).chain(volumes)
     }
 
+    /// A local volume's drive letter.
+    pub(crate) fn letter(&self, index: usize) -> Option<char> {
+        self.volumes.get(index).and_then(|volume| volume.letter)
+    }
+
     /// Finds the device that an object name leads to and the rest of the name: what `ObpLookupObjectName` does with
     /// `\Device\…` and with the symbolic links below `\??` (`\DosDevices`, `\GLOBAL??`).
     pub(crate) fn look_up(&self, name: &[u16]) -> Result<(DeviceId, Vec<u16>), NtStatus> {
@@ -127,6 +131,15 @@ impl Namespace {
                 && matches!(rest.first(), None | Some(&BACKSLASH))
             {
                 return Ok((DeviceId::Mup, rest.to_vec()));
+            }
+            // The mount manager's names of local volumes.
+            for index in 0..self.volumes.len() {
+                let guid = crate::fltmgr::guid_name(index);
+                if let Some(rest) = strip(rest, guid.trim_start_matches("\\??\\"))
+                    && matches!(rest.first(), None | Some(&BACKSLASH))
+                {
+                    return Ok((DeviceId::Volume(index), rest.to_vec()));
+                }
             }
             let mut letters = rest.iter().copied();
             if let (Some(letter), Some(0x3A)) = (letters.next(), letters.next())

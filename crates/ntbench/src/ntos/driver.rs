@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
-use super::{etw, handle, lookaside, mdl, object, pool, registry, sync, threads};
+use super::{device, etw, handle, lookaside, mdl, object, pool, registry, sync, threads};
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
 use crate::loader::Image;
@@ -191,6 +191,7 @@ impl Driver {
         object::report_leaks(&self.service);
         pool::flush();
         mdl::report_leaks(&self.service);
+        device::report_leaks(&self.service);
         pool::report_leaks(&self.service);
         DRIVERS
             .write()

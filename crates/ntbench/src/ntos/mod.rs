@@ -20,6 +20,7 @@ use crate::thread::Process;
 use crate::wire::{DriverSpec, MachineConfig, Refusal};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
+pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod etw;
 pub(crate) mod file;
@@ -81,6 +82,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         object::exports(),
         handle::exports(),
         mdl::exports(),
+        device::exports(),
         registry::exports(),
         routines::exports(),
         etw::exports(),

@@ -77,6 +77,15 @@ pub(crate) fn account(address: usize, change: i64) {
     }
 }
 
+/// Gives the calling driver a reference to a device object.
+pub(crate) fn lend_device(address: usize) {
+    lock().entry(address).or_insert_with(|| Entry {
+        kind: Kind::Lasting("device object"),
+        driver_references: HashMap::new(),
+    });
+    account(address, 1);
+}
+
 /// Reports references that a driver that goes away still holds.
 pub(crate) fn report_leaks(service: &str) {
     let mut leaks = Vec::new();

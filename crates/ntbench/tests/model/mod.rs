@@ -21,9 +21,11 @@ use mingw::{COMPILER, library, run, scratch};
 pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
     let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drivers");
-    let header = std::fs::read_to_string(sources.join("flt.h")).expect("flt.h");
-    let imports: Vec<&str> = header
-        .lines()
+    let headers = ["flt.h", "files.h"]
+        .map(|header| std::fs::read_to_string(sources.join(header)).expect("a header"));
+    let imports: Vec<&str> = headers
+        .iter()
+        .flat_map(|header| header.lines())
         .filter_map(|line| {
             line.strip_prefix("IMPORT ")?
                 .split_once('(')?

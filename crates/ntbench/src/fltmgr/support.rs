@@ -1,0 +1,139 @@
+//! Small services: names of operations, aligned pool, cancelling a filter's own operations, waits that a cancel ends, and
+//! the basics of byte-range locks and oplocks that filters keep themselves.
+
+use std::time::{Duration, Instant};
+
+use super::objects;
+use super::{cancel, flight, issue};
+use crate::abi::io::major_name;
+use crate::faults;
+use crate::ntos::memory::Guest;
+use crate::ntos::sync::wait;
+use crate::ntos::{irql, pool, time};
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::verifier;
+
+/// How often a wait looks whether its operation was cancelled.
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// Waits until an object is signalled, the time is up or the operation is cancelled.
+fn cancellable_wait(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus {
+    let operation = flight::at(data);
+    let until = timeout.read_opt().map(|timeout| {
+        let units = if timeout < 0 {
+            -timeout
+        } else {
+            timeout - time::system_time()
+        };
+        let units = u64::try_from(units).unwrap_or(0);
+        Instant::now() + Duration::from_nanos(units.saturating_mul(100))
+    });
+    loop {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let slice = left.map_or(GLANCE, |left| left.min(GLANCE));
+        let mut units = -i64::try_from(slice.as_nanos() / 100).unwrap_or(1);
+        let status = wait::KeWaitForSingleObject(object, 0, 0, 0, Guest(&raw mut units));
+        if status != NtStatus::TIMEOUT {
+            return status;
+        }
+        if operation
+            .as_ref()
+            .is_some_and(|operation| cancel::is_requested(operation))
+        {
+            return NtStatus::CANCELLED;
+        }
+        if left.is_some_and(|left| left.is_zero()) {
+            return NtStatus::TIMEOUT;
+        }
+    }
+}
+
+/// A zero-terminated name that lives for ever, for drivers to read.
+fn text(name: &'static str) -> usize {
+    use std::collections::HashMap;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+    static MADE: LazyLock<Mutex<HashMap<&'static str, usize>>> = LazyLock::new(Mutex::default);
+    *MADE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .entry(name)
+        .or_insert_with(|| {
+            let bytes: Vec<u8> = name.bytes().chain([0]).collect();
+            Box::leak(bytes.into_boxed_slice())
+                .as_ptr()
+                .expose_provenance()
+        })
+}
+
+exports! { "fltmgr.sys";
+    /// The name of a major function.
+    fn FltGetIrpName(major: u8) -> usize {
+        text(major_name(major))
+    }
+
+    /// Pool that is aligned as the volume's device wants transfers without a cache: to a sector, here.
+    fn FltAllocatePoolAlignedWithTag(instance: usize, pool_type: u32, bytes: usize, tag: u32) -> usize {
+        irql::at_most("FltAllocatePoolAlignedWithTag", DISPATCH_LEVEL);
+        let _ = objects::instance(instance, "FltAllocatePoolAlignedWithTag");
+        if faults::check("FltAllocatePoolAlignedWithTag").is_some() {
+            return 0;
+        }
+        let kind = if pool_type & 1 != 0 { pool::Kind::Paged } else { pool::Kind::NonPaged };
+        // A block of a page or more is aligned to one, which is more than any device asks for.
+        pool::allocate(bytes.max(0x1000), tag, kind, false).unwrap_or(0)
+    }
+
+    /// Frees it.
+    fn FltFreePoolAlignedWithTag(instance: usize, block: usize, tag: u32) {
+        irql::at_most("FltFreePoolAlignedWithTag", DISPATCH_LEVEL);
+        let _ = objects::instance(instance, "FltFreePoolAlignedWithTag");
+        pool::free(block, Some(tag));
+    }
+
+    /// Cancels an operation of the filter's own that is under way.
+    fn FltCancelIo(data: usize) -> u8 {
+        irql::at_most("FltCancelIo", DISPATCH_LEVEL);
+        u8::from(issue::thread_of(data).is_some_and(cancel::thread))
+    }
+
+    /// Waits for an object, or until the operation is cancelled.
+    fn FltCancellableWaitForSingleObject(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus {
+        irql::at_most("FltCancellableWaitForSingleObject", APC_LEVEL);
+        match faults::check("FltCancellableWaitForSingleObject") {
+            Some(status) => status,
+            None => cancellable_wait(object, timeout, data),
+        }
+    }
+
+    /// Whether fast I/O is possible on a file: the bench sends none.
+    fn FltOplockIsFastIoPossible(_oplock: usize) -> u8 {
+        0
+    }
+
+    /// Makes an oplock of the driver's memory: nobody holds one.
+    fn FltInitializeOplock(oplock: Guest<usize>) {
+        irql::at_most("FltInitializeOplock", APC_LEVEL);
+        oplock.write(0);
+    }
+
+    /// Takes it away.
+    fn FltUninitializeOplock(oplock: Guest<usize>) {
+        irql::at_most("FltUninitializeOplock", APC_LEVEL);
+        oplock.write(0);
+    }
+
+    /// Whether an operation may go on: it may, since no oplock is ever granted.
+    fn FltCheckOplock(_oplock: usize, _data: usize, _context: usize, _wait: usize, _prepare: usize) -> i32 {
+        irql::at_most("FltCheckOplock", APC_LEVEL);
+        crate::abi::flt::PREOP_SUCCESS_WITH_CALLBACK
+    }
+
+    /// Refused: a filter that grants oplocks of its own is not modelled.
+    fn FltOplockFsctrl(_oplock: usize, data: Guest<crate::abi::flt::CallbackData>, _count: u32) -> i32 {
+        verifier::finding("refused", "FltOplockFsctrl: the bench grants no oplocks; STATUS_OPLOCK_NOT_GRANTED");
+        let at = data.address() + std::mem::offset_of!(crate::abi::flt::CallbackData, io_status);
+        Guest::at(at).write(crate::abi::status::OPLOCK_NOT_GRANTED);
+        crate::abi::flt::PREOP_COMPLETE
+    }
+}
