@@ -314,6 +314,29 @@ fn a_dump_that_cannot_be_written_hides_no_bug_check() {
     );
 }
 
+#[test]
+fn without_a_list_of_modules_the_driver_is_found_by_its_signature() {
+    let crash = crash(&["--policy", "never", "--depth", "12"]);
+    let mut bytes = fs::read(&crash.dump).unwrap();
+    // PsLoadedModuleList, at the header's 0x20.
+    bytes[0x20..0x28].fill(0x5A);
+    let length = bytes.len() as u64;
+    let dump = Dump::read(Cursor::new(bytes), length, &crash.dump).unwrap();
+    let analysis = crashdump::analyse_dump(&dump, &[]);
+    assert!(analysis.modules.is_empty());
+    let driver = analysis.driver.as_ref().unwrap();
+    assert_eq!(driver.module, None);
+    assert!(driver.unfinished.len() > 3, "{}", driver.unfinished.len());
+    assert!(
+        analysis
+            .notes
+            .iter()
+            .any(|note| note.contains("by its signature alone")),
+        "{:?}",
+        analysis.notes
+    );
+}
+
 /// Damage anywhere in the file: a page table, a list, a string, a count. Seeded, so that a failure comes again.
 #[test]
 fn a_damaged_dump_is_read_as_far_as_it_goes() {

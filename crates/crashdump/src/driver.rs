@@ -30,8 +30,14 @@ pub struct Driver {
     pub config: Option<Config>,
 }
 
-/// Finds the driver: by the signatures in a module's image, else by a search of all memory.
-pub(crate) fn find(dump: &Dump, modules: &[Module], notes: &mut Vec<String>) -> Option<Driver> {
+/// Finds the driver: by the signatures in a module's image, else by a search of all memory, where the list of modules is
+/// not `whole`.
+pub(crate) fn find(
+    dump: &Dump,
+    modules: &[Module],
+    whole: bool,
+    notes: &mut Vec<String>,
+) -> Option<Driver> {
     let mut misread = None;
     // The one of that name first; it may be called anything.
     let (own, others): (Vec<_>, Vec<_>) = modules
@@ -56,7 +62,10 @@ pub(crate) fn find(dump: &Dump, modules: &[Module], notes: &mut Vec<String>) -> 
         notes.push(format!("{module}: {error}"));
         return None;
     }
-    // Only in memory that no module of the list holds: an anchor never crosses a page.
+    if whole {
+        return None;
+    }
+    // An anchor that crosses pages is missed: what is behind it in physical memory may be anything.
     for page in dump.physical_pages() {
         if let Ok(Some(anchor)) = anchor(&page) {
             notes.push(

@@ -80,7 +80,7 @@ pub fn analyse_dump(dump: &Dump, pdbs: &[PathBuf]) -> Analysis {
     let mut notes = Vec::new();
     let header = dump.header();
     let block = kernel::DebuggerData::read(dump, &mut notes);
-    let modules = module::list(dump, &mut notes);
+    let (modules, whole) = module::list(dump, &mut notes);
     let accessors = kernel::Accessors::find(dump, &modules);
     let thread = kernel::thread(dump, block.as_ref(), &accessors, &mut notes);
     let symbols = symbols::Symbols::new(dump, &modules, pdbs, &mut notes);
@@ -94,7 +94,7 @@ pub fn analyse_dump(dump: &Dump, pdbs: &[PathBuf]) -> Analysis {
         &mut notes,
     );
     stack::charge(&mut segments, &frames);
-    let driver = driver::find(dump, &modules, &mut notes);
+    let driver = driver::find(dump, &modules, whole, &mut notes);
     Analysis {
         kind: header.kind,
         pages: dump.pages(),

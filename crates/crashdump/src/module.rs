@@ -38,11 +38,12 @@ struct Exports {
     by_place: BTreeMap<u32, String>,
 }
 
-/// The modules of the system's list.
-pub(crate) fn list(dump: &Dump, notes: &mut Vec<String>) -> Vec<Module> {
+/// The modules of the system's list, and whether that is all of it.
+pub(crate) fn list(dump: &Dump, notes: &mut Vec<String>) -> (Vec<Module>, bool) {
     let head = dump.header().module_list;
     let mut modules = Vec::new();
     let mut seen = HashSet::new();
+    let mut whole = false;
     let mut at = head;
     loop {
         let Some(next) = dump.word(at) else {
@@ -53,6 +54,7 @@ pub(crate) fn list(dump: &Dump, notes: &mut Vec<String>) -> Vec<Module> {
             break;
         };
         if next == head {
+            whole = true;
             break;
         }
         if modules.len() >= MOST_MODULES || !seen.insert(next) {
@@ -66,7 +68,7 @@ pub(crate) fn list(dump: &Dump, notes: &mut Vec<String>) -> Vec<Module> {
         }
         at = next;
     }
-    modules
+    (modules, whole)
 }
 
 /// One `KLDR_DATA_TABLE_ENTRY`.

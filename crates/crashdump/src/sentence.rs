@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{Analysis, Segment};
+use crate::{Analysis, Frame, Segment};
 
 /// The modules between the Filter Manager and a server, whose frames a UNC path pays for.
 const REDIRECTOR: [&str; 7] = [
@@ -19,6 +19,19 @@ impl Analysis {
     pub fn segment(&self) -> Option<(usize, &Segment)> {
         let index = self.frames.iter().find_map(|frame| frame.segment)?;
         Some((self.segments.len() - index, self.segments.get(index)?))
+    }
+
+    /// The frame that ran when it happened: what is newer only told of it.
+    #[must_use]
+    pub fn culprit(&self) -> Option<&Frame> {
+        let told = |frame: &&Frame| !frame.symbol.starts_with("nt!KeBugCheck");
+        let interrupted = self.frames.iter().find(|frame| frame.interrupted);
+        interrupted.or_else(|| {
+            self.frames
+                .iter()
+                .filter(|frame| frame.segment.is_some())
+                .find(told)
+        })
     }
 
     /// Whether the machine stopped because the thread's kernel stack was full: a double fault, a stack pointer below its
@@ -57,10 +70,7 @@ impl Analysis {
             grouped(segment.used()),
             grouped(segment.size())
         );
-        let newest = self
-            .frames
-            .first()
-            .map_or("?", |frame| frame.symbol.as_str());
+        let newest = self.culprit().map_or("?", |frame| frame.symbol.as_str());
         if self.overflowed() {
             let _ = write!(text, "ran out of kernel stack in {newest}, on {which}");
         } else {

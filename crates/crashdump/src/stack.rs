@@ -81,6 +81,8 @@ pub struct Frame {
     pub segment: Option<usize>,
     /// How it was found.
     pub how: How,
+    /// Whether the processor left it by an exception, not by a call: what is newer handled that.
+    pub interrupted: bool,
 }
 
 fn bare(base: u64, limit: u64, told: bool) -> Segment {
@@ -171,6 +173,7 @@ pub(crate) fn walk(
     let mut frames: Vec<Frame> = Vec::new();
     let mut registers = *context;
     let (mut how, mut exact) = (How::Context, true);
+    let mut entered = false;
     while registers.rip != 0 && frames.len() < MOST_FRAMES {
         let module = module::at(modules, registers.rip);
         let sp = registers.rsp();
@@ -188,8 +191,15 @@ pub(crate) fn walk(
             source,
             segment: segment_of(segments, sp),
             how,
+            interrupted: false,
         });
+        if let [.., newer, this] = frames.as_mut_slice() {
+            // From segment to segment the kernel switches by itself.
+            this.interrupted =
+                entered && (newer.segment.is_none() || newer.segment == this.segment);
+        }
         let left = module.and_then(|module| unwind::step(dump, module, &mut registers, exact));
+        entered = left == Some(Left::MachineFrame);
         (how, exact) = match left {
             Some(Left::Returned)
                 if registers.rsp() > sp && leads_on(modules, segments, &registers) =>
@@ -220,9 +230,11 @@ pub(crate) fn walk(
         ));
     }
     for index in 1..frames.len() {
-        let (newer, older) = (frames[index - 1].clone(), frames[index].clone());
-        if newer.segment == older.segment {
-            frames[index - 1].bytes = older.child_sp.checked_sub(newer.child_sp);
+        let (newer, older) = frames.split_at_mut(index);
+        if let (Some(newer), Some(older)) = (newer.last_mut(), older.first())
+            && newer.segment == older.segment
+        {
+            newer.bytes = older.child_sp.checked_sub(newer.child_sp);
         }
     }
     frames

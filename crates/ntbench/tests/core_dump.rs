@@ -228,6 +228,11 @@ fn a_bug_check_of_the_drivers_own_begins_in_the_function_that_it_called() {
     same_frames(&path, &report, 1);
     let dump = crashdump::analyse(&path, &[]).expect("an analysis");
     assert_eq!(dump.frames[0].symbol, "nt!KeBugCheckEx+0x0");
+    let culprit = dump.culprit().map(|frame| &*frame.symbol);
+    assert!(
+        culprit.is_some_and(|symbol| symbol.starts_with("bugcheck!")),
+        "{culprit:?}"
+    );
     assert!(!dump.overflowed(), "{}", dump.sentence());
 }
 
