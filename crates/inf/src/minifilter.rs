@@ -1,7 +1,7 @@
 //! What a minifilter's INF installs: the service, and what stands in its key.
 
 use crate::{
-    decoration::{Architecture, Decoration, OsVersion, best_install_section, install_sections},
+    decoration::{Architecture, Decoration, OsVersion, best_install_section},
     document::{Entry, Inf, Section, same},
     error::{Error, ErrorKind, Position},
     number,
@@ -140,8 +140,15 @@ pub fn minifilter(inf: &Inf, architecture: Architecture, build: u32) -> Result<S
 }
 
 fn no_install_section(inf: &Inf, architecture: Architecture, windows: OsVersion) -> Error {
-    let have: Vec<_> = install_sections(inf, "DefaultInstall")
-        .map(|(section, _)| format!("[{}]", section.name))
+    // Those whose decoration is not understood, too: they are what to look at.
+    let is_install = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.starts_with("defaultinstall") && !name.ends_with(".services")
+    };
+    let names = inf.sections.iter().map(|section| &section.name);
+    let have: Vec<_> = names
+        .filter(|name| is_install(name))
+        .map(|name| format!("[{name}]"))
         .collect();
     let kind = ErrorKind::NoInstallSection {
         decoration: format!(

@@ -88,3 +88,73 @@ fn imports_are_listed_with_what_is_missing() {
     let output = ntbench(&["imports"], &compile("limits", &[]));
     assert_eq!(output.status.code(), Some(0), "{}", out(&output));
 }
+
+/// An INF for the driver `limits`, with one value that it may have any content.
+fn inf(folder: &Path, value: &str) -> std::path::PathBuf {
+    let file = folder.join("limits.inf");
+    let text = format!(
+        "[Version]\nSignature=\"$Windows NT$\"\n[DefaultInstall.NT$ARCH$.10.0...19041]\n\
+         [DefaultInstall.NT$ARCH$.10.0...19041.Services]\nAddService = svc,,Service\n\
+         [Service]\nServiceType=2\nStartType=3\nServiceBinary=%12%\\limits.sys\nAddReg=Registry\n\
+         [Registry]\nHKR,\"Instances\",\"DefaultInstance\",0,\"Top\"\n\
+         HKR,\"Instances\\Top\",\"Altitude\",0,\"365000.25\"\nHKR,\"Parameters\",{value}\n"
+    );
+    std::fs::write(&file, text).expect("the INF is written");
+    file
+}
+
+#[test]
+fn an_inf_says_which_service_a_driver_finds() {
+    let image = compile("limits", &[]);
+    let folder = image.parent().expect("a folder");
+    let run = |file: &Path, more: &[&str]| {
+        let mut arguments = vec!["run", "--keep-loaded", "--inf"];
+        let file = file.to_string_lossy().into_owned();
+        arguments.push(&file);
+        arguments.extend(more);
+        ntbench(&arguments, &image)
+    };
+
+    let file = inf(folder, "\"Level\",0x00010001,7");
+    let output = run(&file, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    let text = out(&output);
+    for said in [
+        "[DefaultInstall.NTamd64.10.0...19041] installs ",
+        " svc, instance Top at 365000.25\n",
+    ] {
+        assert!(text.contains(said), "{text}");
+    }
+
+    for (file, more, expected) in [
+        (
+            file.as_path(),
+            &["--windows", "17763"][..],
+            "[DefaultInstall.NTamd64.10.0...17763]",
+        ),
+        (Path::new("no.inf"), &[], "no.inf:1:1: cannot be read"),
+        (image.as_path(), &[], "cannot stand in an INF file"),
+    ] {
+        let output = run(file, more);
+        assert_eq!(output.status.code(), Some(2), "{}", out(&output));
+        assert!(err(&output).contains(expected), "{}", err(&output));
+    }
+    let output = run(&inf(folder, "\"Level\",0x00020000,\"%%x%%\""), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("no registry value like Level"),
+        "{}",
+        err(&output)
+    );
+    let file = inf(folder, "\"Level\",0,x");
+    let output = ntbench(
+        &["run", "--inf", &file.to_string_lossy()],
+        &compile("raised", &[]),
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        err(&output).contains("installs limits.sys, not raised.sys"),
+        "{}",
+        err(&output)
+    );
+}

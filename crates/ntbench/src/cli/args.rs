@@ -38,12 +38,14 @@ pub(super) struct Run {
     /// A value below the service key's Parameters: a number is a REG_DWORD, other text a REG_SZ
     #[arg(long, value_name = "NAME=VALUE")]
     pub(super) parameter: Vec<Parameter>,
-    /// An instance of the service key, the first being the default one
-    #[arg(
-        long,
-        value_name = "NAME,ALTITUDE[,FLAGS]",
-        default_value = "Default Instance,370000,0"
-    )]
+    /// The driver's INF, or the template of one: the service, its instances and its parameters
+    #[arg(long, value_name = "FILE")]
+    pub(super) inf: Option<PathBuf>,
+    /// The build of Windows that the INF installs on
+    #[arg(long, value_name = "BUILD", default_value_t = 26_100)]
+    pub(super) windows: u32,
+    /// An instance of the service key, the first being the default one, instead of the INF's [without either: Default Instance,370000]
+    #[arg(long, value_name = "NAME,ALTITUDE[,FLAGS]")]
     pub(super) instance: Vec<Instance>,
     /// A share backed by a folder of this host
     #[arg(long, value_name = "SERVER/SHARE=FOLDER")]

@@ -3,6 +3,7 @@
 //! Exit status: 0, all went as it should; 1, the driver failed, bug-checked or broke a rule; 2, it could not be tried.
 
 mod args;
+mod service;
 mod show;
 
 use std::path::Path;
@@ -25,10 +26,16 @@ pub(crate) fn main() -> ExitCode {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     match Arguments::parse().command {
         Command::Imports { image } => imports(&image),
-        Command::Run(run) => match try_run(&run) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::from(FAILED),
-            Err(error) => failed(&error),
+        Command::Run(run) => match service::spec(&run) {
+            Ok(spec) => match try_run(&run, spec) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::from(FAILED),
+                Err(error) => failed(&error),
+            },
+            Err(error) => {
+                eprintln!("ntbench: {error}");
+                ExitCode::from(NOT_TRIED)
+            }
         },
     }
 }
@@ -72,7 +79,7 @@ fn imports(image: &Path) -> ExitCode {
     }
 }
 
-fn try_run(run: &Run) -> Result<bool, MachineError> {
+fn try_run(run: &Run, spec: DriverSpec) -> Result<bool, MachineError> {
     let machine = Machine::boot(MachineConfig {
         namespace: NamespaceConfig {
             servers: run.servers(),
@@ -84,21 +91,6 @@ fn try_run(run: &Run) -> Result<bool, MachineError> {
         crash_dump: run.crash_dump.clone(),
         ..MachineConfig::default()
     })?;
-    let spec = DriverSpec {
-        image: run.image.clone(),
-        pdb: run.pdb.clone(),
-        service: String::new(),
-        parameters: run
-            .parameter
-            .iter()
-            .map(|parameter| parameter.0.clone())
-            .collect(),
-        instances: run
-            .instance
-            .iter()
-            .map(|instance| instance.0.clone())
-            .collect(),
-    };
     let loaded = machine.load_driver(spec)?;
     println!(
         "{:<40} {}",
