@@ -48,6 +48,26 @@ pub(super) fn draw(id: &str, policy: &str, depths: &[DepthSpread]) -> Option<Dra
             drawing.path(&format!("line {class}"), middle(frame, part, sample));
         }
     }
+    // A depth by itself makes no band: from its least to its most, the samples beside each other.
+    for depth in depths {
+        let alone = depths
+            .iter()
+            .all(|other| other.depth.abs_diff(depth.depth) != 1);
+        for (sample, (class, _)) in SAMPLES.iter().enumerate().filter(|_| alone) {
+            if let Some(spread) = depth.samples[sample].filter(|spread| spread.least < spread.most)
+            {
+                let x = frame.x(depth.depth.into()) - 5.0;
+                let (top, bottom) = (frame.y(spread.most), frame.y(spread.least));
+                drawing.rect(
+                    &format!("band {class}"),
+                    Place { x, y: top },
+                    10.0,
+                    bottom - top,
+                    "",
+                );
+            }
+        }
+    }
     // The dots last, so that the pointer finds them.
     if frame.x(2.0) - frame.x(1.0) >= 5.0 {
         for (sample, (class, _)) in SAMPLES.iter().enumerate() {

@@ -28,6 +28,7 @@ pub(super) fn draw(title: &str, plan: &Plan, runs: &[Run]) -> Drawing {
     let most = |pick: fn(&Point) -> u64| points().map(|point| pick(&point)).max().unwrap_or(0);
     let largest = series
         .iter()
+        .filter(|_| nested)
         .flat_map(|series| &series.segments)
         .map(|segment| segment.bytes)
         .max();
@@ -113,12 +114,16 @@ fn subtitle(plan: &Plan, series: &[Series]) -> String {
     } else {
         "a 24 KB kernel stack"
     };
+    let threads = match plan.threads {
+        1 => "one thread that starts".to_owned(),
+        threads => format!("{threads} threads, each starting"),
+    };
     let reservation = series.iter().find_map(|series| series.reservation);
     match reservation {
         Some(bytes) => {
-            format!("one thread that starts on {stack}; each expansion asks for {bytes:#X} bytes")
+            format!("{threads} on {stack}; each expansion asks for {bytes:#x} bytes")
         }
-        None => format!("one thread that starts on {stack}"),
+        None => format!("{threads} on {stack}"),
     }
 }
 

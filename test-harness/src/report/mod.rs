@@ -1,6 +1,7 @@
 //! The run as files: a picture, a page, the data, the stacks.
 
 mod bands;
+mod calls;
 mod cells;
 mod chart;
 pub mod compare;
@@ -98,6 +99,7 @@ impl Report {
             plan: Some(&self.plan),
             runs: &self.runs,
             checks: &self.checks,
+            without_driver: &self.without_driver,
             sweep: None,
         };
         page(&subject).map_err(|error| unwritten(&error))

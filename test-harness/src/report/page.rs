@@ -7,8 +7,8 @@ use super::drawing::Drawing;
 use super::measures::{Create, Histogram, OutcomeRow, by_depth, creates, outcomes as outcome_rows};
 use super::panel::class;
 use super::sections;
-use super::{Origin, bands, chart, histogram, outcomes, sweep, unmeasured, words};
-use crate::model::{End, Listing, Run, Sweep};
+use super::{Origin, bands, calls, chart, histogram, outcomes, sweep, unmeasured, words};
+use crate::model::{End, Listing, Open, Run, Sweep};
 use crate::scenario::Plan;
 use crate::table::{self, grouped};
 use crate::verdict::Check;
@@ -21,6 +21,8 @@ pub(super) struct Subject<'a> {
     pub(super) plan: Option<&'a Plan>,
     pub(super) runs: &'a [Run],
     pub(super) checks: &'a [Check],
+    /// What the calls came to with no driver loaded.
+    pub(super) without_driver: &'a [Open],
     pub(super) sweep: Option<&'a Sweep>,
 }
 
@@ -34,6 +36,8 @@ pub(super) struct Page {
     picture: String,
     sweep: Option<(String, Table)>,
     runs: Vec<RunPart>,
+    /// The calls with no driver loaded, where no run with one shows them.
+    without_driver: Option<Table>,
     histogram: Option<(String, Table)>,
     outcomes: Option<(String, Table)>,
     losses: Option<Table>,
@@ -56,6 +60,8 @@ struct RunPart {
     bands: Option<(String, Table)>,
     worst: Option<Table>,
     stack: Option<StackPart>,
+    counts: Option<Table>,
+    calls: Option<Table>,
     rows: Table,
     /// What the rows are, where they are not the driver's records.
     arrived: &'static str,
@@ -110,6 +116,7 @@ impl Page {
             Some(found) => with_table(Some(sweep::draw(found)), sections::sweep(found))?,
         };
         let of_scenario = subject.plan.is_some() || subject.sweep.is_some();
+        let no_driver = subject.runs.is_empty() && subject.plan.is_some();
         Ok(Self {
             title: subject.title.to_owned(),
             verdict: Verdict::of(subject),
@@ -123,10 +130,13 @@ impl Page {
                 .zip(&all)
                 .map(|(run, creates)| RunPart::of(subject.plan, run, creates))
                 .collect::<Result<_, _>>()?,
+            without_driver: (subject.runs.is_empty())
+                .then(|| calls::each(subject.without_driver))
+                .flatten(),
             histogram,
             outcomes,
             losses: (!subject.runs.is_empty()).then(|| sections::losses(subject.runs)),
-            unmeasured: unmeasured::sentences(subject.origin, &told, of_scenario),
+            unmeasured: unmeasured::sentences(subject.origin, &told, of_scenario, no_driver),
             checks: (!subject.checks.is_empty()).then(|| sections::checks(subject.checks)),
             glossary: words::GLOSSARY,
         })
@@ -198,6 +208,8 @@ impl RunPart {
             bands: with_table(bands, sections::depths(&depths))?,
             worst: (!creates.is_empty()).then(|| sections::worst(creates)),
             stack: run.told_stack().map(StackPart::of),
+            counts: calls::counts(&run.counts),
+            calls: calls::each(&run.opens),
             rows: sections::rows(plan, run),
             arrived: if table::are_arrivals(run) {
                 table::ARRIVED

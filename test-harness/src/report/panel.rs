@@ -142,8 +142,17 @@ impl Panel<'_> {
             Expand::RedZone => 0.0,
             Expand::Always => 4.0,
         };
-        // A dot for each create, where there is room for dots.
+        // A dot with a word for each create, where there is room for that.
         if frame.x(2.0) - frame.x(1.0) < 5.0 {
+            if !self.nested {
+                let mut points = String::new();
+                for point in series.points() {
+                    let place = frame.place(point.at, point.used);
+                    step(&mut points, 'M', place);
+                    points.push_str("h0");
+                }
+                drawing.path(&format!("line points {class}"), points);
+            }
             return;
         }
         for point in series.points() {

@@ -1,6 +1,7 @@
 //! The tables of the page.
 
 use super::bands::SAMPLES;
+use super::calls::MOST_ROWS;
 use super::cells::{Cell, Table, path};
 use super::drawing::kilobytes;
 use super::glance::Glance;
@@ -138,7 +139,7 @@ pub(super) fn worst(creates: &[Create]) -> Table {
             Cell::number(create.samples[1]),
             Cell::number(create.samples[2]),
             if create.recorded {
-                super::outcomes::word(create.outcome).into()
+                create.outcome.into()
             } else {
                 Cell::of("did not return", "bad")
             },
@@ -279,7 +280,12 @@ pub(super) fn rows(plan: Option<&Plan>, run: &Run) -> Table {
         ],
     );
     let nested = plan.is_some_and(|plan| plan.scenario == Kind::Nested);
-    for row in table::rows(nested, run) {
+    let rows = table::rows(nested, run);
+    if rows.len() > MOST_ROWS {
+        let (shown, all) = (grouped(MOST_ROWS as u64), grouped(rows.len() as u64));
+        table.caption = format!("The first {shown} of {all} creates; the data has all");
+    }
+    for row in rows.into_iter().take(MOST_ROWS) {
         let cells: Vec<Cell> = row
             .into_iter()
             .map(|cell| {

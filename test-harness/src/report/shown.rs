@@ -58,6 +58,7 @@ impl SweepReport {
             plan: None,
             runs: &[],
             checks: &self.checks,
+            without_driver: &[],
             sweep: Some(&self.sweep),
         })
         .map_err(|error| unwritten(&error))
@@ -185,6 +186,7 @@ impl Records {
             plan: None,
             runs: &self.runs(),
             checks: &[],
+            without_driver: &[],
             sweep: None,
         })
         .map_err(|error| unwritten(&error))

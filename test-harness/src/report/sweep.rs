@@ -2,12 +2,17 @@
 
 use super::drawing::{Drawing, kilobytes};
 use super::panel::class;
-use super::scale::{LEFT, Place, WIDTH};
+use super::scale::{LEFT, Place, WIDTH, step as step_to};
 use crate::model::{Expand, KERNEL_STACK_BYTES, Sweep, SweepEnd, SweepRow};
 use crate::table::grouped;
 
 const TOP: f64 = 108.0;
-const BOTTOM: f64 = 420.0;
+const BOTTOM: f64 = 330.0;
+/// The panels below, and their height.
+const LEFT_TOP: f64 = 430.0;
+const SEGMENTS_TOP: f64 = 600.0;
+const PANEL: f64 = 110.0;
+const HEIGHT: f64 = 788.0;
 /// Room to the right for the name of each line's end.
 const END: f64 = 150.0;
 
@@ -63,7 +68,7 @@ pub(super) fn draw(sweep: &Sweep) -> Drawing {
         .filter(|&policy| sweep.rows.iter().any(|row| row.expand == policy))
         .collect();
     let description: Vec<String> = sweep.rows.iter().map(sentence).collect();
-    let mut drawing = Drawing::new("sweep", WIDTH, 514.0, title, description.join(" "));
+    let mut drawing = Drawing::new("sweep", WIDTH, HEIGHT, title, description.join(" "));
     drawing.text("title", 20.0, 34.0, title);
     let stack = if sweep.large_stack { "72" } else { "24" };
     let subtitle = format!(
@@ -112,8 +117,90 @@ pub(super) fn draw(sweep: &Sweep) -> Drawing {
         let class = format!("legend {}", class(policy));
         drawing.text(&class, WIDTH - END + 14.0, y + 4.5, &text);
     }
+    panel(
+        &mut drawing,
+        &scales,
+        sweep,
+        LEFT_TOP,
+        "Least stack left where an inspection of that nest started, in KB",
+        |row| row.lowest_inside.map(|bytes| f64::from(bytes) / 1024.0),
+    );
+    panel(
+        &mut drawing,
+        &scales,
+        sweep,
+        SEGMENTS_TOP,
+        "Stack segments that the nest ran on",
+        |row| Some(row.segments.into()),
+    );
+    let x = f64::midpoint(LEFT, WIDTH - END);
+    let text = "bytes that each expansion asks for (ReservationBytes)";
+    drawing.anchored("soft", x, SEGMENTS_TOP + PANEL + 28.0, "middle", text);
     legend(&mut drawing, sweep);
     drawing
+}
+
+/// What else the deepest nests cost or had, over the same reservations.
+fn panel(
+    drawing: &mut Drawing,
+    scales: &Scales,
+    sweep: &Sweep,
+    top: f64,
+    title: &str,
+    pick: fn(&SweepRow) -> Option<f64>,
+) {
+    drawing.text("panel", 20.0, top - 16.0, title);
+    let most = sweep.rows.iter().filter_map(pick).fold(1.0, f64::max);
+    let step = [
+        1.0, 2.0, 4.0, 8.0, 12.0, 24.0, 48.0, 100.0, 200.0, 400.0, 1000.0,
+    ]
+    .into_iter()
+    .find(|step| most / step <= 4.0)
+    .unwrap_or(most / 4.0);
+    let y = |value: f64| top + PANEL - value / (most * 1.05) * PANEL;
+    let mut value = 0.0;
+    while value <= most {
+        let at = |x| Place { x, y: y(value) };
+        let class = if value == 0.0 { "axis" } else { "grid" };
+        drawing.line(class, at(LEFT), at(WIDTH - END));
+        let text = format!("{value:.0}");
+        drawing.anchored("tick", LEFT - 8.0, y(value) + 4.0, "end", &text);
+        value += step;
+    }
+    for policy in [Expand::RedZone, Expand::Always] {
+        let class = class(policy);
+        let mut rows: Vec<(&SweepRow, f64)> = sweep
+            .rows
+            .iter()
+            .filter(|row| row.expand == policy && row.reservation_bytes > 0)
+            .filter_map(|row| Some((row, pick(row)?)))
+            .collect();
+        rows.sort_by_key(|(row, _)| row.reservation_bytes);
+        let places = rows.iter().map(|(row, value)| Place {
+            x: scales.x(row.reservation_bytes),
+            y: y(*value),
+        });
+        let mut path = String::new();
+        let mut command = 'M';
+        for place in places.clone() {
+            step_to(&mut path, command, place);
+            command = 'L';
+        }
+        drawing.path(&format!("line {class}"), path);
+        for (place, (row, value)) in places.zip(&rows) {
+            let word = format!(
+                "{}, {:#x}: {value:.1}",
+                policy.name(),
+                row.reservation_bytes
+            );
+            drawing.dot(&format!("dot {class}"), place, &word);
+        }
+        if let Some((_, value)) = rows.last() {
+            let class = format!("legend {class}");
+            let text = format!("{}: {value:.0}", policy.name());
+            drawing.text(&class, WIDTH - END + 14.0, y(*value) + 4.5, &text);
+        }
+    }
 }
 
 fn grid(drawing: &mut Drawing, sweep: &Sweep, scales: &Scales) {
@@ -174,13 +261,6 @@ fn grid(drawing: &mut Drawing, sweep: &Sweep, scales: &Scales) {
         "start",
         "KERNEL_STACK_SIZE, the driver's own choice",
     );
-    drawing.anchored(
-        "soft",
-        (LEFT + right) / 2.0,
-        BOTTOM + 56.0,
-        "middle",
-        "bytes that each expansion asks for (ReservationBytes)",
-    );
 }
 
 /// A policy that reserves nothing: one depth, whatever the reservation.
@@ -224,12 +304,12 @@ fn marker(drawing: &mut Drawing, at: Place, row: &SweepRow) {
 
 /// The markers that appear, and what they mean.
 fn legend(drawing: &mut Drawing, sweep: &Sweep) {
-    drawing.text("tick", 20.0, 504.0, "one deeper:");
+    drawing.text("tick", 20.0, HEIGHT - 14.0, "one deeper:");
     let words: [(&str, &str); 4] = [
         ("bug check", "the machine died"),
         ("fallback", "refused, the create fell back"),
         ("minimum", "too little stack was left to try"),
-        ("bound", "not tried: the bound"),
+        ("bound", "nothing: the bound of the search"),
     ];
 
     let mut x = 104.0;
@@ -249,11 +329,11 @@ fn legend(drawing: &mut Drawing, sweep: &Sweep) {
             drawing,
             Place {
                 x: x + 6.0,
-                y: 500.0,
+                y: HEIGHT - 18.0,
             },
             &like,
         );
-        drawing.text("tick", x + 18.0, 504.0, text);
+        drawing.text("tick", x + 18.0, HEIGHT - 14.0, text);
         x += 44.0 + 6.8 * text.chars().count() as f64;
     }
 }

@@ -10,10 +10,16 @@ pub(super) fn sentences(
     origin: &Origin,
     runs: &[(&Run, &[Create<'_>])],
     of_scenario: bool,
+    no_driver: bool,
 ) -> Vec<String> {
     let mut told = Vec::new();
     for (run, creates) in runs {
         of_run(&mut told, run, creates);
+    }
+    if no_driver {
+        told.push(
+            "The driver. These calls were made without it: nothing was recorded, and of the stack nothing is known.".to_owned(),
+        );
     }
     if !of_scenario {
         told.push(
@@ -85,6 +91,20 @@ fn of_run(told: &mut Vec<String>, run: &Run, creates: &[Create<'_>]) {
             }
         }
     }
+    if let Some(why) = &run.unrecorded {
+        told.push(format!("{policy}: there are no records: {why}."));
+    }
+    if run.interrupted {
+        told.push(format!(
+            "{policy}: what would have come after: Ctrl-C ended the run early."
+        ));
+    }
+    if run.arrivals_dropped > 0 {
+        told.push(format!(
+            "{policy}: the machine saw {} creates more than it had room to remember.",
+            grouped(run.arrivals_dropped)
+        ));
+    }
     if let Some(losses) = run.losses {
         let lost = losses.overwritten + losses.skipped + losses.skipped_low_stack;
         if lost > 0 {
@@ -123,7 +143,7 @@ fn of_run(told: &mut Vec<String>, run: &Run, creates: &[Create<'_>]) {
             creates_of(open)
         ));
     }
-    if run.records.is_empty() && run.arrivals.is_empty() {
+    if run.records.is_empty() && run.arrivals.is_empty() && run.unrecorded.is_none() {
         told.push(format!(
             "{policy}: no create was recorded at all: no driver answered, or none of the opens was its business."
         ));
