@@ -4,12 +4,13 @@
 //! It follows the reference pages of `fltkernel.h` and takes their stricter reading where they leave a choice.
 //! Where Windows is known, or must be suspected, to differ:
 //!
-//! * Operations are creates, cleanups and closes. A filter may register others; nothing sends them.
-//! * What is left of a pended create's way down runs in the thread that completes it, unless it is completed before its
+//! * Every operation is an IRP's: nothing sends fast I/O or the file system filter callbacks, shutdown, EA and quota
+//!   operations; there is no cache manager, so reads and writes go to the file system as they come.
+//! * What is left of a pended operation's way runs in the thread that completes it, unless it is completed before its
 //!   callback has returned: then in its own.
 //! * An instance that is detached stays an object while it is referenced; Windows delays the end of the teardown.
-//! * No names are cached: each query asks the name space, and a query of the cache alone misses. The Filter Manager's
-//!   own opens for a normalized name on a remote volume are not sent through the filters below.
+//! * Names are cached by file object, and every rename empties the cache. The Filter Manager's own opens for a normalized
+//!   name on a remote volume are not sent through the filters below.
 //! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
 //!   instances are attached.
 //! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. Nothing mounts or
@@ -38,6 +39,8 @@ mod issue;
 mod journey;
 mod mdls;
 mod name;
+mod name_control;
+mod name_query;
 mod objects;
 pub(crate) mod op;
 pub(crate) mod operation;
@@ -76,6 +79,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         create::exports(),
         ecp::exports(),
         name::exports(),
+        name_control::exports(),
         info::exports(),
         flight::exports(),
         cancel::exports(),

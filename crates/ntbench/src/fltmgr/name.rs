@@ -1,22 +1,22 @@
 //! File names: `FltGetFileNameInformation` and what belongs to it.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::flight::{self, Operation};
+use super::flight;
 use super::frames::frames;
+use super::name_control;
+use super::name_query::{self, format_of};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::{
-    FileNameInformation, NAME_FORMAT_NORMALIZED, NAME_FORMAT_OPENED, NAME_FORMAT_SHORT,
-    NAME_PARSED_EXTENSION, NAME_PARSED_FINAL_COMPONENT, NAME_PARSED_PARENT_DIR, NAME_PARSED_STREAM,
+    FileNameInformation, NAME_PARSED_EXTENSION, NAME_PARSED_FINAL_COMPONENT,
+    NAME_PARSED_PARENT_DIR, NAME_PARSED_STREAM,
 };
-use crate::abi::io::{FO_CLEANUP_COMPLETE, IRP_MJ_CREATE};
 use crate::namespace::DeviceId;
 use crate::namespace::names::BACKSLASH;
 use crate::ntos::file::File;
 use crate::ntos::memory::{Guest, wide};
-use crate::ntos::{MACHINE, driver, irql, object, pool};
+use crate::ntos::{driver, irql, pool};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
 use crate::{bugcheck, faults, gate, stack, symbols};
@@ -35,81 +35,24 @@ struct Lent {
 static NAMES: LazyLock<Mutex<HashMap<usize, Lent>>> = LazyLock::new(Mutex::default);
 
 const TAG: u32 = u32::from_le_bytes(*b"FMfn");
-const FORMAT_MASK: u32 = 0xFF;
-const METHOD_MASK: u32 = 0xFF00;
-const METHOD_CACHE_ONLY: u32 = 0x200;
-/// `FLT_FILE_NAME_QUERY_DEFAULT`, `_CACHE_ONLY`, `_FILESYSTEM_ONLY`, `_ALWAYS_ALLOW_CACHE_LOOKUP`.
-const METHODS: [u32; 4] = [0x100, 0x200, 0x300, 0x400];
-/// `FLT_FILE_NAME_ALLOW_QUERY_ON_REPARSE`.
-const ALLOW_QUERY_ON_REPARSE: u32 = 0x0400_0000;
-/// `FLT_FILE_NAME_REQUEST_FROM_CURRENT_PROVIDER`, `_DO_NOT_CACHE`, `_ALLOW_QUERY_ON_REPARSE`.
-const FLAGS: u32 = 0x0700_0000;
-
 fn lock() -> MutexGuard<'static, HashMap<usize, Lent>> {
     NAMES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The options' format, if the options are any.
-fn format_of(options: u32) -> Result<u32, NtStatus> {
-    let format = options & FORMAT_MASK;
-    let known = matches!(
-        format,
-        NAME_FORMAT_NORMALIZED | NAME_FORMAT_OPENED | NAME_FORMAT_SHORT
-    );
-    if !known
-        || !METHODS.contains(&(options & METHOD_MASK))
-        || options & !(FORMAT_MASK | METHOD_MASK | FLAGS) != 0
-    {
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    Ok(format)
-}
-
-/// The name of an operation's file, where the documentation says that it can be asked for.
-fn query(operation: &Operation, status: NtStatus, options: u32) -> Result<usize, NtStatus> {
+/// Lends out the whole name of a file.
+pub(super) fn lend_for(file: &File, whole: &[u16], options: u32) -> Result<usize, NtStatus> {
     let format = format_of(options)?;
-    let after = operation.after.load(Ordering::Acquire);
-    let invalid = match operation.major {
-        IRP_MJ_CREATE if after => {
-            status == NtStatus::REPARSE && options & ALLOW_QUERY_ON_REPARSE == 0
-        }
-        IRP_MJ_CREATE => format == NAME_FORMAT_SHORT || operation.by_file_id,
-        _ => false,
-    };
-    if invalid {
-        Err(NtStatus::FLT_INVALID_NAME_REQUEST)
-    } else {
-        of_file(&operation.file, format, options)
-    }
+    let volume = wide(&file.volume.name).len();
+    lend(whole, volume, format, file.volume.device == DeviceId::Mup)
 }
 
-fn of_file(file: &File, format: u32, options: u32) -> Result<usize, NtStatus> {
-    // Documented: not while all APC delivery is disabled, and not once a file has been cleaned up.
-    if irql::all_apcs_disabled() || file.object(|object| object.flags & FO_CLEANUP_COMPLETE != 0) {
-        return Err(NtStatus::FLT_INVALID_NAME_REQUEST);
-    }
-    if options & METHOD_MASK == METHOD_CACHE_ONLY {
-        // The bench keeps no names: each request is a miss, which is always allowed.
-        return Err(NtStatus::FLT_NAME_CACHE_MISS);
-    }
-    let full = file.full();
-    let path = match format {
-        NAME_FORMAT_OPENED => full,
-        NAME_FORMAT_NORMALIZED => MACHINE
-            .get()
-            .ok_or(NtStatus::DEVICE_NOT_READY)?
-            .namespace
-            .canonical(file.volume.device, &full)?,
-        // Volumes of this bench have no short names.
-        _ => return Err(NtStatus::OBJECT_NAME_NOT_FOUND),
-    };
-    let mut name = wide(&file.volume.name);
-    let volume = name.len();
-    name.extend(path);
-    lend(&name, volume, format, file.volume.device == DeviceId::Mup)
-}
-
-fn lend(name: &[u16], volume: usize, format: u32, remote: bool) -> Result<usize, NtStatus> {
+/// Lends out a name.
+pub(super) fn lend(
+    name: &[u16],
+    volume: usize,
+    format: u32,
+    remote: bool,
+) -> Result<usize, NtStatus> {
     let header = size_of::<FileNameInformation>();
     let block = pool::lend(header + name.len() * 2 + 2, TAG, true)
         .ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
@@ -164,6 +107,19 @@ struct Parts {
     last: (usize, usize),
     extension: (usize, usize),
     stream: (usize, usize),
+}
+
+/// Where the share's root (or the volume's) ends in a whole name.
+pub(super) fn root_of(name: &[u16], volume: usize, remote: bool) -> usize {
+    parts(name, volume, remote).parent.0
+}
+
+/// Extension, stream and last component of a name without a volume.
+pub(super) fn tail(whole: &UnicodeString) -> [UnicodeString; 3] {
+    let buffer = Guest(whole.buffer);
+    let units = crate::ntos::memory::units(*whole);
+    let parts = parts(&units, 0, false);
+    [parts.extension, parts.stream, parts.last].map(|(from, to)| slice(buffer, from, to))
 }
 
 /// Takes a name apart as `FltParseFileNameInformation` documents it.
@@ -280,7 +236,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
     left.into_iter().map(text).collect()
 }
 
-fn answer(result: Result<usize, NtStatus>, out: Guest<usize>) -> NtStatus {
+pub(super) fn answer(result: Result<usize, NtStatus>, out: Guest<usize>) -> NtStatus {
     match result {
         Ok(address) => {
             out.write(address);
@@ -303,17 +259,20 @@ exports! { "fltmgr.sys";
         let Some(operation) = flight::at(data) else { return NtStatus::INVALID_PARAMETER };
         let status = flight::status_at(data);
         let frames = frames(["fltmgr!FltGetFileNameInformation"]);
-        answer(stack::with_frames(&frames, || query(&operation, status, options)), out)
+        let found = stack::with_frames(&frames, || {
+            let whole = name_query::of_operation(&operation, data, status, options)?;
+            lend_for(&operation.file, &whole, options)
+        });
+        answer(found, out)
     }
 
     /// The name of a file outside of an operation.
-    fn FltGetFileNameInformationUnsafe(file: usize, _instance: usize, options: u32, out: Guest<usize>) -> NtStatus {
+    fn FltGetFileNameInformationUnsafe(file: usize, instance: usize, options: u32, out: Guest<usize>) -> NtStatus {
         irql::at_most("FltGetFileNameInformationUnsafe", APC_LEVEL);
         if let Some(status) = faults::check("FltGetFileNameInformationUnsafe") {
             return answer(Err(status), out);
         }
-        let file = object::file(file, "FltGetFileNameInformationUnsafe");
-        answer(format_of(options).and_then(|format| of_file(&file, format, options)), out)
+        answer(name_control::of_file(file, instance, options), out)
     }
 
     /// Fills in the parts of a name.

@@ -1,6 +1,7 @@
 //! What is done to names: rename, hard link, deletion; and to what a name stands for: reparse points.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{self, AtFlags, RenameFlags};
 
@@ -12,6 +13,14 @@ use super::open::OpenFile;
 use super::reparse::ReparseData;
 use crate::abi::file::FILE_ATTRIBUTE_READONLY;
 use crate::abi::status::{self, NtStatus};
+
+/// Renames so far: what was known of names before one may be wrong.
+static RENAMES: AtomicU64 = AtomicU64::new(0);
+
+/// How many renames there were.
+pub(crate) fn renames() -> u64 {
+    RENAMES.load(Ordering::Acquire)
+}
 
 impl OpenFile {
     /// Where `name` would be in the directory that this is.
@@ -125,6 +134,7 @@ impl OpenFile {
         )
         .map_err(refused)?;
         self.with_link(|link| link.moved(to));
+        RENAMES.fetch_add(1, Ordering::AcqRel);
         Ok(())
     }
 

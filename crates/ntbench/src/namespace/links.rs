@@ -25,6 +25,7 @@ struct Entry {
     place: Place,
     opens: usize,
     delete: bool,
+    moved: bool,
 }
 
 /// The names of one volume that are open.
@@ -63,6 +64,7 @@ impl Links {
             place: place.clone(),
             opens: 0,
             delete: false,
+            moved: false,
         });
         if entry.delete {
             return Err(NtStatus::DELETE_PENDING);
@@ -107,6 +109,15 @@ impl Link {
             .is_some_and(|entry| entry.delete)
     }
 
+    /// Whether it was moved since it was first opened.
+    pub(crate) fn was_moved(&self) -> bool {
+        let table = self.table.lock();
+        table
+            .entries
+            .get(&self.number)
+            .is_some_and(|entry| entry.moved)
+    }
+
     /// Asks for its deletion, or takes that back.
     pub(crate) fn set_delete(&self, delete: bool) {
         if let Some(entry) = self.table.lock().entries.get_mut(&self.number) {
@@ -120,6 +131,7 @@ impl Link {
         let Some(entry) = table.entries.get_mut(&self.number) else {
             return;
         };
+        entry.moved = true;
         let to = place.components.clone();
         let from = std::mem::replace(&mut entry.place, place).components;
         table.by_path.remove(&from);

@@ -356,6 +356,11 @@ impl OpenFile {
         self.lock().link.as_ref().map(look)
     }
 
+    /// Whether it was renamed while it was open.
+    pub(crate) fn was_moved(&self) -> bool {
+        self.with_link(Link::was_moved).unwrap_or(false)
+    }
+
     /// Where it is now; `None`: it is the root, or has been cleaned up.
     pub(crate) fn place(&self) -> Option<Place> {
         self.with_link(Link::place).flatten()

@@ -9,6 +9,7 @@ use super::object::{self, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
+use crate::namespace::change::renames;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;
 use crate::namespace::reparse::ReparseData;
@@ -36,9 +37,14 @@ struct State {
     open: Option<Arc<OpenFile>>,
     /// The reparse point that its create ended at, and how many bytes of its name come after that.
     reparse: Option<(ReparseData, usize)>,
+    /// Names that filters were given: by format and provider, and as of which rename.
+    names: Vec<(NameKey, u64, Vec<u16>)>,
     /// Keeps the file object that it was opened relative to.
     related: Option<Arc<File>>,
 }
+
+/// A name's format, and the address of the provider that it came from.
+pub(crate) type NameKey = (u32, usize);
 
 /// Bodies of deleted file objects, the oldest first. They come into use again only when many have gathered, so that a
 /// pointer that a driver kept too long leads to nothing for a while.
@@ -167,7 +173,9 @@ impl File {
 
     /// Changes it: the file object came to stand for something else.
     pub(crate) fn set_full(&self, full: &[u16]) {
-        self.lock().full = full.to_vec();
+        let mut state = self.lock();
+        state.full = full.to_vec();
+        state.names.clear();
     }
 
     /// The whole object name, as text.
@@ -190,6 +198,26 @@ impl File {
     /// What it has open.
     pub(crate) fn opened(&self) -> Option<Arc<OpenFile>> {
         self.lock().open.clone()
+    }
+
+    /// A name that was given before and still holds.
+    pub(crate) fn cached_name(&self, key: NameKey) -> Option<Vec<u16>> {
+        let now = renames();
+        self.lock()
+            .names
+            .iter()
+            .find(|(known, as_of, _)| *known == key && *as_of == now)
+            .map(|(_, _, name)| name.clone())
+    }
+
+    /// Keeps a name.
+    pub(crate) fn cache_name(&self, key: NameKey, name: &[u16]) {
+        let now = renames();
+        let mut state = self.lock();
+        state
+            .names
+            .retain(|(known, as_of, _)| *known != key && *as_of == now);
+        state.names.push((key, now, name.to_vec()));
     }
 
     /// Notes at which reparse point its create ended.

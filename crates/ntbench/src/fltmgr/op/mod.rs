@@ -18,7 +18,7 @@ mod transfer;
 mod volume;
 
 pub(crate) use directory::fixed as directory_entry;
-pub(crate) use query::{ACCESS, ALIGNMENT, ALL, FULL_EA, MODE, POSITION, mode};
+pub(crate) use query::{ACCESS, ALIGNMENT, ALL, FULL_EA, MODE, POSITION, mode, name_now};
 pub(crate) use set::{deletes, names_target, resizes, target as rename_target};
 
 use std::sync::Arc;
