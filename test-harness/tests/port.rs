@@ -465,6 +465,27 @@ fn an_unload_amid_clients_that_talk() {
     end(machine);
 }
 
+/// Clients close their connections while the driver is being unloaded: each is told of its end once, and nothing is left.
+#[test]
+fn an_unload_amid_clients_that_leave() {
+    let (machine, _folder, _) = machine(&[]);
+    for round in 0..40 {
+        let clients: Vec<Client> = (0..MAXIMUM_CLIENTS)
+            .map(|_| Client::connect(&machine))
+            .collect();
+        std::thread::scope(|scope| {
+            for client in clients {
+                scope.spawn(move || client.port.close().unwrap());
+            }
+            // Now before, now amid, now after them.
+            std::thread::sleep(Duration::from_micros(50 * round));
+            unload(&machine);
+        });
+        assert_eq!(load(&machine, &[]), NtStatus::SUCCESS);
+    }
+    end(machine);
+}
+
 #[test]
 fn messages_that_are_none_are_answered_with_an_error() {
     let (machine, _folder, _) = machine(&[]);

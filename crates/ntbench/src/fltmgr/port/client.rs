@@ -90,9 +90,11 @@ fn enter(name: &str) -> Result<Arc<Client>, NtStatus> {
         cookie: AtomicUsize::new(0),
         established: AtomicBool::new(false),
         rundown: Rundown::default(),
+        ending: Rundown::default(),
         queue: Queue::default(),
     });
     client.rundown.enter();
+    client.ending.enter();
     ports.handles.insert(client.handle, Arc::clone(&client));
     ports.clients.insert(client.address, Arc::clone(&client));
     Ok(client)
@@ -129,9 +131,12 @@ fn ask(client: &Client, context: &[u8], size: u16) -> NtStatus {
     status
 }
 
-/// Ends a connection: no callbacks any more, everybody who waits is told, then the filter is.
+/// Ends a connection: no callbacks any more, everybody who waits is told, then the filter is. Returns when the filter has been told,
+/// whoever tells it.
 pub(super) fn sever(client: &Arc<Client>) {
     if write().handles.remove(&client.handle).is_none() {
+        client.ending.close();
+        client.ending.wait();
         return;
     }
     client.queue.disconnect();
@@ -143,6 +148,7 @@ pub(super) fn sever(client: &Arc<Client>) {
         call(server, "disconnect", server.disconnect, &[cookie]);
     }
     server.connections.fetch_sub(1, Ordering::AcqRel);
+    client.ending.leave();
 }
 
 fn of_handle(port: u64) -> Result<Arc<Client>, NtStatus> {

@@ -19,7 +19,7 @@ mod queue;
 mod security;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ struct Client {
     established: AtomicBool,
     /// Callbacks that are running for it.
     rundown: Rundown,
+    /// Held from the beginning until the filter has been told of the end.
+    ending: Rundown,
     queue: Queue,
 }
 
@@ -112,15 +114,19 @@ pub(super) fn filter_goes(filter: &Arc<Filter>) {
             ),
         );
     }
+    // Those whose programs are just closing them among them: the filter stays until it has been told.
     let connected: Vec<Arc<Client>> = {
         let ports = read();
-        let clients = ports.handles.values().filter(|client| mine(&client.server));
+        let clients = ports.handles.values().chain(ports.clients.values());
+        let clients = clients.filter(|client| mine(&client.server));
         clients.cloned().collect()
     };
     for client in connected {
         client::sever(&client);
     }
-    for client in forgotten(|client| mine(&client.server)) {
+    // What the filter has let in, and nothing else, is its own to close.
+    let its_own = |client: &Client| client.established.load(Ordering::Acquire);
+    for client in forgotten(|client| mine(&client.server) && its_own(client)) {
         verifier::finding(
             "fltmgr-leak",
             format!(
