@@ -199,7 +199,7 @@ impl Out {
         let begun = file.metadata().is_ok_and(|about| about.len() > 0);
         Ok(Self {
             form: Form::new(format, None),
-            writer: Box::new(BufWriter::new(file)),
+            writer: Box::new(BufWriter::new(anstream::StripStream::new(file))),
             path: Some(path.to_owned()),
             begun,
         })

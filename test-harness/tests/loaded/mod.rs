@@ -172,3 +172,14 @@ pub(crate) fn redacted(text: &str) -> String {
     }
     told + rest
 }
+
+/// Loads, with nested creates, and opens four levels deep: five records.
+pub(crate) fn opened() -> Home {
+    let home = Home::loaded(&["--set", "AncestorOpens=Top"]);
+    assert_eq!(home.open("a.exe", 4).unwrap(), NtStatus::SUCCESS);
+    home
+}
+
+pub(crate) fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
