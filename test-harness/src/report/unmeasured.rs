@@ -148,12 +148,10 @@ fn of_run(told: &mut Vec<String>, run: &Run, creates: &[Create<'_>]) {
             "{policy}: no create was recorded at all: no driver answered, or none of the opens was its business."
         ));
     }
-    if run
-        .losses
-        .is_some_and(|losses| losses.ticks_per_second == 0)
-    {
+    let frequency = run.losses.map_or(0, |losses| losses.ticks_per_second);
+    if frequency == 0 && !run.records.is_empty() {
         told.push(format!(
-            "{policy}: durations are in ticks: the counter's frequency is not in the file."
+            "{policy}: how long a tick is. Durations are in ticks of the performance counter: its frequency is not in the file."
         ));
     }
 }
