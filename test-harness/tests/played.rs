@@ -396,3 +396,57 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
         .collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[test]
+fn mixed_operations_find_what_has_to_be_there() {
+    let data = run(&["mixed", "--threads", "3", "--depth", "6", "--seed", "3"]);
+    let counts = list(&data["runs"][1], "counts");
+    for (action, status) in [
+        ("create", "STATUS_SUCCESS"),
+        ("query_attributes", "STATUS_OBJECT_NAME_NOT_FOUND"),
+        ("list", "STATUS_SUCCESS"),
+        ("rename", "STATUS_SUCCESS"),
+        ("rename", "STATUS_OBJECT_NAME_COLLISION"),
+    ] {
+        let made = counts
+            .iter()
+            .any(|count| count["action"] == action && count["status"] == status);
+        assert!(made, "{action} {status} in {counts:#?}");
+    }
+}
+
+#[test]
+fn links_are_followed_sixty_three_times() {
+    let data = run(&["links", "--depth", "65", "--policy", "always"]);
+    let opens = opens(&data);
+    let through = |link: &str| {
+        let end = format!(r"\{link}\file.txt");
+        let mut found = opens.iter().filter(|(name, _)| name.ends_with(&end));
+        found.next().unwrap_or_else(|| panic!("{link}")).1
+    };
+    for kind in ["relative", "unc", "both"] {
+        assert_eq!(through(&format!("{kind}-00-0-063")), "STATUS_SUCCESS");
+        assert_eq!(
+            through(&format!("{kind}-00-0-064")),
+            "STATUS_REPARSE_POINT_NOT_RESOLVED"
+        );
+    }
+    assert_eq!(
+        through("junction-00-0-062"),
+        "STATUS_SUCCESS",
+        "and the link at its end"
+    );
+    assert_eq!(
+        through("junction-00-0-063"),
+        "STATUS_REPARSE_POINT_NOT_RESOLVED"
+    );
+    assert_eq!(through("circle-00-0"), "STATUS_REPARSE_POINT_NOT_RESOLVED");
+    let records = list(&data["runs"][0], "records");
+    let reparsed = records
+        .iter()
+        .filter(|record| record["create_status"] == "STATUS_REPARSE");
+    assert!(
+        reparsed.count() > 1000,
+        "the driver inspects each name on the way"
+    );
+}

@@ -5,13 +5,14 @@ use std::path::Path;
 use ntbench::wire::{
     BugCheckReport, Completion, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome,
     InstanceSpec, MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind,
-    StackListing, SystemCall, ThreadSpec, Trace, TraceEvent,
+    StackListing, SystemCall, ThreadSpec, Trace, TraceEvent, Volume,
 };
-use ntbench::{Machine as Simulated, MachineError, Thread as SimulatedThread};
+use ntbench::{Machine as Simulated, MachineError, ReparsePoint, Thread as SimulatedThread};
 use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
 
 use super::{
-    Call, Driver, Environment, Machine, Parameters, Returned, Setup, Stopped, System, Thread, Told,
+    Call, Driver, Environment, Link, Machine, Parameters, Returned, Setup, Stopped, System, Thread,
+    Told,
 };
 use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
 
@@ -79,11 +80,50 @@ impl Bench {
 
 impl Thread for Opener {
     fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
-        let (call, doing) = system_call(call)?;
-        self.thread
-            .call(call)
-            .map(returned)
-            .map_err(|error| stopped(&doing, error))
+        match call {
+            Call::List { handle } => self.list(*handle),
+            Call::Rename { handle, to } => {
+                let done = self.thread.rename(*handle, to, 0, false);
+                done.map_err(|error| stopped(&format!("renaming to {to}"), error))
+                    .map(|done| status(done.status).into())
+            }
+            Call::SetReparse { handle, link } => {
+                let done = self.thread.set_reparse(*handle, &reparse_point(link));
+                done.map_err(|error| stopped("making a link", error))
+                    .map(|done| status(done.status).into())
+            }
+            call => {
+                let (call, doing) = system_call(call)?;
+                let done = self.thread.call(call);
+                done.map(returned).map_err(|error| stopped(&doing, error))
+            }
+        }
+    }
+}
+
+impl Opener {
+    fn list(&self, handle: u64) -> Result<Returned, Stopped> {
+        let (done, entries) = self
+            .thread
+            .list_directory(handle, None)
+            .map_err(|error| stopped("listing a directory", error))?;
+        Ok(Returned {
+            names: entries.into_iter().map(|entry| entry.name).collect(),
+            ..Returned::from(status(done))
+        })
+    }
+}
+
+fn reparse_point(link: &Link) -> ReparsePoint {
+    let target = match link {
+        Link::Relative(target) | Link::Absolute(target) | Link::Junction(target) => target.clone(),
+    };
+    match link {
+        Link::Relative(_) | Link::Absolute(_) => ReparsePoint::Symlink {
+            target,
+            relative: matches!(link, Link::Relative(_)),
+        },
+        Link::Junction(_) => ReparsePoint::MountPoint { target },
     }
 }
 
@@ -124,7 +164,8 @@ pub(super) fn system_call(call: &Call) -> Result<(SystemCall, String), Environme
         Call::List { .. } | Call::Rename { .. } | Call::SetReparse { .. } => {
             return Err(Environment::Machine {
                 doing: "making a call".to_owned(),
-                why: "this ntbench answers no listings, renames and reparse points".to_owned(),
+                why: "the machine in the background answers no listings, renames and reparse points: run without --loaded"
+                    .to_owned(),
             });
         }
     })
@@ -278,6 +319,13 @@ fn namespace(setup: &Setup) -> NamespaceConfig {
                 shares: vec![share],
             }),
         }
+    }
+    for (index, (letter, folder)) in setup.volumes.iter().enumerate() {
+        config.volumes.push(Volume {
+            device: format!(r"\Device\HarddiskVolume{}", index + 1),
+            letter: Some(*letter),
+            folder: folder.clone(),
+        });
     }
     for [namespace, root, link, server, share] in &setup.dfs_links {
         config.dfs.push(DfsNamespace {

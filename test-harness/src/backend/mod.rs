@@ -30,6 +30,8 @@ pub struct Setup {
     pub driver: Option<Driver>,
     /// Servers and their shares: name, share, the folder behind it.
     pub shares: Vec<(String, String, PathBuf)>,
+    /// Local volumes: drive letter and the folder behind it.
+    pub volumes: Vec<(char, PathBuf)>,
     /// DFS links: namespace server, root, link, target server, target share.
     pub dfs_links: Vec<[String; 5]>,
     /// The driver that is loaded already is the one; in ntbench, that of the machine in the background. Windows has no other.

@@ -95,7 +95,9 @@ impl Drop for Recording {
 /// What a driver that does not answer means for a run.
 pub(super) fn refused(error: &LinkError) -> Environment {
     let hint = match error {
-        LinkError::NotLoaded => ", or make the calls without it: --without-driver",
+        LinkError::NotLoaded | LinkError::System(_) => {
+            ". Without a driver the calls can still be made: --without-driver"
+        }
         _ => "",
     };
     Environment::Machine {

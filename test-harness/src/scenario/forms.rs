@@ -19,11 +19,10 @@ const SPACE: &str = "space ";
 
 const NO_STREAMS: &str =
     "the volumes behind ntbench's shares have no named streams, as FAT has none";
-const WINE_NO_DEVICE: &str = "Wine knows UNC names below \\??\\UNC alone";
+const WINE_NO_DEVICE: &str = "Wine knows UNC names below \\??\\UNC and \\DosDevices\\UNC alone";
 const WINE_FOLDER: &str =
     "Wine looks UNC names up in a folder, where servers and shares are directories like any other";
-const WINE_DOTS: &str =
-    "Wine gives names to the host's file system, which has no rule against this character";
+const WINE_NO_STREAMS: &str = "Wine has no streams: a colon is a character of the name";
 
 pub(super) struct Forms;
 
@@ -83,7 +82,7 @@ fn ways(root: &Root) -> Vec<(String, Expected)> {
         (format!(r"\??\unc\{}", file.to_uppercase()), success()),
         (format!(r"\??\Unc\{}", file.to_lowercase()), success()),
         (format!(r"\DosDevices\UNC\{file}"), success()),
-        (format!(r"\GLOBAL??\UNC\{file}"), success()),
+        (format!(r"\GLOBAL??\UNC\{file}"), below_device()),
         (format!(r"\Device\Mup\{file}"), below_device()),
         (
             format!(r"\device\MUP\{}", file.to_uppercase()),
@@ -153,37 +152,25 @@ fn characters(root: &Root) -> Vec<(String, Expected)> {
             format!(r"{folder}\{FILE}::$DATA"),
             success()
                 .but(System::Ntbench, status::OBJECT_NAME_INVALID, NO_STREAMS)
-                .but(
-                    System::Wine,
-                    status::OBJECT_NAME_INVALID,
-                    "Wine has no streams",
-                ),
+                .but(System::Wine, status::OBJECT_NAME_NOT_FOUND, WINE_NO_STREAMS),
         ),
         (
             format!(r"{folder}\{FILE}:absent"),
-            Expected::from(status::OBJECT_NAME_NOT_FOUND)
-                .but(System::Ntbench, status::OBJECT_NAME_INVALID, NO_STREAMS)
-                .but(
-                    System::Wine,
-                    status::OBJECT_NAME_INVALID,
-                    "Wine has no streams",
-                ),
+            Expected::from(status::OBJECT_NAME_NOT_FOUND).but(
+                System::Ntbench,
+                status::OBJECT_NAME_INVALID,
+                NO_STREAMS,
+            ),
         ),
     ];
-    forms.extend(["*", "?", "<", ">", "|", "\"", "\u{1}"].map(|character| {
-        (
-            format!(r"{folder}\fi{character}le.txt"),
-            Expected::from(status::OBJECT_NAME_INVALID),
-        )
-    }));
-    forms.push((
-        format!(r"{folder}\fi/le.txt"),
-        Expected::from(status::OBJECT_NAME_INVALID).but(
-            System::Wine,
-            status::OBJECT_NAME_INVALID,
-            WINE_DOTS,
-        ),
-    ));
+    forms.extend(
+        ["*", "?", "<", ">", "|", "\"", "\u{1}", "/"].map(|character| {
+            (
+                format!(r"{folder}\fi{character}le.txt"),
+                Expected::from(status::OBJECT_NAME_INVALID),
+            )
+        }),
+    );
     forms
 }
 

@@ -1,5 +1,5 @@
-//! Links that lead to links: chains of relative symbolic links, of symbolic links with UNC targets, and of both in turn, each
-//! opened from its far end, and a link that leads to itself. The server or the file system answers STATUS_REPARSE for each, and
+//! Links that lead to links: chains of relative symbolic links, of symbolic links with UNC targets, of both in turn, and of junctions
+//! on a local volume that end in a link to the share, each opened from its far end, and a link that leads to itself. The server or the file system answers STATUS_REPARSE for each, and
 //! the create starts again with another name: the driver inspects it anew each time, on the same thread. A name may be replaced 63
 //! times; where a chain is longer, or leads round in a circle, the create fails.
 //!
@@ -33,13 +33,24 @@ impl Scenario for Links {
 
     fn creates(&self) -> u32 {
         // Each link of a chain is made and then opened by way of all those below it.
-        3 * (self.depth * (self.depth + 3) + 8)
+        4 * (self.depth * (self.depth + 3) + 8)
     }
 
     fn play(&self, actor: &mut Actor<'_>) -> Result<(), Stopped> {
+        if actor.system == System::Wine {
+            return Err(Environment::Machine {
+                doing: "making links".to_owned(),
+                why: "Wine has no reparse points: run this scenario on Windows or in ntbench"
+                    .to_owned(),
+            }
+            .into());
+        }
         for kind in ["relative", "unc", "both"] {
             let prefix = format!("{kind}-{:02}-{}-", actor.index, actor.round);
             self.chain(actor, kind, &prefix)?;
+        }
+        if let Some(local) = actor.root.local() {
+            self.junctions(actor, &local)?;
         }
         self.circle(actor)
     }
@@ -62,7 +73,7 @@ impl Links {
             } else {
                 Link::Absolute(format!(r"{}\{target}", actor.root.name()))
             };
-            make(actor, &link, to)?;
+            make(actor, &format!(r"{}\{link}", actor.root.name()), to)?;
             let through = format!(r"{}\{link}\{FILE}", actor.root.name());
             let expected = if number > MOST_LINKS {
                 status::REPARSE_POINT_NOT_RESOLVED
@@ -80,10 +91,31 @@ impl Links {
         Ok(())
     }
 
+    /// Junctions of a local volume, each leading to the one before, the first of them to a symbolic link to the root.
+    fn junctions(&self, actor: &mut Actor<'_>, local: &str) -> Result<(), Stopped> {
+        let prefix = format!("junction-{:02}-{}-", actor.index, actor.round);
+        let mut target = format!(r"{local}\{prefix}000");
+        let to = Link::Absolute(format!(r"{}\{END}", actor.root.name()));
+        make(actor, &target, to)?;
+        for number in 1..=self.depth {
+            let link = format!(r"{local}\{prefix}{number:03}");
+            make(actor, &link, Link::Junction(target))?;
+            let expected = if number + 1 > MOST_LINKS {
+                status::REPARSE_POINT_NOT_RESOLVED
+            } else {
+                NtStatus::SUCCESS
+            };
+            actor.touch(&format!(r"{link}\{FILE}"), expected)?;
+            target = link;
+        }
+        Ok(())
+    }
+
     /// A link that leads to itself.
     fn circle(&self, actor: &mut Actor<'_>) -> Result<(), Stopped> {
         let link = format!("circle-{:02}-{}", actor.index, actor.round);
-        make(actor, &link, Link::Relative(link.clone()))?;
+        let name = format!(r"{}\{link}", actor.root.name());
+        make(actor, &name, Link::Relative(link.clone()))?;
         let through = format!(r"{}\{link}\{FILE}", actor.root.name());
         actor.touch(&through, status::REPARSE_POINT_NOT_RESOLVED)?;
         excuse(actor);
@@ -105,11 +137,10 @@ fn excuse(actor: &mut Actor<'_>) -> bool {
 }
 
 /// Makes a directory link.
-fn make(actor: &mut Actor<'_>, link: &str, to: Link) -> Result<(), Stopped> {
-    let name = format!(r"{}\{link}", actor.root.name());
-    let made = actor.open_for(Purpose::MakeDirectory, &name, 0, NtStatus::SUCCESS)?;
+fn make(actor: &mut Actor<'_>, name: &str, to: Link) -> Result<(), Stopped> {
+    let made = actor.open_for(Purpose::MakeDirectory, name, 0, NtStatus::SUCCESS)?;
     actor.close(made)?;
-    let handle = actor.open_for(Purpose::Link, &name, 0, NtStatus::SUCCESS)?;
-    actor.link(&name, handle, to, NtStatus::SUCCESS)?;
+    let handle = actor.open_for(Purpose::Link, name, 0, NtStatus::SUCCESS)?;
+    actor.link(name, handle, to, NtStatus::SUCCESS)?;
     actor.close(handle)
 }

@@ -97,7 +97,7 @@ impl Work {
                 actor.query_attributes(&path, NtStatus::SUCCESS)
             }
             6 => self.list(actor),
-            7 => {
+            7 if self.there.len() > 1 => {
                 let other = (index + 1) % self.there.len();
                 let to = self.there[other].clone();
                 self.rename(actor, index, &to)
@@ -129,10 +129,10 @@ impl Work {
         actor.close(handle)
     }
 
-    /// Renames one of the files; onto a name that is taken it fails, unless that is its own.
+    /// Renames one of the files; onto a name that is taken it fails.
     fn rename(&mut self, actor: &mut Actor<'_>, index: usize, to: &str) -> Result<(), Stopped> {
         let from = self.path(&self.there[index]);
-        let taken = to != self.there[index] && self.there.iter().any(|name| name == to);
+        let taken = self.there.iter().any(|name| name == to);
         let expected = if taken {
             status::OBJECT_NAME_COLLISION
         } else {

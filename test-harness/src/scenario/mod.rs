@@ -180,6 +180,7 @@ fn play(plan: &Plan, driver: Option<Driver>, control: &Control) -> Result<Ended,
     let mut setup = Setup {
         driver,
         shares: Vec::new(),
+        volumes: Vec::new(),
         dfs_links: Vec::new(),
         loaded: plan.loaded,
         large_stack: plan.large_stack,

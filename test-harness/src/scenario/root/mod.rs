@@ -27,6 +27,9 @@ type Made = tempfile::TempDir;
 #[cfg(windows)]
 type Made = windows::Made;
 
+/// The drive letter under which a simulated machine has the root's folder too.
+const LETTER: char = 'L';
+
 /// The names of a simulated root.
 #[cfg(not(windows))]
 const SIMULATED: (&str, &str) = ("server", "share");
@@ -125,11 +128,19 @@ impl Root {
         &self.folder
     }
 
+    /// A folder on a local volume, where there is one that goes with the root, as `NtCreateFile` takes it.
+    #[cfg(not(windows))]
+    pub(crate) fn local(&self) -> Option<String> {
+        // On the machine in the background nobody has shared a volume with the run.
+        (self.below_share() == 0).then(|| format!(r"\??\{LETTER}:"))
+    }
+
     /// Adds it to what a simulated machine has to have.
     pub(crate) fn share_in(&self, setup: &mut Setup) {
         setup
             .shares
             .push((self.server.clone(), self.share.clone(), self.folder.clone()));
+        setup.volumes.push((LETTER, self.folder.clone()));
     }
 
     /// Removes what was made.

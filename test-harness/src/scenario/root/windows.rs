@@ -20,12 +20,28 @@ pub(crate) enum Made {
 
 /// A folder of ours that goes with all that is in it.
 #[derive(Debug)]
-pub(crate) struct Folder(Option<PathBuf>);
+pub(crate) struct Folder {
+    folder: Option<PathBuf>,
+    /// Folders around it that were made for it, the innermost first; they go unless others have found them useful.
+    around: Vec<PathBuf>,
+}
+
+impl Folder {
+    fn remove(&mut self) -> io::Result<()> {
+        let removed = self.folder.take().map_or(Ok(()), fs::remove_dir_all);
+        for around in self.around.drain(..) {
+            if fs::remove_dir(around).is_err() {
+                break; // Somebody has put something there.
+            }
+        }
+        removed
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
         // Only where a run ends by an error, which is what is told then.
-        let _ = self.0.take().map(fs::remove_dir_all);
+        let _ = self.remove();
     }
 }
 
@@ -33,7 +49,7 @@ impl Made {
     /// Removes it.
     pub(super) fn close(self) -> io::Result<()> {
         match self {
-            Self::Folder(mut folder) => folder.0.take().map_or(Ok(()), fs::remove_dir_all),
+            Self::Folder(mut folder) => folder.remove(),
             Self::Share(share, folder) => {
                 share.remove().map_err(io::Error::other)?;
                 folder.close()
@@ -55,7 +71,7 @@ impl Root {
         if let Some(named) = named {
             let parts = split(named)?;
             let (server, below) = (parts[0].clone(), parts[1..].join("\\"));
-            return Self::in_folder(server, format!(r"{below}\{name}"));
+            return Self::in_folder(server, format!(r"{below}\{name}"), Vec::new());
         }
         if winuser::wine::version().is_some() {
             return in_wine(&name);
@@ -82,8 +98,16 @@ impl Root {
         })
     }
 
+    /// A folder on a local volume, where there is one that goes with the root, as `NtCreateFile` takes it.
+    pub(crate) fn local(&self) -> Option<String> {
+        match &self.made {
+            Made::Share(_, folder) => Some(format!(r"\??\{}", folder.path().display())),
+            Made::Folder(_) => None,
+        }
+    }
+
     /// A folder of ours, reached as the scenario reaches it.
-    fn in_folder(server: String, share: String) -> Result<Self, Environment> {
+    fn in_folder(server: String, share: String, around: Vec<PathBuf>) -> Result<Self, Environment> {
         let folder = PathBuf::from(format!(r"\\?\UNC\{server}\{share}"));
         fs::create_dir(&folder).map_err(|error| Environment::Files {
             doing: "making a folder of the run's own (is the root there, and may you write to it?):",
@@ -93,7 +117,10 @@ impl Root {
         Ok(Self {
             server,
             share,
-            made: Made::Folder(Folder(Some(folder.clone()))),
+            made: Made::Folder(Folder {
+                folder: Some(folder.clone()),
+                around,
+            }),
             folder,
         })
     }
@@ -104,6 +131,7 @@ impl Root {
 fn in_wine(name: &str) -> Result<Root, Environment> {
     let share = "share";
     let parent = PathBuf::from(format!(r"\\?\UNC\{THIS_COMPUTER}\{share}"));
+    let mut around = Vec::new();
     if !parent.is_dir() {
         let unc = unc_folder().ok_or_else(|| Environment::Machine {
             doing: "preparing a root under Wine".to_owned(),
@@ -112,11 +140,12 @@ fn in_wine(name: &str) -> Result<Root, Environment> {
         let folder = unc.join(THIS_COMPUTER).join(share);
         fs::create_dir_all(&folder).map_err(|error| Environment::Files {
             doing: "making Wine's folder of UNC names",
-            path: folder,
+            path: folder.clone(),
             error,
         })?;
+        around = vec![folder, unc.join(THIS_COMPUTER), unc];
     }
-    Root::in_folder(THIS_COMPUTER.to_owned(), format!(r"{share}\{name}"))
+    Root::in_folder(THIS_COMPUTER.to_owned(), format!(r"{share}\{name}"), around)
 }
 
 /// `dosdevices/unc` of the prefix, as Wine lets a Windows program name a path of the host.
