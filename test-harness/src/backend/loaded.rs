@@ -82,7 +82,7 @@ impl Thread for Opener {
 fn stopped(doing: &str, error: MachineError) -> Stopped {
     match error {
         MachineError::BugCheck(bug_check) => {
-            Stopped::BugCheck(bug_check, Box::new(Told::default()))
+            Stopped::BugCheck(bug_check, Box::default())
         }
         other => Environment::Machine {
             doing: doing.to_owned(),
