@@ -233,6 +233,14 @@ fn a_bug_check_of_the_drivers_own_begins_in_the_function_that_it_called() {
         culprit.is_some_and(|symbol| symbol.starts_with("bugcheck!")),
         "{culprit:?}"
     );
+    // `call [rip + n]`: the driver's import leads to the function that a debugger would name.
+    let parser = open(&path);
+    let back = dump.frames[1].address;
+    let call = read::<6>(&parser, back - 6);
+    assert_eq!(call[..2], [0xFF, 0x15]);
+    let distance = i32::from_le_bytes([call[2], call[3], call[4], call[5]]);
+    let slot = back.wrapping_add_signed(distance.into());
+    assert_eq!(word(&parser, slot), dump.frames[0].address);
     assert!(!dump.overflowed(), "{}", dump.sentence());
 }
 

@@ -200,6 +200,15 @@ fn least(record: &RecordView) -> u32 {
         .unwrap_or(u32::MAX)
 }
 
+/// A process's name, where the record has one.
+fn named(process: &str) -> String {
+    if process.is_empty() {
+        "(no name)".to_owned()
+    } else {
+        process.to_owned()
+    }
+}
+
 fn bytes(sample: Option<u32>) -> String {
     sample.map_or_else(|| "-".to_owned(), |sample| grouped(sample.into()))
 }
@@ -213,7 +222,7 @@ fn records(records: &[&RecordView]) -> String {
     for record in records {
         builder.push_record([
             record.sequence.to_string(),
-            record.process.clone(),
+            named(&record.process),
             format!("{:x}.{:x}", record.process_id, record.thread_id),
             record.depth.to_string(),
             bytes(record.before),
@@ -255,7 +264,7 @@ fn marks(stats: &Stats) -> String {
         push(format!("depth {}{deeper}", depth.depth), &depth.marks);
     }
     for process in &stats.processes {
-        push(process.process.clone(), &process.marks);
+        push(named(&process.process), &process.marks);
     }
     aligned(builder, &[1, 2, 3, 4, 5])
 }

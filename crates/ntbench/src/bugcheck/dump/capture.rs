@@ -2,7 +2,8 @@
 
 use super::frames::Stack;
 use super::images::Images;
-use super::kernel::{Module, Stopped};
+use super::kernel::Module;
+use super::objects::Stopped;
 use super::space::{PAGE, Space};
 use crate::cpu::memory::read_checked;
 use crate::cpu::pcr;

@@ -155,7 +155,7 @@ pub(super) fn lay_out(chain: &Chain, context: Context) -> Stack {
                         rbp: None,
                     };
                 }
-                kept = super::kernel::STACK_CONTROL;
+                kept = super::layout::STACK_CONTROL;
             }
         }
     }

@@ -7,7 +7,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::bytes::Structure;
-use super::kernel::BUILD;
+use super::layout::BUILD;
 use super::space::{FIRST, PAGE, ROOT};
 use crate::seh::Processor;
 

@@ -17,6 +17,9 @@ mod frames;
 mod header;
 mod images;
 mod kernel;
+mod layout;
+mod objects;
+mod pe;
 mod space;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +27,8 @@ use std::sync::OnceLock;
 
 use self::frames::Word;
 use self::images::Images;
-use self::kernel::{Module, variable};
+use self::kernel::Module;
+use self::layout::variable;
 use self::space::Space;
 use crate::cpu::fault;
 use crate::cpu::pcr;
@@ -102,14 +106,14 @@ fn try_write(
     };
     let registers = header::context(&processor, rip, stack.rsp, stack.rbp);
     if let (Some(region), Some(thread)) = (pcr::region(), thread::try_current()) {
-        kernel::processor(&mut space, region as u64, thread.object as u64, &registers);
+        objects::processor(&mut space, region as u64, thread.object as u64, &registers);
         kernel::variables(&mut space, kernel, region as u64, code, parameters);
     } else {
         kernel::variables(&mut space, kernel, 0, code, parameters);
     }
     kernel::shared_data(&mut space);
     kernel::module_list(&mut space, kernel, &modules(&images, loaded));
-    kernel::threads(&mut space, kernel, &capture::threads(&chain, &stack));
+    objects::threads(&mut space, kernel, &capture::threads(&chain, &stack));
     let physical = space.finish();
     let data = kernel.base + u64::from(kernel.data.0);
     let access = page_fault(context);
