@@ -61,6 +61,9 @@ enum Command {
     /// Build headroom.exe and run it under Wine, with the arguments after `--`
     #[cfg(not(windows))]
     Wine {
+        /// Lint headroom.exe and test what it calls Windows with, instead
+        #[arg(long)]
+        check: bool,
         /// headroom.exe's arguments, after `--`
         #[arg(last = true)]
         args: Vec<String>,
@@ -152,7 +155,9 @@ fn run(command: Command) -> Result<()> {
             program::build(&setup::ensure_program(&layout, quiet)?, &layout).map(drop)
         }
         #[cfg(not(windows))]
-        Command::Wine { args } => wine::ensure(&layout, quiet)?.run(&args),
+        Command::Wine { check: true, .. } => wine::ensure(&layout, quiet)?.check(&layout),
+        #[cfg(not(windows))]
+        Command::Wine { args, .. } => wine::ensure(&layout, quiet)?.run(&args),
         #[cfg(not(windows))]
         Command::Package { check } => package::run(&layout, quiet, check),
         Command::Demo => demo::run(&layout, quiet),

@@ -1,14 +1,16 @@
 //! headroom.exe under Wine.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
 use crate::{
     host,
     layout::{Layout, PROGRAM_TARGET},
     program,
-    run::Tool,
     setup::{self, Toolchain},
 };
 
@@ -40,12 +42,24 @@ pub(crate) fn ensure(layout: &Layout, options: setup::Options) -> Result<Wine> {
 }
 
 impl Wine {
-    /// Runs the program.
+    /// Runs the program, and ends with its exit status.
     pub(crate) fn run(&self, args: &[String]) -> Result<()> {
-        Tool::new("run headroom.exe under Wine", &self.run)
+        let status = Command::new(&self.run)
             .arg(&self.program)
             .args(args)
-            .run()
+            .status()
+            .with_context(|| format!("cannot run {}", self.run.display()))?;
+        match status.code() {
+            Some(0) => Ok(()),
+            Some(code) => std::process::exit(code),
+            None => bail!("headroom.exe did not end by itself: {status}"),
+        }
+    }
+
+    /// Lints and tests what calls Windows.
+    pub(crate) fn check(&self, layout: &Layout) -> Result<()> {
+        self.lint(layout)?;
+        self.test_calls(layout)
     }
 
     /// Its prefix, which lies beside the script.

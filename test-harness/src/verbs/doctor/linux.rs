@@ -160,65 +160,77 @@ struct Tool {
     name: &'static str,
     /// Where it may be: names to look for in PATH, or paths.
     places: &'static [&'static str],
-    /// What says its version.
-    version: &'static str,
     what_for: &'static str,
     mend: &'static str,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 5] = [
     Tool {
         name: "cargo",
         places: &["cargo"],
-        version: "--version",
         what_for: "builds the driver, by `cargo xtask build`",
         mend: "https://rustup.rs, or Debian's rustc-web and cargo-web",
     },
     Tool {
-        name: "libclang",
-        places: &[
-            "/usr/lib/llvm-19/lib/libclang-19.so.1",
-            "/usr/lib/llvm-19/lib/libclang.so.1",
-            "/usr/lib/llvm-18/lib/libclang.so.1",
-            "/usr/lib/llvm-16/lib/libclang.so.1",
-            "/usr/lib/llvm-14/lib/libclang.so.1",
-        ],
-        version: "",
-        what_for: "reads the kernel's headers for the driver's build",
-        mend: "`cargo xtask setup` installs it (Debian: libclang1-19)",
-    },
-    Tool {
         name: "mingw-w64",
         places: &["x86_64-w64-mingw32-gcc"],
-        version: "--version",
         what_for: "links headroom.exe, and compiles the C drivers of ntbench's tests",
         mend: "`cargo xtask program` installs it (Debian: gcc-mingw-w64-x86-64-win32)",
     },
     Tool {
         name: "Wine",
         places: &["/usr/lib/wine/wine64", "wine64", "wine"],
-        version: "--version",
         what_for: "runs headroom.exe without Windows, in tests",
         mend: "`cargo xtask wine` installs it (Debian: wine64)",
     },
     Tool {
         name: "osslsigncode",
         places: &["osslsigncode"],
-        version: "--version",
         what_for: "signs the driver's package",
         mend: "`cargo xtask package` installs it (Debian: osslsigncode)",
     },
     Tool {
         name: "Chromium",
         places: &["chromium", "chromium-browser", "google-chrome"],
-        version: "--version",
         what_for: "takes pictures of reports, in tests; any browser shows them",
         mend: "`cargo xtask test` installs it (Debian: chromium)",
     },
 ];
 
 fn tools() -> Vec<Check> {
-    TOOLS.iter().map(Tool::check).collect()
+    let mut checks: Vec<_> = TOOLS.iter().map(Tool::check).collect();
+    checks.insert(1, libclang());
+    checks
+}
+
+/// libclang, which is a library and lies where its version says.
+fn libclang() -> Check {
+    const NAME: &str = "libclang";
+    let folders = (13..=22)
+        .rev()
+        .map(|version| format!("/usr/lib/llvm-{version}/lib"));
+    let others = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"].map(str::to_owned);
+    let named = std::env::var("LIBCLANG_PATH");
+    let found = named
+        .into_iter()
+        .chain(folders)
+        .chain(others)
+        .find(|folder| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+            let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+            names.any(|name| {
+                let library = name.starts_with("libclang.so") || name.starts_with("libclang-");
+                library && name.contains(".so")
+            })
+        });
+    match found {
+        Some(folder) => Check::ok(NAME, format!("in {folder}")),
+        None => Check::warning(
+            NAME,
+            "not found; it reads the kernel's headers for the driver's build",
+            "`cargo xtask setup` installs it (Debian: libclang1-19)",
+        ),
+    }
 }
 
 impl Tool {
@@ -227,19 +239,14 @@ impl Tool {
             let found = format!("not found; it {}", self.what_for);
             return Check::warning(self.name, found, self.mend);
         };
-        let found = self
-            .ask(&path)
-            .unwrap_or_else(|| path.display().to_string());
+        let found = Self::ask(&path).unwrap_or_else(|| path.display().to_string());
         Check::ok(self.name, found)
     }
 
     /// The first line of what it says of its version.
-    fn ask(&self, path: &Path) -> Option<String> {
-        if self.version.is_empty() {
-            return None;
-        }
+    fn ask(path: &Path) -> Option<String> {
         let output = Command::new(path)
-            .arg(self.version)
+            .arg("--version")
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .output()
