@@ -4,6 +4,7 @@ use anstyle::{AnsiColor, Style};
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style as Lines};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::model::{Arrival, End, Open, RecordView, Run};
 use crate::scenario::{Kind, Plan};
@@ -292,16 +293,29 @@ fn status_of(open: &Open) -> String {
     }
 }
 
-/// The last `width` characters of a path, from a separator on.
+/// The end of a path that is at most `width` columns wide, from a separator on. What would move the cursor or change
+/// colours is spelt out: a name is whatever a caller passed.
 pub(crate) fn end_of(path: &str, width: usize) -> String {
-    let length = path.chars().count();
-    if length <= width {
-        return path.to_owned();
+    let path: String = path
+        .chars()
+        .map(|character| match character {
+            plain if !plain.is_control() => plain.to_string(),
+            control => control.escape_default().to_string(),
+        })
+        .collect();
+    if path.width() <= width {
+        return path;
     }
-    let end: String = path.chars().skip(length - width + 1).collect();
-    let end = end
-        .find('\\')
-        .map_or(end.as_str(), |separator| &end[separator..]);
+    let mut room = width.saturating_sub(1);
+    let mut start = path.len();
+    for (at, character) in path.char_indices().rev() {
+        let Some(rest) = room.checked_sub(character.width().unwrap_or(0)) else {
+            break;
+        };
+        (room, start) = (rest, at);
+    }
+    let end = &path[start..];
+    let end = end.find('\\').map_or(end, |separator| &end[separator..]);
     format!("…{end}")
 }
 
@@ -341,5 +355,8 @@ mod tests {
             r"…\share\d01\d02"
         );
         assert_eq!(end_of("ääääääääää", 4), "…äää");
+        // Each of these takes two columns.
+        assert_eq!(end_of("共有共有共有", 6), "…共有");
+        assert_eq!(end_of("a\u{1b}[31m", 30), r"a\u{1b}[31m");
     }
 }

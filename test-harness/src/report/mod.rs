@@ -5,6 +5,7 @@ mod calls;
 mod cells;
 mod chart;
 pub mod compare;
+mod costs;
 mod drawing;
 mod glance;
 mod histogram;

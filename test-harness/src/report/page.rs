@@ -7,7 +7,7 @@ use super::drawing::Drawing;
 use super::measures::{Create, Histogram, OutcomeRow, by_depth, creates, outcomes as outcome_rows};
 use super::panel::class;
 use super::sections;
-use super::{Origin, bands, calls, chart, histogram, outcomes, sweep, unmeasured, words};
+use super::{Origin, bands, calls, chart, costs, histogram, outcomes, sweep, unmeasured, words};
 use crate::model::{End, Listing, Open, Run, Sweep};
 use crate::scenario::Plan;
 use crate::table::{self, grouped};
@@ -109,7 +109,7 @@ impl Page {
             .collect();
         let outcomes = with_table(
             outcomes::draw("outcomes", &bars),
-            sections::outcomes(subject.runs, &outcome_rows),
+            costs::outcomes(subject.runs, &outcome_rows),
         )?;
         let sweep = match subject.sweep {
             None => None,
@@ -135,7 +135,7 @@ impl Page {
                 .flatten(),
             histogram,
             outcomes,
-            losses: (!subject.runs.is_empty()).then(|| sections::losses(subject.runs)),
+            losses: (!subject.runs.is_empty()).then(|| costs::losses(subject.runs)),
             unmeasured: unmeasured::sentences(subject.origin, &told, of_scenario, no_driver),
             checks: (!subject.checks.is_empty()).then(|| sections::checks(subject.checks)),
             glossary: words::GLOSSARY,
