@@ -81,9 +81,7 @@ impl Thread for Opener {
 
 fn stopped(doing: &str, error: MachineError) -> Stopped {
     match error {
-        MachineError::BugCheck(bug_check) => {
-            Stopped::BugCheck(bug_check, Box::default())
-        }
+        MachineError::BugCheck(bug_check) => Stopped::BugCheck(bug_check, Box::default()),
         other => Environment::Machine {
             doing: doing.to_owned(),
             why: other.to_string(),

@@ -1,6 +1,6 @@
 //! `headroom install`: puts the driver's package on this machine and loads it; what the package's scripts do, without PowerShell.
 //!
-//! What is done in which order, and what is taken back when a step fails, stands in [`flow`], apart from the calls that do it ([`system`]):
+//! What is done in which order, and what is taken back when a step fails, stands in `flow`, apart from the calls that do it (`system`):
 //! so that each step is made to fail in tests, on any machine.
 
 #[cfg(any(windows, test))]
