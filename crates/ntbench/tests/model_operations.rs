@@ -567,3 +567,68 @@ fn filters_see_the_changes_of_those_above_alone() {
     assert_eq!(order, expected);
     assert!(bench.end().findings.is_empty());
 }
+
+#[test]
+fn a_filter_does_file_work_of_its_own() {
+    for (defect, expected) in [
+        ("DEFECT=0", None),
+        ("DEFECT=1", Some("fltmgr-leak")),
+        ("DEFECT=2", Some("handle-leak")),
+        ("DEFECT=3", Some("callback-data-in-use")),
+    ] {
+        let bench = loaded("doer", &[defect], MachineConfig::default());
+        let file = opened(&bench.thread, &named(README, 3));
+        let flushed = bench.thread.file(file, FileCall::Flush).unwrap();
+        assert_eq!(flushed.status, NtStatus::SUCCESS);
+        if expected.is_none() {
+            assert_eq!(
+                lines(&bench.trace()),
+                [
+                    "create 00000000 2",
+                    "write 00000000",
+                    "read 00000000 7 written",
+                    "length 00000000 7",
+                    "flush 00000000",
+                    "rename 00000000",
+                    "delete 00000000",
+                    "pending 00000103",
+                    "done 00000000 context=0000000000000044",
+                    "read 4 text",
+                    "allocated 00000000",
+                    "own 00000000 00000000 ext",
+                    "done 00000000 context=0000000000000045",
+                    "own 00000103 00000000 ext",
+                    "pointer 00000000",
+                    "contexts 0",
+                ]
+            );
+            assert!(!bench.folder.join("Docs/other").exists());
+        }
+        // The filter's own locks: by file object, whatever the handle.
+        let second = opened(&bench.thread, &named(README, 3));
+        let lock = FileCall::Lock {
+            offset: 0,
+            length: 2,
+            key: 0,
+            exclusive: true,
+            fail_immediately: true,
+        };
+        assert_eq!(
+            bench.thread.file(file, lock.clone()).unwrap().status,
+            NtStatus::SUCCESS
+        );
+        let refused = bench.thread.file(second, lock).unwrap();
+        assert_eq!(refused.status, NtStatus(0xC000_0055_u32.cast_signed()));
+        let conflict = bench.thread.write(second, Some(1), b"x").unwrap();
+        assert_eq!(conflict.status, NtStatus(0xC000_0054_u32.cast_signed()));
+        assert_eq!(
+            bench.thread.write(file, Some(1), b"x").unwrap().status,
+            NtStatus::SUCCESS
+        );
+        let found = found(bench, "doer");
+        match expected {
+            None => assert!(found.is_empty(), "{found:?}"),
+            Some(rule) => assert!(found.contains(&rule.to_owned()), "{defect}: {found:?}"),
+        }
+    }
+}

@@ -186,3 +186,89 @@ exports! { "fltmgr.sys";
         u8::from(file.with_open(OpenFile::id).flatten().is_some())
     }
 }
+
+/// The rest: deleting, asking whether contexts are possible, and all at once.
+pub(super) mod more {
+    use super::{
+        FILE, Guest, INSTANCE, NtStatus, OpenFile, Place, STREAM, STREAM_HANDLE, VOLUME, get,
+        handle, irql, object, of_instance, release, stream, unlink,
+    };
+    use crate::abi::flt::RelatedObjects;
+    use crate::thread::APC_LEVEL;
+
+    /// `FLT_RELATED_CONTEXTS`: volume, instance, file, stream, stream handle, transaction.
+    type Contexts = [usize; 6];
+    const KINDS: [u16; 6] = [VOLUME, INSTANCE, FILE, STREAM, STREAM_HANDLE, 0x20];
+
+    /// Where a context of a kind would be for these objects.
+    fn place(objects: &RelatedObjects, kind: u16) -> Option<Place> {
+        const NAME: &str = "FltGetContexts";
+        let instance = objects.instance.expose_provenance();
+        let file = objects.file_object.expose_provenance();
+        match kind {
+            VOLUME => Some(super::volume(
+                objects.filter.expose_provenance(),
+                objects.volume.expose_provenance(),
+                NAME,
+            )),
+            INSTANCE => Some(of_instance(instance, NAME)),
+            FILE | STREAM if file != 0 => stream(instance, file, kind, NAME).ok(),
+            STREAM_HANDLE if file != 0 => handle(instance, file, NAME).ok(),
+            _ => None,
+        }
+    }
+
+    exports! { "fltmgr.sys";
+        /// Takes a file's context away.
+        fn FltDeleteFileContext(instance: usize, file: usize, old: Guest<usize>) -> NtStatus {
+            match stream(instance, file, FILE, "FltDeleteFileContext") {
+                Ok(place) => unlink(place, old, "FltDeleteFileContext"),
+                Err(status) => status,
+            }
+        }
+
+        /// Takes a stream's context away.
+        fn FltDeleteStreamContext(instance: usize, file: usize, old: Guest<usize>) -> NtStatus {
+            match stream(instance, file, STREAM, "FltDeleteStreamContext") {
+                Ok(place) => unlink(place, old, "FltDeleteStreamContext"),
+                Err(status) => status,
+            }
+        }
+
+        /// Whether contexts can be linked to a file.
+        fn FltSupportsFileContexts(file: usize) -> u8 {
+            let file = object::file(file, "FltSupportsFileContexts");
+            u8::from(file.with_open(OpenFile::id).flatten().is_some())
+        }
+
+        /// The same, whoever keeps them.
+        fn FltSupportsFileContextsEx(file: usize, _instance: usize) -> u8 {
+            FltSupportsFileContexts(file)
+        }
+
+        /// All contexts of an operation's objects that are there.
+        fn FltGetContexts(objects: Guest<RelatedObjects>, wanted: u16, out: Guest<Contexts>) {
+            irql::at_most("FltGetContexts", APC_LEVEL);
+            let objects = objects.read();
+            let mut found: Contexts = [0; 6];
+            for (kind, slot) in KINDS.iter().zip(&mut found) {
+                if wanted & kind != 0
+                    && let Some(place) = place(&objects, *kind)
+                {
+                    // What is not there stays 0.
+                    let _ = get(place, Guest(&raw mut *slot), "FltGetContexts");
+                }
+            }
+            out.write(found);
+        }
+
+        /// Gives them back.
+        fn FltReleaseContexts(contexts: Guest<Contexts>) {
+            irql::at_most("FltReleaseContexts", APC_LEVEL);
+            for context in contexts.read().into_iter().filter(|context| *context != 0) {
+                release(context, "FltReleaseContexts");
+            }
+            contexts.write([0; 6]);
+        }
+    }
+}

@@ -32,6 +32,7 @@ mod descent;
 mod drain;
 mod ecp;
 mod fileio;
+mod filelock;
 mod flight;
 mod frames;
 mod info;
@@ -46,6 +47,7 @@ pub(crate) mod op;
 pub(crate) mod operation;
 pub(crate) mod port;
 mod register;
+pub(crate) mod requests;
 mod safe;
 mod support;
 mod volume_api;
@@ -90,6 +92,8 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         issue::exports(),
         safe::exports(),
         fileio::exports(),
+        filelock::exports(),
+        context_api::more::exports(),
         support::exports(),
         volume_api::exports(),
         volume_api::refused::exports(),

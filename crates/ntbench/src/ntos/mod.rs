@@ -48,6 +48,7 @@ pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod wide;
 pub(crate) mod worker;
+pub(crate) mod zw;
 
 /// What the machine has, once it is up.
 pub(crate) struct Machine {
@@ -83,6 +84,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         handle::exports(),
         mdl::exports(),
         device::exports(),
+        zw::exports(),
         registry::exports(),
         routines::exports(),
         etw::exports(),

@@ -9,12 +9,14 @@
 #define DEFECT 0
 #endif
 
-static uint8_t Event[24] __attribute__((aligned(16)));
+static uint8_t Event[24] __attribute__((aligned(16))), Never[24] __attribute__((aligned(16)));
 
 static void Later(PVOID item, FLT_CALLBACK_DATA *data, PVOID context)
 {
+    int64_t moment = -300000;
     (void)context;
     FltFreeDeferredIoWorkItem(item);
+    KeWaitForSingleObject(Never, 0, 0, 0, &moment);
     FltCompletePendedPreOperation(data, PREOP_WITH_CALLBACK, (PVOID)0x99);
     if (DEFECT == 2)
         FltCompletePendedPreOperation(data, PREOP_NO_CALLBACK, 0);
@@ -102,6 +104,7 @@ int DriverEntry(PVOID driver, UNICODE_STRING *path)
     NTSTATUS status;
     (void)path;
     KeInitializeEvent(Event, 1, 0);
+    KeInitializeEvent(Never, 0, 0);
     status = FltRegisterFilter(driver, &Registration, &Filter);
     if (NT_SUCCESS(status)) {
         status = FltStartFiltering(Filter);

@@ -23,8 +23,10 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/drivers");
     let headers = ["flt.h", "files.h"]
         .map(|header| std::fs::read_to_string(sources.join(header)).expect("a header"));
+    let own = std::fs::read_to_string(sources.join(format!("{name}.c"))).expect("a driver");
     let imports: Vec<&str> = headers
         .iter()
+        .chain([&own])
         .flat_map(|header| header.lines())
         .filter_map(|line| {
             line.strip_prefix("IMPORT ")?

@@ -1,0 +1,255 @@
+//! What kernel code asks of an open file: by a handle from the top of the stack (`ZwReadFile`), or below an instance
+//! (`FltReadFile`). Its buffers are system memory of its own, and go to the file system as they are.
+
+use std::sync::Arc;
+
+use super::frames::frames;
+use super::objects::Instance;
+use super::op;
+use super::operation::{Request, send};
+use crate::abi::flt::{
+    FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, KERNEL_MODE,
+};
+use crate::abi::io::{
+    FO_SYNCHRONOUS_IO, IRP_BUFFERED_IO, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_READ,
+    IRP_MJ_SET_INFORMATION, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
+    IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock,
+};
+use crate::abi::params::{
+    Control, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
+};
+use crate::ntos::file::File;
+use crate::ntos::memory::Guest;
+use crate::ntos::syscall::SystemBuffer;
+use crate::ntos::{iomgr, mdl};
+use crate::status::NtStatus;
+use crate::{stack, user};
+
+/// `FLTFL_IO_OPERATION_NON_CACHED`, `_PAGING`, `_DO_NOT_UPDATE_BYTE_OFFSET`, `_SYNCHRONOUS_PAGING`.
+const NON_CACHED: u32 = 1;
+const PAGING: u32 = 2;
+const KEEP_BYTE_OFFSET: u32 = 4;
+const SYNCHRONOUS_PAGING: u32 = 8;
+
+/// Who asks, of which file, and below which instance.
+pub(crate) struct Caller {
+    /// The instance; `None`: from the top.
+    pub(crate) instance: Option<Arc<Instance>>,
+    /// The file.
+    pub(crate) file: Arc<File>,
+    /// The function's own frame.
+    pub(crate) symbol: &'static str,
+}
+
+impl Caller {
+    /// Sends an operation.
+    pub(crate) fn send(&self, request: Request<'_>) -> IoStatusBlock {
+        let around = frames([self.symbol]);
+        let generated = if self.instance.is_some() {
+            FLTFL_CALLBACK_DATA_GENERATED_IO
+        } else {
+            0
+        };
+        stack::with_frames(&around, || {
+            send(
+                &self.file,
+                &Request {
+                    irp_flags: request.irp_flags | IRP_SYNCHRONOUS_API,
+                    data_flags: request.data_flags | generated,
+                    below: self.instance.as_ref(),
+                    ..request
+                },
+            )
+        })
+    }
+
+    /// As [`send`](Self::send), with a buffer that says that it is the system's.
+    fn buffered(&self, major: u8, parameters: Parameters) -> IoStatusBlock {
+        self.send(Request {
+            irp_flags: IRP_BUFFERED_IO,
+            data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
+            ..Request::new(major, parameters)
+        })
+    }
+
+    /// Asks for information of a class, about the file or its volume.
+    pub(crate) fn query(&self, major: u8, buffer: usize, length: u32, class: u32) -> IoStatusBlock {
+        let parameters = Parameters::of(QueryInformation {
+            length,
+            pad0: 0,
+            class,
+            pad1: 0,
+            buffer,
+            pad2: [0; 3],
+        });
+        self.buffered(major, parameters)
+    }
+
+    /// Sets information of a class; a rename or hard link to somewhere else has its directory opened first.
+    pub(crate) fn set(&self, buffer: usize, length: u32, class: u32) -> Result<NtStatus, NtStatus> {
+        let bytes = Guest::<u8>::at(buffer).read_many(length as usize);
+        let (target, replace) = match op::names_target(class) {
+            Some(extended) => {
+                let (name, root, replace) = op::rename_target(&bytes, extended)?;
+                let root = iomgr::root(root, KERNEL_MODE)?;
+                let below = self.instance.as_ref();
+                (
+                    iomgr::open_target(&self.file, &name, root, KERNEL_MODE, below)?,
+                    replace,
+                )
+            }
+            None => (None, false),
+        };
+        let parameters = Parameters::of(SetInformation {
+            length,
+            pad0: 0,
+            class,
+            pad1: 0,
+            parent_of_target: target.as_ref().map_or(0, |target| target.address()),
+            replace_if_exists: u8::from(replace),
+            advance_only: 0,
+            pad2: 0,
+            pad3: 0,
+            buffer,
+            pad4: 0,
+        });
+        let done = self.buffered(IRP_MJ_SET_INFORMATION, parameters);
+        if let Some(target) = target {
+            target.close_handle();
+        }
+        Ok(done.status)
+    }
+
+    /// Lists a directory.
+    pub(crate) fn directory(
+        &self,
+        (buffer, length): (usize, u32),
+        class: u32,
+        flags: u8,
+        name: usize,
+    ) -> IoStatusBlock {
+        let parameters = Parameters::of(QueryDirectory {
+            length,
+            pad0: 0,
+            file_name: name,
+            class,
+            pad1: 0,
+            file_index: 0,
+            pad2: 0,
+            buffer,
+            mdl: 0,
+        });
+        self.send(Request {
+            minor: IRP_MN_QUERY_DIRECTORY,
+            flags,
+            ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
+        })
+    }
+
+    /// Sends a control.
+    pub(crate) fn control(
+        &self,
+        major: u8,
+        code: u32,
+        (input, input_length): (usize, u32),
+        (output, output_length): (usize, u32),
+    ) -> IoStatusBlock {
+        let arm = |input: usize, output: usize| {
+            Parameters::of(Control {
+                output_length,
+                pad0: 0,
+                input_length,
+                pad1: 0,
+                code,
+                pad2: 0,
+                input,
+                output,
+                output_mdl: 0,
+            })
+        };
+        if code & 3 != 0 {
+            return self.send(Request::new(major, arm(input, output)));
+        }
+        let bytes = Guest::<u8>::at(input).read_many(input_length as usize);
+        let Ok(buffer) = SystemBuffer::new(output_length as usize, &bytes) else {
+            return IoStatusBlock::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+        };
+        let done = self.buffered(major, arm(buffer.address(), 0));
+        Guest::<u8>::at(output).write_many(&buffer.taken(done, output_length));
+        done
+    }
+}
+
+/// A read or write.
+pub(crate) struct TransferCall {
+    /// Who asks.
+    pub(crate) caller: Caller,
+    /// `IRP_MJ_READ` or `IRP_MJ_WRITE`.
+    pub(crate) major: u8,
+    /// From where; `None`: from where the file is.
+    pub(crate) offset: Option<i64>,
+    /// How many bytes.
+    pub(crate) length: u32,
+    /// Where they are.
+    pub(crate) buffer: usize,
+    /// `FLTFL_IO_OPERATION_…`.
+    pub(crate) flags: u32,
+}
+
+impl TransferCall {
+    /// Makes it, and waits.
+    pub(crate) fn run(&self) -> IoStatusBlock {
+        let file = &self.caller.file;
+        let synchronous = file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
+        let before = file.object(|object| object.current_byte_offset);
+        let offset = match self.offset {
+            Some(offset) => offset,
+            None if synchronous => before,
+            None => return IoStatusBlock::new(NtStatus::INVALID_PARAMETER, 0),
+        };
+        let paging = self.flags & (PAGING | SYNCHRONOUS_PAGING) != 0;
+        // The Filter Manager describes a buffer in system space for what works without its caller.
+        let list = if paging && !user::is_user(self.buffer) {
+            let list = mdl::allocate(self.buffer, self.length, None);
+            if mdl::lock_pages(list, self.major == IRP_MJ_READ).is_err() {
+                mdl::free(list);
+                return IoStatusBlock::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+            }
+            list
+        } else {
+            0
+        };
+        let kind = if self.major == IRP_MJ_READ {
+            IRP_READ_OPERATION
+        } else {
+            IRP_WRITE_OPERATION
+        };
+        let parameters = Parameters::of(Transfer {
+            length: self.length,
+            pad0: 0,
+            key: 0,
+            pad1: 0,
+            offset,
+            buffer: self.buffer,
+            mdl: list,
+            pad2: 0,
+        });
+        let irp_flags =
+            kind | if self.flags & NON_CACHED != 0 || paging {
+                IRP_NOCACHE
+            } else {
+                0
+            } | if paging { IRP_PAGING_IO } else { 0 };
+        let done = self.caller.send(Request {
+            irp_flags,
+            ..Request::new(self.major, parameters)
+        });
+        if list != 0 {
+            mdl::free(list);
+        }
+        if self.flags & KEEP_BYTE_OFFSET != 0 {
+            file.object(|object| object.current_byte_offset = before);
+        }
+        done
+    }
+}

@@ -1,0 +1,275 @@
+//! `ZwCreateFile` and its kin: files that a driver opens and uses by handles, from the top of the stack, as the kernel.
+
+use super::handle::{self, Target};
+use super::iomgr::{self, Create};
+use super::memory::Guest;
+use super::{irql, object};
+use crate::abi::base::UnicodeString;
+use crate::abi::file::FILE_OPEN;
+use crate::abi::flt::KERNEL_MODE;
+use crate::abi::io::{
+    IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_WRITE,
+    IoStatusBlock, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+};
+use crate::abi::ob::ObjectAttributes;
+use crate::abi::params::Parameters;
+use crate::fltmgr::operation::Request;
+use crate::fltmgr::requests::{Caller, TransferCall};
+use crate::stack::Frame;
+use crate::status::NtStatus;
+use crate::thread::PASSIVE_LEVEL;
+use crate::{cost, faults, stack};
+
+/// What a create of a driver's asks for, beside its name.
+struct Open {
+    access: u32,
+    share: u32,
+    disposition: u32,
+    options: u32,
+    attributes: u32,
+    allocation: i64,
+}
+
+fn open(
+    function: &str,
+    out: Guest<u64>,
+    attributes: Guest<ObjectAttributes>,
+    status: Guest<IoStatusBlock>,
+    open: &Open,
+) -> NtStatus {
+    irql::at_most(function, PASSIVE_LEVEL);
+    irql::apcs_enabled(function);
+    out.write(0);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let attributes = attributes.read();
+    if attributes.length as usize != size_of::<ObjectAttributes>() {
+        return NtStatus::INVALID_PARAMETER;
+    }
+    let root = attributes.root_directory.expose_provenance() as u64;
+    let root = match iomgr::root(root, KERNEL_MODE) {
+        Ok(root) => root,
+        Err(status) => return status,
+    };
+    let created = stack::with_frames(&service_frames(), || {
+        iomgr::create(&Create {
+            root,
+            object_attributes: attributes.attributes,
+            access: open.access,
+            share: open.share,
+            disposition: open.disposition,
+            options: open.options,
+            attributes: open.attributes,
+            allocation: open.allocation,
+            ..Create::open(Guest(attributes.object_name).units())
+        })
+    });
+    status.write_opt(IoStatusBlock::new(created.status, created.information));
+    if let Some(file) = created.file {
+        file.add_handle();
+        let target = Target::File(file.clone());
+        out.write(handle::open(
+            target,
+            open.access,
+            attributes.attributes,
+            KERNEL_MODE,
+        ));
+        file.dereference();
+    }
+    created.status
+}
+
+/// The frames of a service that the kernel calls itself. The listing's oldest one is the driver's own return address,
+/// which lies on its stack already.
+fn service_frames() -> Vec<Frame> {
+    let chain = cost::chain("zw_create");
+    let mut frames = chain.get(1..).unwrap_or_default().to_vec();
+    if let (Some(first), Some(linkage)) = (frames.first_mut(), chain.first()) {
+        first.bytes += linkage.bytes;
+    }
+    frames
+}
+
+/// Runs a call on the file of a handle, and puts its end into the status block.
+fn on_file(
+    function: &'static str,
+    symbol: &'static str,
+    handle: u64,
+    status: Guest<IoStatusBlock>,
+    call: impl FnOnce(Caller) -> Result<IoStatusBlock, NtStatus>,
+) -> NtStatus {
+    irql::at_most(function, PASSIVE_LEVEL);
+    irql::apcs_enabled(function);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let file = match handle::look_up(handle, KERNEL_MODE) {
+        Ok((Target::File(file), _)) => file,
+        Ok(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
+        Err(status) => return status,
+    };
+    file.reference();
+    let done = call(Caller {
+        instance: None,
+        file: file.clone(),
+        symbol,
+    });
+    file.dereference();
+    match done {
+        Ok(done) => {
+            status.write_opt(done);
+            done.status
+        }
+        Err(status) => status,
+    }
+}
+
+/// Asynchronous forms wait here all the same; an event is set once it is done.
+fn signal(event: u64) -> Result<(), NtStatus> {
+    // The bench has no handles of events.
+    if event == 0 {
+        Ok(())
+    } else {
+        Err(NtStatus::NOT_SUPPORTED)
+    }
+}
+
+exports! { "ntoskrnl.exe";
+    /// Opens or makes a file.
+    fn ZwCreateFile(
+        out: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
+        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
+        _ea_length: u32,
+    ) -> NtStatus {
+        let allocation = allocation.read_opt().unwrap_or(0);
+        open("ZwCreateFile", out, attributes, status, &Open {
+            access, share, disposition, options, attributes: file_attributes, allocation,
+        })
+    }
+
+    /// Opens a file.
+    fn ZwOpenFile(
+        out: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, share: u32,
+        options: u32,
+    ) -> NtStatus {
+        open("ZwOpenFile", out, attributes, status, &Open {
+            access, share, disposition: FILE_OPEN, options, attributes: 0x80, allocation: 0,
+        })
+    }
+
+    /// Reads.
+    fn ZwReadFile(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
+        offset: Guest<i64>, _key: usize,
+    ) -> NtStatus {
+        on_file("ZwReadFile", "nt!NtReadFile", handle, status, |caller| {
+            signal(event)?;
+            let offset = offset.read_opt();
+            Ok(TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0 }.run())
+        })
+    }
+
+    /// Writes.
+    fn ZwWriteFile(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
+        offset: Guest<i64>, _key: usize,
+    ) -> NtStatus {
+        on_file("ZwWriteFile", "nt!NtWriteFile", handle, status, |caller| {
+            signal(event)?;
+            let offset = offset.read_opt();
+            Ok(TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0 }.run())
+        })
+    }
+
+    /// Asks about a file.
+    fn ZwQueryInformationFile(
+        handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
+    ) -> NtStatus {
+        on_file("ZwQueryInformationFile", "nt!NtQueryInformationFile", handle, status, |caller| {
+            Ok(caller.query(IRP_MJ_QUERY_INFORMATION, buffer, length, class))
+        })
+    }
+
+    /// Changes something about a file.
+    fn ZwSetInformationFile(
+        handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
+    ) -> NtStatus {
+        on_file("ZwSetInformationFile", "nt!NtSetInformationFile", handle, status, |caller| {
+            caller.set(buffer, length, class).map(|status| IoStatusBlock::new(status, 0))
+        })
+    }
+
+    /// Lists a directory.
+    fn ZwQueryDirectoryFile(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
+        class: u32, single: u8, name: Guest<UnicodeString>, restart: u8,
+    ) -> NtStatus {
+        let flags = if restart != 0 { SL_RESTART_SCAN } else { 0 }
+            | if single != 0 { SL_RETURN_SINGLE_ENTRY } else { 0 };
+        on_file("ZwQueryDirectoryFile", "nt!NtQueryDirectoryFile", handle, status, |caller| {
+            signal(event)?;
+            Ok(caller.directory((buffer, length), class, flags, name.address()))
+        })
+    }
+
+    /// Sends a control to the file system.
+    fn ZwFsControlFile(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
+        input_length: u32, output: usize, output_length: u32,
+    ) -> NtStatus {
+        on_file("ZwFsControlFile", "nt!NtFsControlFile", handle, status, |caller| {
+            signal(event)?;
+            let (input, output) = ((input, input_length), (output, output_length));
+            Ok(caller.control(IRP_MJ_FILE_SYSTEM_CONTROL, code, input, output))
+        })
+    }
+
+    /// Sends a control to the device.
+    fn ZwDeviceIoControlFile(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
+        input_length: u32, output: usize, output_length: u32,
+    ) -> NtStatus {
+        on_file("ZwDeviceIoControlFile", "nt!NtDeviceIoControlFile", handle, status, |caller| {
+            signal(event)?;
+            let (input, output) = ((input, input_length), (output, output_length));
+            Ok(caller.control(IRP_MJ_DEVICE_CONTROL, code, input, output))
+        })
+    }
+
+    /// Asks about the volume that a file is on.
+    fn ZwQueryVolumeInformationFile(
+        handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
+    ) -> NtStatus {
+        on_file("ZwQueryVolumeInformationFile", "nt!NtQueryVolumeInformationFile", handle, status, |caller| {
+            Ok(caller.query(IRP_MJ_QUERY_VOLUME_INFORMATION, buffer, length, class))
+        })
+    }
+
+    /// Has a file's data written out.
+    fn ZwFlushBuffersFile(handle: u64, status: Guest<IoStatusBlock>) -> NtStatus {
+        on_file("ZwFlushBuffersFile", "nt!NtFlushBuffersFile", handle, status, |caller| {
+            Ok(caller.send(Request::new(IRP_MJ_FLUSH_BUFFERS, Parameters::default())))
+        })
+    }
+
+    /// A handle for an object that is known by its address: a file object.
+    fn ObOpenObjectByPointer(
+        address: usize, attributes: u32, _access_state: usize, access: u32, object_type: usize, _mode: i8,
+        out: Guest<u64>,
+    ) -> NtStatus {
+        irql::at_most("ObOpenObjectByPointer", PASSIVE_LEVEL);
+        out.write(0);
+        if let Some(status) = faults::check("ObOpenObjectByPointer") {
+            return status;
+        }
+        let Some(object::Kind::File(file)) = object::at(address) else { return NtStatus::OBJECT_TYPE_MISMATCH };
+        if object_type != 0 && object_type != super::file_object_type() {
+            return NtStatus::OBJECT_TYPE_MISMATCH;
+        }
+        file.add_handle();
+        out.write(handle::open(Target::File(file), access, attributes, KERNEL_MODE));
+        NtStatus::SUCCESS
+    }
+}
