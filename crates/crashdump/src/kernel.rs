@@ -279,3 +279,32 @@ pub(crate) fn thread(
         current,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_are_read_from_accessors_and_from_nothing_else() {
+        // PsGetThreadId, PsGetProcessImageFileName and PsGetCurrentThreadStackBase of build 19041.
+        let thread_id = [0x48, 0x8B, 0x81, 0x80, 0x04, 0, 0, 0xC3, 0xCC];
+        let file_name = [0x48, 0x8D, 0x81, 0xA8, 0x05, 0, 0, 0xC3, 0xCC];
+        let stack_base = [
+            0x65, 0x48, 0x8B, 0x04, 0x25, 0x88, 0x01, 0, 0, 0x48, 0x8B, 0x40, 0x38, 0xC3,
+        ];
+        assert_eq!(displacement(&thread_id), Some(0x480));
+        assert_eq!(displacement(&file_name), Some(0x5A8));
+        assert_eq!(displacement(&stack_base), Some(0x38));
+        // No return behind it; another register; a jump; cut short.
+        assert_eq!(
+            displacement(&[0x48, 0x8B, 0x81, 0x80, 0x04, 0, 0, 0x90]),
+            None
+        );
+        assert_eq!(
+            displacement(&[0x48, 0x8B, 0x82, 0x80, 0x04, 0, 0, 0xC3]),
+            None
+        );
+        assert_eq!(displacement(&[0xE9, 0, 0, 0, 0, 0xCC, 0xCC, 0xCC]), None);
+        assert_eq!(displacement(&[0x48, 0x8B, 0x81, 0x80]), None);
+    }
+}

@@ -39,7 +39,7 @@ pub(super) fn page(told: &Told, records: usize, full: bool) -> String {
     );
     let parameters = told
         .parameters
-        .map(|parameter| format!("{parameter:#x}"))
+        .map(|parameter| format!("{:#x}", parameter.0))
         .join(", ");
     let _ = writeln!(text, "Parameters: {parameters}\n");
     if !told.frames.is_empty() {
@@ -76,7 +76,7 @@ fn listing_of(told: &Told) -> Listing {
         .as_ref()
         .and_then(|driver| driver.module.as_deref());
     let frames = told.frames.iter().map(|frame| model::Frame {
-        child_sp: frame.child_sp,
+        child_sp: frame.child_sp.0,
         bytes_to_older: frame.bytes,
         symbol: match frame.found {
             "searched" => format!("{} (found by a search)", frame.symbol),
@@ -92,14 +92,14 @@ fn listing_of(told: &Told) -> Listing {
         segments: told
             .segments
             .iter()
-            .map(|segment| [segment.limit, segment.base])
+            .map(|segment| [segment.limit.0, segment.base.0])
             .collect(),
         by_module: Vec::new(),
     }
 }
 
 fn of_segment(number: usize, segment: &Segment) -> String {
-    let size = segment.base.saturating_sub(segment.limit);
+    let size = segment.base.0.saturating_sub(segment.limit.0);
     let modules: Vec<(String, u64)> = segment
         .by_module
         .iter()
@@ -114,8 +114,8 @@ fn of_segment(number: usize, segment: &Segment) -> String {
         .collect();
     format!(
         "{HEAD}Segment {number}{HEAD:#}: {:#x} to {:#x}, {} bytes, {} in use, {} left\n\n{}\n",
-        segment.limit,
-        segment.base,
+        segment.limit.0,
+        segment.base.0,
         grouped(size),
         grouped(segment.used),
         grouped(size.saturating_sub(segment.used)),

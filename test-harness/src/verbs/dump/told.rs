@@ -10,6 +10,16 @@ use crate::report::stats::Stats;
 /// Grows by one whenever a field changes its meaning or goes.
 const VERSION: u32 = 1;
 
+/// An address or a parameter: as text in JSON, since many readers of JSON have numbers of 53 bits only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hex(pub u64);
+
+impl Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:#x}", self.0))
+    }
+}
+
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
 pub struct Told {
@@ -28,7 +38,7 @@ pub struct Told {
     /// Its name.
     pub bug_check_name: Option<&'static str>,
     /// Its parameters.
-    pub parameters: [u64; 4],
+    pub parameters: [Hex; 4],
     /// The thread.
     pub thread: Option<Thread>,
     /// Its segments, newest first.
@@ -62,7 +72,7 @@ pub struct DumpFile {
 #[derive(Clone, Debug, Serialize)]
 pub struct Thread {
     /// Its KTHREAD.
-    pub address: u64,
+    pub address: Hex,
     /// Its id.
     pub id: Option<u64>,
     /// Its process's id.
@@ -75,9 +85,9 @@ pub struct Thread {
 #[derive(Clone, Debug, Serialize)]
 pub struct Segment {
     /// One past its highest address.
-    pub base: u64,
+    pub base: Hex,
     /// Its lowest usable address.
-    pub limit: u64,
+    pub limit: Hex,
     /// Bytes that frames take.
     pub used: u64,
     /// Bytes by module, most first.
@@ -90,11 +100,11 @@ pub struct Segment {
 #[derive(Clone, Debug, Serialize)]
 pub struct Frame {
     /// RSP in the function's body.
-    pub child_sp: u64,
+    pub child_sp: Hex,
     /// Distance to the next older frame of its segment.
     pub bytes: Option<u64>,
     /// The code's address.
-    pub address: u64,
+    pub address: Hex,
     /// Its name.
     pub symbol: String,
     /// Its module.
@@ -115,7 +125,7 @@ pub struct Module {
     /// Its file.
     pub file: String,
     /// Where it lies.
-    pub base: u64,
+    pub base: Hex,
     /// How long it is.
     pub size: u64,
 }
@@ -153,9 +163,9 @@ impl From<&Analysis> for Told {
             },
             bug_check: analysis.bug_check.code,
             bug_check_name: analysis.bug_check.name(),
-            parameters: analysis.bug_check.parameters,
+            parameters: analysis.bug_check.parameters.map(Hex),
             thread: analysis.thread.as_ref().map(|thread| Thread {
-                address: thread.address,
+                address: Hex(thread.address),
                 id: thread.id,
                 process_id: thread.process_id,
                 process: thread.process.clone(),
@@ -172,8 +182,8 @@ impl From<&Analysis> for Told {
 impl From<&crashdump::Segment> for Segment {
     fn from(segment: &crashdump::Segment) -> Self {
         Self {
-            base: segment.base,
-            limit: segment.limit,
+            base: Hex(segment.base),
+            limit: Hex(segment.limit),
             used: segment.used(),
             by_module: segment.by_module.clone(),
             told_by_thread: segment.told,
@@ -184,9 +194,9 @@ impl From<&crashdump::Segment> for Segment {
 impl From<&crashdump::Frame> for Frame {
     fn from(frame: &crashdump::Frame) -> Self {
         Self {
-            child_sp: frame.child_sp,
+            child_sp: Hex(frame.child_sp),
             bytes: frame.bytes,
-            address: frame.address,
+            address: Hex(frame.address),
             symbol: frame.symbol.clone(),
             module: frame.module.clone(),
             source: frame.source.clone(),
@@ -205,7 +215,7 @@ impl From<&crashdump::Module> for Module {
         Self {
             name: module.name.clone(),
             file: module.file.clone(),
-            base: module.base,
+            base: Hex(module.base),
             size: module.size,
         }
     }
