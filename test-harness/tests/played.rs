@@ -450,3 +450,56 @@ fn links_are_followed_sixty_three_times() {
         "the driver inspects each name on the way"
     );
 }
+
+#[test]
+fn a_run_on_a_loaded_driver_leaves_its_settings_as_they_were() {
+    let place = tempfile::tempdir().unwrap();
+    let sys = sys();
+    let verb = |arguments: &[&str]| {
+        let output = Command::new(HEADROOM)
+            .args(arguments)
+            .env("HEADROOM_MACHINE", place.path().join("machine"))
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (
+            output.status.code(),
+            text + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let out = place.path().join("out");
+    let out = out.to_str().unwrap();
+    let run = |arguments: &[&str]| verb(&[&["run", "--loaded", "--out", out], arguments].concat());
+
+    let (status, text) = run(&["relative"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("headroom load"), "{text}");
+
+    // With traffic of others, whose records lie among the run's.
+    let load = [
+        "load",
+        "--for",
+        "3m",
+        "--traffic",
+        "40",
+        "--driver",
+        sys.to_str().unwrap(),
+    ];
+    assert_eq!(verb(&load).0, Some(0));
+    let settings = verb(&["config", "get"]);
+    for (scenario, records) in [("relative", 65), ("nested", 64), ("wide", 512)] {
+        let (status, text) = run(&[scenario]);
+        assert_eq!(status, Some(0), "{scenario}: {text}");
+        assert!(
+            text.contains(&format!("({records} written, 0 lost)")),
+            "{scenario}: {text}"
+        );
+    }
+    assert_eq!(verb(&["config", "get"]), settings);
+    let (status, text) = run(&["nested", "--policy", "never"]);
+    assert_eq!(status, Some(2), "{text}");
+    assert!(text.contains("--allow-bug-check"), "{text}");
+    let (status, text) = verb(&["unload"]);
+    assert_eq!(status, Some(0), "{text}");
+}

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{AncestorScope, Config, Policy, Record};
 
@@ -14,6 +14,9 @@ use crate::model::{Expand, Losses, RecordView};
 
 /// How long the drain rests when there was nothing.
 const REST: Duration = Duration::from_millis(20);
+
+/// How long the end of a run waits for records that others' creates hold up.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The settings of a run in force, and its records being drained.
 pub(super) struct Recording {
@@ -142,6 +145,7 @@ fn drain(mut client: Client, before: &Config, mut from: u64, stop: &AtomicBool) 
         written: 0,
         ended: Ok(()),
     };
+    let mut end = None;
     loop {
         // Asked first: what was recorded until then is drained once more after it.
         let last = stop.load(Ordering::Relaxed);
@@ -159,8 +163,12 @@ fn drain(mut client: Client, before: &Config, mut from: u64, stop: &AtomicBool) 
                 }
                 let none = records.is_empty();
                 drained.records.extend(records);
-                if none && last {
-                    break;
+                // Others' creates are under way, too, and records come in their order: all that were given out are waited for.
+                if last {
+                    let (goal, until) = *end.get_or_insert((some.head, Instant::now() + PATIENCE));
+                    if from > goal || Instant::now() > until {
+                        break;
+                    }
                 }
                 if none {
                     std::thread::sleep(REST);

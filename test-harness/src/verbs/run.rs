@@ -58,11 +58,11 @@ pub struct Args {
     #[arg(long, value_name = "UNC")]
     pub root: Option<String>,
 
-    /// The driver's ExpandPolicy. Without it both in ntbench, and always on Windows.
+    /// The driver's ExpandPolicy. Without it both on a machine of the run's own, and always on Windows and with --loaded.
     #[arg(long, value_enum)]
     pub policy: Option<PolicyChoice>,
 
-    /// On Windows: run also what can stop this computer with a bug check, which is what the policy `never` is there to show.
+    /// On Windows and with --loaded: run also what can stop the machine with a bug check, which the policy `never` is there to show.
     #[arg(long)]
     pub allow_bug_check: bool,
 
@@ -241,24 +241,38 @@ impl Args {
         if self.until_it_breaks && cfg!(windows) {
             return refuse("--until-it-breaks kills one machine after the other: only in ntbench");
         }
+        if self.loaded
+            && matches!(self.scenario, Kind::Dfs | Kind::Links | Kind::Mixed)
+            && !cfg!(windows)
+        {
+            return refuse(
+                "the machine in the background has no DFS namespace, and answers no listings, renames and links: run dfs, links and mixed \
+                 without --loaded",
+            );
+        }
         if !self.until_it_breaks && self.reservation.len() > 1 {
             return refuse("several reservations are for --until-it-breaks");
         }
         let dies = self.policies().contains(&Expand::Never);
-        if cfg!(windows) && dies && !self.allow_bug_check {
+        if self.is_shared() && dies && !self.allow_bug_check {
             return refuse(
-                "under the policy never nested creates overflow the kernel stack, which stops this computer with a bug check: add \
-                 --allow-bug-check if that is what you want here",
+                "under the policy never nested creates overflow the kernel stack, which stops the machine that the driver is loaded on \
+                 with a bug check: add --allow-bug-check if that is what you want",
             );
         }
         Ok(())
+    }
+
+    /// Whether the run is on a machine that others use, too.
+    const fn is_shared(&self) -> bool {
+        cfg!(windows) || self.loaded
     }
 
     fn policies(&self) -> &'static [Expand] {
         if self.without_driver {
             return &[];
         }
-        let usual = match (cfg!(windows), self.until_it_breaks) {
+        let usual = match (self.is_shared(), self.until_it_breaks) {
             (true, _) => PolicyChoice::Always,
             (false, true) => PolicyChoice::All,
             (false, false) => PolicyChoice::Both,

@@ -44,7 +44,11 @@ impl Root {
         if loaded {
             return Self::on_loaded(named);
         }
-        let made = folder_in(&std::env::temp_dir())?;
+        let made = tempfile::tempdir().map_err(|error| Environment::Files {
+            doing: "making a folder in",
+            path: std::env::temp_dir(),
+            error,
+        })?;
         let (server, share) = match named {
             None => (SIMULATED.0.to_owned(), SIMULATED.1.to_owned()),
             Some(named) => match split(named)?.as_slice() {
@@ -81,7 +85,16 @@ impl Root {
                 &format!("the machine in the background has {unc} and no other"),
             ));
         }
-        let made = folder_in(&folder)?;
+        // The same name with the driver and without, so that what they open is the same.
+        let made = tempfile::Builder::new()
+            .prefix(&format!("headroom-{}", std::process::id()))
+            .rand_bytes(0)
+            .tempdir_in(&folder)
+            .map_err(|error| Environment::Files {
+                doing: "making a folder in",
+                path: folder.clone(),
+                error,
+            })?;
         let name = made.path().file_name().unwrap_or_default();
         let parts = split(&unc)?;
         Ok(Self {
@@ -155,18 +168,6 @@ impl Root {
             error,
         })
     }
-}
-
-#[cfg(not(windows))]
-fn folder_in(parent: &Path) -> Result<tempfile::TempDir, Environment> {
-    tempfile::Builder::new()
-        .prefix("headroom-")
-        .tempdir_in(parent)
-        .map_err(|error| Environment::Files {
-            doing: "making a folder in",
-            path: parent.to_owned(),
-            error,
-        })
 }
 
 /// The components of `\\server\share\…`, two at least.
