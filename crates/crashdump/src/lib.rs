@@ -3,11 +3,11 @@
 //!
 //! The file's formats and the page tables are the `kdmp-parser` crate's work. What is found by itself here needs no
 //! symbols of the kernel: offsets come from the debugger's data block in the dump and from the code of exported functions
-//! in it ([`kernel`]), frames from the unwind data of the images in it ([`stack`]), names from .pdb files where there are
-//! some, else from export directories ([`symbols`]).
+//! in it (`kernel`), frames from the unwind data of the images in it (`stack`), names from .pdb files where there are
+//! some, else from export directories (`symbols`).
 //!
 //! A dump is somebody else's file and may be damaged: every length is checked against the file before anything is made
-//! from it ([`preflight`]), every walk has a bound, and what cannot be read is told as a note and left out.
+//! from it (`preflight`), every walk has a bound, and what cannot be read is told as a note and left out.
 #![forbid(unsafe_code)]
 
 mod bytes;

@@ -11,7 +11,7 @@ pub struct Inf {
     pub encoding: Encoding,
     /// The sections in the order in which their names first appear. Sections of one name are one section, as SetupAPI has it.
     pub sections: Vec<Section>,
-    /// String tokens that [Strings] does not define, and where they are used.
+    /// String tokens that `[Strings]` does not define, and where they are used.
     pub undefined_tokens: Vec<(Position, String)>,
 }
 

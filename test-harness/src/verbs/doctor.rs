@@ -1,7 +1,7 @@
 //! `headroom doctor`: what works here, what does not, and how to mend it.
 //!
-//! On Windows that is everything between a built driver and its first record; what is found ([`facts`]) is apart from what is thought of it
-//! ([`judge`]), so that the thinking is tested where there is no Windows. On Linux it is what this build can do: whether simulated machines
+//! On Windows that is everything between a built driver and its first record; what is found (`facts`) is apart from what is thought of it
+//! (`judge`), so that the thinking is tested where there is no Windows. On Linux it is what this build can do: whether simulated machines
 //! run, whether the driver's image is there and loads, and which tools there are to build and to look with.
 
 #[cfg(any(windows, test))]
