@@ -2,7 +2,7 @@
 
 mod made_up;
 
-use headroom_harness::model::{End, Expand, Run};
+use headroom_harness::model::{End, Expand, Frame, Listing, Run};
 use headroom_harness::{listing, table, verdict};
 use made_up::{always, never, open, plan, report};
 use protocol::NtStatus;
@@ -49,6 +49,33 @@ fn the_page_is_whole_and_needs_nothing_else() {
         let found = page.matches(outside).count()
             - page.matches("http://www.w3.org/2000/svg").count() * usize::from(outside == "http:");
         assert_eq!(found, 0, "the page refers to {outside}");
+    }
+}
+
+/// A path and a process's name are whatever somebody chose: on the page they are text and nothing else.
+#[test]
+fn a_name_stays_a_name_on_the_page() {
+    let mut report = report(8);
+    let hostile = r#"\\s\x"><script>alert(1)</script><b a='"#;
+    let run = &mut report.runs[1];
+    run.records[0].path = hostile.to_owned();
+    run.records[0].process = hostile.to_owned();
+    run.opens[0].name = hostile.to_owned();
+    let mut listing = Listing::default();
+    listing.by_module.push((hostile.to_owned(), 1));
+    listing.frames.push(Frame {
+        child_sp: 0x1000,
+        bytes_to_older: Some(0x100),
+        symbol: format!("{hostile}!f"),
+        source: None,
+        real: true,
+        segment: 0,
+    });
+    run.listings.push(listing);
+    for text in [report.page().unwrap(), report.picture().unwrap()] {
+        assert!(text.contains("alert(1)"), "it is there");
+        assert!(!text.contains("<script") && !text.contains("<b a="));
+        assert!(!text.contains("x\">"), "it ends no attribute");
     }
 }
 

@@ -7,6 +7,9 @@ use crate::table::grouped;
 /// Rows that a page holds at most: the data has all.
 pub(super) const MOST_ROWS: usize = 1_000;
 
+/// Columns of a name: how it is spelt may be what the call is about.
+const NAME_WIDTH: usize = 64;
+
 /// How many calls of each kind came to which status.
 pub(super) fn counts(counts: &Counts) -> Option<Table> {
     let mut table = Table::new(
@@ -60,7 +63,7 @@ pub(super) fn each(opens: &[Open]) -> Option<Table> {
         };
         table.rows.push(vec![
             open.action.to_string().into(),
-            path(&open.name),
+            path(&open.name, NAME_WIDTH),
             status,
             Cell::of(open.expected.to_string(), "soft"),
             remark,

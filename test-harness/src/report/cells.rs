@@ -4,8 +4,8 @@ use tabled::builder::Builder;
 
 use crate::table::{self, Tone, grouped};
 
-/// Characters of a path that a cell shows, its end.
-const PATH_WIDTH: usize = 30;
+/// Columns of a path that a cell shows where there are many others, its end.
+pub(super) const PATH_WIDTH: usize = 30;
 
 /// A table: what it shows, its columns, and whether each holds numbers.
 pub(super) struct Table {
@@ -52,8 +52,8 @@ impl Cell {
 }
 
 /// The end of a path, with the whole of it at hand.
-pub(super) fn path(path: &str) -> Cell {
-    let end = table::end_of(path, PATH_WIDTH);
+pub(super) fn path(path: &str, width: usize) -> Cell {
+    let end = table::end_of(path, width);
     Cell {
         whole: if end == path {
             String::new()

@@ -2,7 +2,7 @@
 
 use super::bands::SAMPLES;
 use super::calls::MOST_ROWS;
-use super::cells::{Cell, Table, path};
+use super::cells::{Cell, PATH_WIDTH, Table, path};
 use super::drawing::kilobytes;
 use super::glance::Glance;
 use super::measures::{Create, DepthSpread, Histogram, worst as closest};
@@ -132,7 +132,7 @@ pub(super) fn worst(creates: &[Create]) -> Table {
             },
             at.into(),
             create.depth.to_string().into(),
-            path(create.path),
+            path(create.path, PATH_WIDTH),
             process,
             Cell::number(create.samples[0]),
             Cell::number(create.samples[1]),
