@@ -233,7 +233,8 @@ fn one_that_has_bug_checked_says_so_to_everybody() {
 /// What a client has opened and connected is closed when it goes, or the verifier would find it at the unload.
 #[test]
 fn a_client_that_goes_leaves_nothing() {
-    use ntbench::wire::{CreateFile, StackKind, SystemCall, ThreadSpec};
+    use headroom_harness::backend::{Call, Purpose};
+    use ntbench::wire::{StackKind, ThreadSpec};
     let home = Home::loaded(&[]);
     let mut machine = home.connect();
     let thread = machine
@@ -244,15 +245,12 @@ fn a_client_that_goes_leaves_nothing() {
         })
         .unwrap();
     let name = r"\??\UNC\server\share\d01".to_owned();
-    let opened = machine
-        .call(
-            thread,
-            SystemCall::CreateFile(CreateFile {
-                name,
-                ..CreateFile::default()
-            }),
-        )
-        .unwrap();
+    let call = Call::Open {
+        name,
+        root: 0,
+        purpose: Purpose::Attributes,
+    };
+    let opened = machine.call(thread, &call).unwrap();
     assert!(opened.status.is_success());
     drop(machine);
     home.end();

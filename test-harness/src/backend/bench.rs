@@ -80,37 +80,63 @@ impl Bench {
 
 impl Thread for Opener {
     fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
-        match call {
-            Call::List { handle } => self.list(*handle),
-            Call::Rename { handle, to } => {
-                let done = self.thread.rename(*handle, to, 0, false);
-                done.map_err(|error| stopped(&format!("renaming to {to}"), error))
-                    .map(|done| status(done.status).into())
-            }
-            Call::SetReparse { handle, link } => {
-                let done = self.thread.set_reparse(*handle, &reparse_point(link));
-                done.map_err(|error| stopped("making a link", error))
-                    .map(|done| status(done.status).into())
-            }
-            call => {
-                let (call, doing) = system_call(call)?;
-                let done = self.thread.call(call);
-                done.map(returned).map_err(|error| stopped(&doing, error))
-            }
-        }
+        make(&self.thread, call).map_err(|error| stopped(&doing(call), error))
     }
 }
 
-impl Opener {
-    fn list(&self, handle: u64) -> Result<Returned, Stopped> {
-        let (done, entries) = self
-            .thread
-            .list_directory(handle, None)
-            .map_err(|error| stopped("listing a directory", error))?;
-        Ok(Returned {
-            names: entries.into_iter().map(|entry| entry.name).collect(),
-            ..Returned::from(status(done))
-        })
+/// Makes a call on a simulated thread.
+///
+/// # Errors
+/// The machine died of it. A call that fails is no error but a status.
+pub(crate) fn make(thread: &SimulatedThread, call: &Call) -> Result<Returned, MachineError> {
+    Ok(match call {
+        Call::Open {
+            name,
+            root,
+            purpose,
+        } => {
+            let Parameters {
+                access,
+                disposition,
+                options,
+            } = purpose.parameters();
+            returned(thread.create_file(&CreateFile {
+                name: name.clone(),
+                root: *root,
+                access: access | SYNCHRONIZE,
+                disposition,
+                options: options | SYNCHRONOUS_IO_NONALERT,
+                ..CreateFile::default()
+            })?)
+        }
+        Call::QueryAttributes { name, root } => {
+            let (name, root) = (name.clone(), *root);
+            returned(thread.call(SystemCall::QueryAttributes { name, root })?)
+        }
+        Call::List { handle } => {
+            let (done, entries) = thread.list_directory(*handle, None)?;
+            Returned {
+                names: entries.into_iter().map(|entry| entry.name).collect(),
+                ..Returned::from(status(done))
+            }
+        }
+        Call::Rename { handle, to } => status(thread.rename(*handle, to, 0, false)?.status).into(),
+        Call::SetReparse { handle, link } => {
+            status(thread.set_reparse(*handle, &reparse_point(link))?.status).into()
+        }
+        Call::Close { handle } => returned(thread.close(*handle)?),
+    })
+}
+
+/// What a call is, in words.
+pub(crate) fn doing(call: &Call) -> String {
+    match call {
+        Call::Open { name, .. } => format!("opening {name}"),
+        Call::QueryAttributes { name, .. } => format!("querying the attributes of {name}"),
+        Call::List { .. } => "listing a directory".to_owned(),
+        Call::Rename { to, .. } => format!("renaming to {to}"),
+        Call::SetReparse { .. } => "making a link".to_owned(),
+        Call::Close { .. } => "closing a handle".to_owned(),
     }
 }
 
@@ -127,52 +153,8 @@ fn reparse_point(link: &Link) -> ReparsePoint {
     }
 }
 
-/// The call in ntbench's terms, and what it is in words.
-pub(super) fn system_call(call: &Call) -> Result<(SystemCall, String), Environment> {
-    Ok(match call {
-        Call::Open {
-            name,
-            root,
-            purpose,
-        } => {
-            let Parameters {
-                access,
-                disposition,
-                options,
-            } = purpose.parameters();
-            let create = CreateFile {
-                name: name.clone(),
-                root: *root,
-                access: access | SYNCHRONIZE,
-                disposition,
-                options: options | SYNCHRONOUS_IO_NONALERT,
-                ..CreateFile::default()
-            };
-            (SystemCall::CreateFile(create), format!("opening {name}"))
-        }
-        Call::QueryAttributes { name, root } => (
-            SystemCall::QueryAttributes {
-                name: name.clone(),
-                root: *root,
-            },
-            format!("querying the attributes of {name}"),
-        ),
-        Call::Close { handle } => (
-            SystemCall::Close { handle: *handle },
-            "closing a handle".to_owned(),
-        ),
-        Call::List { .. } | Call::Rename { .. } | Call::SetReparse { .. } => {
-            return Err(Environment::Machine {
-                doing: "making a call".to_owned(),
-                why: "the machine in the background answers no listings, renames and reparse points: run without --loaded"
-                    .to_owned(),
-            });
-        }
-    })
-}
-
 /// What a call in ntbench's terms came to.
-pub(super) fn returned(completion: Completion) -> Returned {
+fn returned(completion: Completion) -> Returned {
     Returned {
         handle: completion.handle,
         attributes: completion.attributes,

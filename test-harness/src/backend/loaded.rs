@@ -2,7 +2,7 @@
 
 use ntbench::wire::{StackKind, ThreadSpec};
 
-use super::bench::{returned, system_call};
+use super::bench::doing;
 use super::recording::{Recording, refused};
 use super::{Call, Environment, Machine, Returned, Setup, Stopped, System, Thread, Told};
 use crate::machine::{Connection, MachineError};
@@ -71,11 +71,9 @@ impl Machine for Loaded {
 
 impl Thread for Opener {
     fn call(&mut self, call: &Call) -> Result<Returned, Stopped> {
-        let (call, doing) = system_call(call)?;
         self.connection
             .call(self.thread, call)
-            .map(returned)
-            .map_err(|error| stopped(&doing, error))
+            .map_err(|error| stopped(&doing(call), error))
     }
 }
 

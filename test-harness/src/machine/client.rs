@@ -4,11 +4,12 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use ntbench::wire::{Completion, SystemCall, ThreadSpec, Trace};
+use ntbench::wire::{ThreadSpec, Trace};
 use protocol::NtStatus;
 
 use super::wire::{self, Answer, Ask, Standing, Unloaded};
 use super::{MachineError, Place};
+use crate::backend::{Call, Returned};
 use crate::link::{Link, LinkError, error_of};
 use crate::model::BugCheck;
 
@@ -68,9 +69,10 @@ impl Connection {
     ///
     /// # Errors
     /// [`MachineError`]: the machine died of it. A call that fails is no error but a status.
-    pub fn call(&mut self, thread: usize, call: SystemCall) -> Result<Completion, MachineError> {
+    pub fn call(&mut self, thread: usize, call: &Call) -> Result<Returned, MachineError> {
+        let call = call.clone();
         match self.ask(&Ask::Call { thread, call }, &[])?.0 {
-            Answer::Completion(completion) => Ok(completion),
+            Answer::Returned(returned) => Ok(returned),
             other => Err(unexpected(other)),
         }
     }

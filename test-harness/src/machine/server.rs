@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ntbench::wire::{BugCheckReport, SystemCall, ThreadSpec};
+use ntbench::wire::{BugCheckReport, ThreadSpec};
 use ntbench::{Machine, MachineError as BenchError, Port, Thread};
 use protocol::port::PORT_NAME;
 
 use super::wire::{self, Answer, Ask, Standing, Unloaded};
 use super::{MachineError, Options, Place, start, traffic};
-use crate::backend::bench::SERVICE;
+use crate::backend::Call;
+use crate::backend::bench::{SERVICE, make};
 
 /// The longest that one wait for a message takes, so that a client which has gone is noticed.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -238,7 +239,7 @@ impl<'s> Session<'s> {
                 return Ok(replied(answer.status, answer.bytes));
             }
             Ask::Thread(spec) => self.thread(spec)?,
-            Ask::Call { thread, call } => self.call(thread, call)?,
+            Ask::Call { thread, call } => self.call(thread, &call)?,
             Ask::Trace => Answer::Trace(Box::new(self.server.machine.trace()?)),
             Ask::Unload => match self.server.unload() {
                 Ok(unloaded) => Answer::Unloaded(Box::new(unloaded)),
@@ -272,22 +273,20 @@ impl<'s> Session<'s> {
         Ok(Answer::Thread(self.threads.len() - 1))
     }
 
-    fn call(&mut self, number: usize, call: SystemCall) -> Result<Answer, BenchError> {
+    fn call(&mut self, number: usize, call: &Call) -> Result<Answer, BenchError> {
         let Some(thread) = self.threads.get(number) else {
             return Ok(Answer::Failed(format!("there is no thread {number}")));
         };
-        let closed = match call {
-            SystemCall::Close { handle } => Some(handle),
-            _ => None,
-        };
-        let completion = thread.call(call)?;
-        if completion.handle != 0 {
-            self.open.insert((number, completion.handle));
+        let returned = make(thread, call)?;
+        if returned.handle != 0 {
+            self.open.insert((number, returned.handle));
         }
-        if let Some(handle) = closed.filter(|_| completion.status.is_success()) {
-            self.open.retain(|&(_, known)| known != handle);
+        if let Call::Close { handle } = call
+            && returned.status.is_success()
+        {
+            self.open.retain(|(_, known)| known != handle);
         }
-        Ok(Answer::Completion(completion))
+        Ok(Answer::Returned(returned))
     }
 }
 

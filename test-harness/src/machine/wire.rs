@@ -6,9 +6,11 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use ntbench::wire::{BugCheckReport, Completion, SystemCall, ThreadSpec, Trace};
+use ntbench::wire::{BugCheckReport, ThreadSpec, Trace};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::backend::{Call, Returned};
 
 /// The longest part of a frame. Traces are the longest that there are.
 const LONGEST: u32 = 256 << 20;
@@ -39,7 +41,7 @@ pub(super) enum Ask {
         /// The thread's number in this connection.
         thread: usize,
         /// The call.
-        call: SystemCall,
+        call: Call,
     },
     /// What happened on the machine so far.
     Trace,
@@ -59,7 +61,7 @@ pub(super) enum Answer {
     /// A thread, by its number in this connection.
     Thread(usize),
     /// How a system call ended.
-    Completion(Completion),
+    Returned(Returned),
     /// What happened.
     Trace(Box<Trace>),
     /// The machine has ended.

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use headroom_harness::backend::{Call, Purpose};
 use headroom_harness::machine::{Connection, MachineError, Place, SERVER, SHARE};
-use ntbench::wire::{CreateFile, StackKind, SystemCall, ThreadSpec};
+use ntbench::wire::{StackKind, ThreadSpec};
 use protocol::NtStatus;
 use tempfile::TempDir;
 
@@ -123,16 +124,17 @@ impl Home {
         let path: String = (1..=levels).map(|level| format!(r"\d{level:02}")).collect();
         let opened = machine.call(
             thread,
-            SystemCall::CreateFile(CreateFile {
+            &Call::Open {
                 name: format!(r"\??\UNC\{SERVER}\{SHARE}{path}"),
-                ..CreateFile::default()
-            }),
+                root: 0,
+                purpose: Purpose::Attributes,
+            },
         )?;
         if opened.handle != 0 {
             let handle = opened.handle;
-            machine.call(thread, SystemCall::Close { handle })?;
+            machine.call(thread, &Call::Close { handle })?;
         }
-        Ok(NtStatus(opened.status.0.cast_unsigned()))
+        Ok(opened.status)
     }
 
     /// Unloads, and wants nothing to have been found.
