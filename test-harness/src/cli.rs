@@ -26,7 +26,7 @@ const EXIT_STATUS: &str =
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a scenario and show the stack before, inside and after each expansion.
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = run::AFTER_HELP)]
     Run(run::Args),
     /// Read a kernel crash dump: who filled the stack, and what the driver had recorded.
     #[command(after_help = dump::HELP)]
