@@ -27,6 +27,11 @@ Set-StrictMode -Version 2.0
 Import-Module (Join-Path $PSScriptRoot 'Headroom.psm1') -Force
 
 Assert-Machine
+# The oldest Windows that has everything the driver calls (10, version 2004); an INF cannot ask for it.
+$build = [Environment]::OSVersion.Version.Build
+if ($build -lt 19041) {
+    throw "This is build $build of Windows, and the driver needs 19041 (Windows 10, version 2004) or later."
+}
 $Package = Resolve-Package $Package
 
 # What would keep it from loading, before anything is changed.

@@ -91,7 +91,9 @@ pub(crate) fn build_and_inspect(
     if package == "headroom" {
         let data = fs::read(&built.sys)?;
         let inf = inf::parse(driver_inf::stamped(layout)?.as_bytes())?;
-        driver_inf::check_minimum(&inf, &Image::parse(&data)?)?;
+        let image = Image::parse(&data)?;
+        driver_inf::check_oldest(&image)?;
+        driver_inf::check_sections(&inf, &image)?;
     }
     for file in [&built.sys, &built.pdb] {
         refuse_machine_paths(file, toolchain)?;
@@ -157,7 +159,7 @@ pub(crate) fn forget_stale(toolchain: &Toolchain, target_dir: &Path) -> Result<(
     Ok(())
 }
 
-/// Prints what an image is, and fails if it breaks a rule, or if `inf` offers it to a Windows that lacks an import.
+/// Prints what an image is, and fails if it breaks a rule, or if `inf` names a Windows that lacks an import.
 pub(crate) fn inspect(sys: &Path, inf: Option<&Path>) -> Result<()> {
     let data = fs::read(sys).with_context(|| format!("cannot read {}", sys.display()))?;
     let image =
@@ -173,7 +175,7 @@ pub(crate) fn inspect(sys: &Path, inf: Option<&Path>) -> Result<()> {
         );
     }
     match inf {
-        Some(inf) => driver_inf::check_minimum(&inf::read(inf)?, &image),
+        Some(inf) => driver_inf::check_sections(&inf::read(inf)?, &image),
         None => Ok(()),
     }
 }

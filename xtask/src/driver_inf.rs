@@ -93,37 +93,59 @@ pub(crate) fn source_date(layout: &Layout) -> Result<i64> {
     Ok(i64::try_from(now.as_secs())?)
 }
 
-/// Fails if the INF offers the driver to a Windows that lacks something it imports.
-pub(crate) fn check_minimum(inf: &Inf, image: &Image) -> Result<()> {
+/// Fails if the image needs a newer Windows than the driver is said to be for.
+pub(crate) fn check_oldest(image: &Image) -> Result<()> {
+    let stated = OsVersion::build(protocol::OLDEST_BUILD);
     let Some((needed, import)) = image.oldest_windows() else {
         bail!("it is not known which Windows the image needs");
     };
-    let offered = oldest_offered(inf).context("the INF has no section [DefaultInstall.NT…]")?;
-    if offered < needed {
+    if stated < needed {
         bail!(
-            "the INF offers the driver to Windows {offered}, which lacks {import}: it came with {needed}\n  to do:   decorate [DefaultInstall] with .{}.{}...{}, or call something older",
-            needed.major,
-            needed.minor,
-            needed.build
+            "the driver is for Windows {stated} and later (protocol::OLDEST_BUILD), and imports {import}, which came with {needed}\n  \
+             to do:   raise it there, or call something older"
         );
     }
-    println!("\n  the INF's oldest Windows, {offered}, has all imports ({import}: {needed})");
+    println!(
+        "\n  Windows {stated}, the oldest that the driver is for, has all imports ({import}: {needed})"
+    );
     Ok(())
 }
 
-/// The oldest Windows that finds a section to install.
-fn oldest_offered(inf: &Inf) -> Option<OsVersion> {
-    let names = inf.sections.iter().map(|section| section.name.as_str());
-    names
-        .filter_map(|name| {
-            let start = name.get(.."DefaultInstall".len())?;
-            let rest = name.get("DefaultInstall".len()..)?;
-            start
-                .eq_ignore_ascii_case("DefaultInstall")
-                .then(|| inf::Decoration::parse(rest))?
-        })
-        .map(|decoration| decoration.version)
-        .min()
+/// Fails if an install section is for a Windows that lacks something the image imports. A section without a version says nothing of that, and
+/// no INF can: a version is not known to be read before the builds that need none of this.
+pub(crate) fn check_sections(inf: &Inf, image: &Image) -> Result<()> {
+    let Some((needed, import)) = image.oldest_windows() else {
+        bail!("it is not known which Windows the image needs");
+    };
+    let mut found = false;
+    for section in &inf.sections {
+        let (Some(start), Some(rest)) = (section.name.get(..14), section.name.get(14..)) else {
+            continue;
+        };
+        let decoration = inf::Decoration::parse(rest);
+        let Some(decoration) = decoration.filter(|_| start.eq_ignore_ascii_case("DefaultInstall"))
+        else {
+            continue;
+        };
+        found = true;
+        let offered = decoration.version;
+        if offered == OsVersion::default() {
+            println!(
+                "  [{}] names no version: what installs it has to see to it that Windows is {needed} or later ({import})",
+                section.name
+            );
+        } else if offered < needed {
+            bail!(
+                "[{}] offers the driver to Windows {offered}, which lacks {import}: it came with {needed}",
+                section.name
+            );
+        }
+    }
+    if found {
+        Ok(())
+    } else {
+        bail!("the INF has no section [DefaultInstall.NT…]")
+    }
 }
 
 /// What is installed on one Windows.
@@ -184,20 +206,32 @@ mod tests {
     }
 
     #[test]
-    fn an_inf_for_a_windows_without_an_import_is_refused() {
-        let newer = image(&["DbgPrintEx", "ExAllocatePool2"]);
-        let (both, old) = (
-            "[DefaultInstall.NTamd64.10.0...25952]\n[DefaultInstall.NTamd64.10.0...19041]\n",
-            "[DefaultInstall.NTamd64.10.0...25952]\n[DefaultInstall.NTamd64.10.0...19040]\n",
-        );
-        check_minimum(&inf(both), &newer).unwrap();
-        let error = check_minimum(&inf(old), &newer).unwrap_err().to_string();
+    fn a_section_for_a_windows_without_an_import_is_refused() {
+        let image = image(&["DbgPrintEx", "IoOpenDriverRegistryKey"]);
+        let check = |decoration: &str| {
+            check_sections(&inf(&format!("[DefaultInstall{decoration}]")), &image)
+        };
+        check(".NTamd64.10.0...25952").unwrap();
+        check(".NTamd64").unwrap();
+        let error = check(".NTamd64.10.0...17133").unwrap_err().to_string();
         assert!(
-            error.contains("10.0.19040, which lacks ExAllocatePool2: it came with 10.0.19041"),
+            error.contains(
+                "10.0.17133, which lacks IoOpenDriverRegistryKey: it came with 10.0.17134"
+            ),
             "{error}"
         );
-        check_minimum(&inf(old), &image(&["DbgPrintEx"])).unwrap();
-        check_minimum(&inf("[DefaultInstall]"), &newer).unwrap_err();
-        check_minimum(&inf("[x]"), &newer).unwrap_err();
+        check_sections(&inf("[x]"), &image).unwrap_err();
+    }
+
+    #[test]
+    fn an_image_that_needs_a_newer_windows_than_is_stated_is_refused() {
+        check_oldest(&image(&["ExAllocatePool2"])).unwrap();
+        check_oldest(&image(&["NoSuchThing"])).unwrap_err();
+        let stated = OsVersion::build(protocol::OLDEST_BUILD);
+        let needed = image(&["ExAllocatePool2"]).oldest_windows().unwrap().0;
+        assert_eq!(
+            stated, needed,
+            "state no newer Windows than the driver needs"
+        );
     }
 }

@@ -92,7 +92,7 @@ enum Command {
     CheckImage {
         /// The .sys file, instead of building the driver
         file: Option<PathBuf>,
-        /// An INF that installs it: it must not offer the driver to a Windows that lacks an import
+        /// An INF that installs it: it must not name a Windows that lacks an import
         #[arg(long)]
         inf: Option<PathBuf>,
     },

@@ -59,6 +59,10 @@ impl fmt::Display for OsVersion {
     }
 }
 
+/// The first Windows that is known to read a version after `DefaultInstall`: Microsoft's samples have it from this build on. The documentation
+/// of the section names architectures alone.
+pub(crate) const VERSIONS_SINCE: OsVersion = OsVersion::build(25_952);
+
 /// What follows an install section's own name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Decoration {
@@ -112,10 +116,12 @@ impl Decoration {
         })
     }
 
-    /// Whether a Windows of this version and architecture may use the section.
+    /// Whether a Windows of this version and architecture uses the section. One that is not known to read versions is taken not to.
     #[must_use]
     pub fn admits(&self, architecture: Architecture, windows: OsVersion) -> bool {
-        self.architecture.is_none_or(|only| only == architecture) && self.version <= windows
+        let no_version = self.version == OsVersion::default();
+        self.architecture.is_none_or(|only| only == architecture)
+            && (no_version || windows >= VERSIONS_SINCE && self.version <= windows)
     }
 
     /// The order of preference among those that a Windows may use: the newest version, then the one for the architecture alone.

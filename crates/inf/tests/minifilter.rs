@@ -22,7 +22,7 @@ fn both_forms_install_the_same_service_in_their_own_places() {
     assert_eq!(isolated, minifilter(&inf, Amd64, 25_952).unwrap());
     assert_eq!(downlevel, minifilter(&inf, Amd64, 25_951).unwrap());
     assert_eq!(isolated.section, "DefaultInstall.NTamd64.10.0...25952");
-    assert_eq!(downlevel.section, "DefaultInstall.NTamd64.10.0...19041");
+    assert_eq!(downlevel.section, "DefaultInstall.NTamd64");
     assert_eq!(isolated.instances_key, r"Parameters\Instances");
     assert_eq!(downlevel.instances_key, "Instances");
     assert_eq!(isolated.image_path(r"\store"), r"\store\headroom.sys");
@@ -83,9 +83,17 @@ fn the_service_key_is_whole() {
 }
 
 #[test]
-fn an_older_windows_or_another_architecture_finds_nothing_to_install() {
-    let inf = ours();
-    for (architecture, build) in [(Amd64, 19_040), (inf::Architecture::Arm64, 26_100)] {
+fn another_architecture_or_a_windows_that_reads_no_versions_finds_nothing_to_install() {
+    let ours = stamped();
+    let versions = ours.replace(
+        "DefaultInstall.NTamd64]",
+        "DefaultInstall.NTamd64.10.0...19041]",
+    );
+    for (text, architecture, build) in [
+        (&ours, inf::Architecture::Arm64, 26_100),
+        (&versions, Amd64, 19_045),
+    ] {
+        let inf = inf::parse(text.as_bytes()).unwrap();
         let error = minifilter(&inf, architecture, build).unwrap_err();
         let text = error.to_string();
         assert!(

@@ -22,6 +22,11 @@ fn the_drivers_inf_breaks_none() {
 /// What to change, into what, and what is said then: the severity, the rule, and a part of the sentence.
 const BROKEN: &[(&str, &str, &str)] = &[
     (
+        "[DefaultInstall.NTamd64]",
+        "[DefaultInstall.NTamd64.10.0...19041]",
+        "error \"INF DefaultInstall Section\": [DefaultInstall.NTamd64.10.0...19041]: no Windows before 10.0.25952",
+    ),
+    (
         "10.0...25952",
         "10.0...20000",
         "error 1199: instances below Parameters",
@@ -199,7 +204,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
         "error \"Creating a primitive driver\": expected ClassGuid",
     ),
     (
-        "[DefaultInstall.NTamd64.10.0...19041]",
+        "[DefaultInstall.NTamd64]",
         "[DefaultInstall]",
         "names no architecture",
     ),

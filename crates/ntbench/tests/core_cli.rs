@@ -93,8 +93,8 @@ fn imports_are_listed_with_what_is_missing() {
 fn inf(folder: &Path, value: &str) -> std::path::PathBuf {
     let file = folder.join("limits.inf");
     let text = format!(
-        "[Version]\nSignature=\"$Windows NT$\"\n[DefaultInstall.NT$ARCH$.10.0...19041]\n\
-         [DefaultInstall.NT$ARCH$.10.0...19041.Services]\nAddService = svc,,Service\n\
+        "[Version]\nSignature=\"$Windows NT$\"\n[DefaultInstall.NT$ARCH$.10.0...25952]\n\
+         [DefaultInstall.NT$ARCH$.10.0...25952.Services]\nAddService = svc,,Service\n\
          [Service]\nServiceType=2\nStartType=3\nServiceBinary=%12%\\limits.sys\nAddReg=Registry\n\
          [Registry]\nHKR,\"Instances\",\"DefaultInstance\",0,\"Top\"\n\
          HKR,\"Instances\\Top\",\"Altitude\",0,\"365000.25\"\nHKR,\"Parameters\",{value}\n"
@@ -120,7 +120,7 @@ fn an_inf_says_which_service_a_driver_finds() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let text = out(&output);
     for said in [
-        "[DefaultInstall.NTamd64.10.0...19041] installs ",
+        "[DefaultInstall.NTamd64.10.0...25952] installs ",
         " svc, instance Top at 365000.25\n",
     ] {
         assert!(text.contains(said), "{text}");

@@ -33,6 +33,10 @@ mod slot;
 mod status;
 mod watermarks;
 
+/// The build of the oldest Windows that has everything the driver calls: Windows 10, version 2004. Whatever installs the driver asks for it, since
+/// an INF cannot; `cargo xtask check-image` holds it to what the image imports.
+pub const OLDEST_BUILD: u32 = 19_041;
+
 pub use anchor::{ANCHOR_SYMBOL, Anchor, LAYOUT_VERSION, SIGNATURE};
 pub use codes::{AncestorScope, Flags, OnExpandFailure, Outcome, Policy};
 pub use config::{

@@ -4,7 +4,7 @@
 //!
 //! * it does not write `DependOnService`;
 //! * it knows no driver store, and puts a file for directory 13 into a folder called `unknown`;
-//! * it does not look at decorations with a version, so that each section is named to it;
+//! * it does not look at decorations with a version, so that each section is named to it by its whole name;
 //! * it adds `ObjectName` and `PreshutdownTimeout`, and refuses nothing: signatures and rules are checked elsewhere.
 
 use std::{

@@ -53,6 +53,8 @@ pub enum Rule {
     Page(&'static str),
 }
 
+/// The page on the section that says what to install.
+const DEFAULT_INSTALL: Rule = Rule::Page("INF DefaultInstall Section");
 /// The page on what an INF without devices may hold.
 const PRIMITIVE: Rule = Rule::Page("Creating a primitive driver");
 /// The page on a minifilter's INF.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, PRIMITIVE};
+use super::{DEFAULT_INSTALL, Findings, PRIMITIVE};
 use crate::{
-    decoration::{Decoration, install_sections},
+    decoration::{Decoration, OsVersion, VERSIONS_SINCE, install_sections},
     document::{Field, Inf, Section, same},
 };
 
@@ -104,6 +104,17 @@ fn forbidden(inf: &Inf, findings: &mut Findings) {
     }
     for (section, decoration) in &installs {
         undecorated(section, *decoration, findings);
+        let version = decoration.version;
+        if version != OsVersion::default() && version < VERSIONS_SINCE {
+            findings.page(
+                DEFAULT_INSTALL,
+                section.at,
+                format!(
+                    "[{}]: no Windows before {VERSIONS_SINCE} is known to read a version here: name the architecture alone",
+                    section.name
+                ),
+            );
+        }
     }
     for (section, decoration) in install_sections(inf, "DefaultUninstall") {
         undecorated(section, decoration, findings);

@@ -1,10 +1,10 @@
 //! What to think of what was found on a Windows machine.
 
+use protocol::OLDEST_BUILD;
+
 use super::facts::{Facts, Image, Instances, Service, Signature, Signer, Told, Trust};
 use super::{Check, Group, Page};
 
-/// The first Windows that has all that the driver calls, as its INF says: Windows 10 version 2004.
-const OLDEST_BUILD: u32 = 19041;
 /// The altitudes of activity monitors.
 const ALTITUDES: std::ops::RangeInclusive<f64> = 360_000.0..=389_999.0;
 const ELEVATE: &str = "start the prompt with \"Run as administrator\"";

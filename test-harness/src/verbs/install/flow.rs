@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use inf::{Architecture, OsVersion, best_install_section};
+use protocol::OLDEST_BUILD;
 
 use super::journal::{Became, Journal};
 use super::package::Package;
@@ -73,6 +74,11 @@ impl Plan {
             );
         }
         let build = system.build()?;
+        if build < OLDEST_BUILD {
+            return Err(format!(
+                "this is build {build} of Windows, and the driver needs {OLDEST_BUILD} (Windows 10, version 2004) or later"
+            ));
+        }
         let service = inf::minifilter(&package.content, Architecture::Amd64, build)
             .map_err(|error| format!("{}: {error}", package.inf.display()))?;
         let signed = system.signed(&package.image)?;

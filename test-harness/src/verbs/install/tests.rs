@@ -126,7 +126,7 @@ impl System for Fake {
         let wanted = if self.build >= 25952 {
             "25952"
         } else {
-            "19041"
+            "NTamd64"
         };
         assert!(section.ends_with(wanted), "{section}");
         let done = self.call();
@@ -231,7 +231,7 @@ fn what_can_be_seen_before_changes_nothing() {
         ..WISH
     };
     assert!(refused(|s| s.elevated = false, WISH).contains("administrator"));
-    assert!(refused(|s| s.build = 18363, WISH).contains("headroom.inf"));
+    assert!(refused(|s| s.build = 18363, WISH).contains("needs 19041"));
     assert!(refused(|s| s.signed = Signed::Broken, WISH).contains("changed"));
     assert!(refused(|s| s.signed = Signed::Not, WISH).contains("not signed"));
     assert!(refused(|_| {}, without).contains("--trust-test-certificate"));
