@@ -54,9 +54,18 @@ thread_local! {
 
 static ALL: Mutex<Vec<&'static Thread>> = Mutex::new(Vec::new());
 
-/// Every simulated thread there ever was.
+/// Every simulated thread that has not ended.
 pub(crate) fn all() -> Vec<&'static Thread> {
     ALL.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Ends the simulated thread that this host thread is. Its object stays: drivers may keep the pointer.
+pub(crate) fn end() {
+    if let Some(current) = CURRENT.take() {
+        ALL.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|thread| !std::ptr::eq(*thread, current));
+    }
 }
 
 /// The simulated thread that this host thread is.

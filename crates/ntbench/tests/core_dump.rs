@@ -6,7 +6,7 @@ mod core;
 use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
-use core::{compile, load, machine, scratch};
+use core::{compile, compile_from, load, machine, scratch};
 use kdmp_parser::gxa::{Gva, Gxa as _};
 use kdmp_parser::parse::KernelDumpParser;
 use kdmp_parser::structs::KdDebuggerData64;
@@ -269,4 +269,67 @@ fn a_probe_of_the_guard_page_begins_in_the_probe() {
         "{:?}",
         dump.notes
     );
+}
+
+#[test]
+fn a_bug_check_in_an_exceptions_handling_is_unwound_through_the_exception() {
+    for (case, defines, extra) in [
+        ("filter_stops", &["ANSWER=1"][..], 1),
+        ("unhandled", &[], 1),
+        ("callout", &[], 0),
+        ("low", &[], 1),
+    ] {
+        let path = scratch().join(format!("{case}.dmp"));
+        let report = bug_check(&path, compile_from("seh.c", case, defines));
+        same_frames(&path, &report, extra);
+    }
+}
+
+#[test]
+fn other_threads_are_there_and_ended_ones_are_not() {
+    let path = scratch().join("threads.dmp");
+    let machine = machine(MachineConfig {
+        crash_dump: Some(path.clone()),
+        ..MachineConfig::default()
+    });
+    let start = || {
+        machine.thread(ntbench::wire::ThreadSpec {
+            process_image: "other.exe".to_owned(),
+            process: 0,
+            stack: ntbench::wire::StackKind::Ordinary,
+        })
+    };
+    let ended = start().expect("a thread");
+    let lives = start().expect("a thread");
+    ended.end().expect("its end");
+    // What ends a thread does not wait for it.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let outcome = load(&machine, compile("recurse", &[]));
+    assert!(
+        matches!(outcome, Err(MachineError::BugCheck(_))),
+        "{outcome:?}"
+    );
+    let dump = open(&path);
+    let head = dump.headers().ps_active_process_head;
+    let mut threads = Vec::new();
+    let mut at = word(&dump, head);
+    while at != head {
+        // EPROCESS.ActiveProcessLinks, KPROCESS.ThreadListHead; KTHREAD.ThreadListEntry, ETHREAD.Cid.UniqueThread,
+        // KTHREAD.StackBase.
+        let list = at - 0x448 + 0x30;
+        let mut entry = word(&dump, list);
+        while entry != list {
+            let thread = entry - 0x2F8;
+            threads.push((word(&dump, thread + 0x480), word(&dump, thread + 0x38)));
+            entry = word(&dump, entry);
+        }
+        at = word(&dump, at);
+    }
+    let lives = lives.info();
+    assert!(
+        threads.contains(&(lives.tid, lives.stack_high)),
+        "{threads:x?}"
+    );
+    // The one that crashed is the system's.
+    assert_eq!(threads.len(), 2, "{threads:x?}");
 }

@@ -107,6 +107,7 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
                 job();
                 working.store(false, Ordering::Release);
             }
+            thread::end();
         })?;
     let info = started.recv().map_err(io::Error::other)??;
     let worker = Worker {
