@@ -90,7 +90,8 @@ pub(crate) fn source_date(layout: &Layout) -> Result<i64> {
         "neither SOURCE_DATE_EPOCH nor a git repository says when this source is from: today's date is taken",
     );
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(i64::try_from(now.as_secs())?)
+    let seconds = i64::try_from(now.as_secs())?;
+    Ok(seconds - seconds % 86_400)
 }
 
 /// Fails if the image needs a newer Windows than the driver is said to be for.
