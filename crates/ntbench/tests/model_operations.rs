@@ -632,3 +632,59 @@ fn a_filter_does_file_work_of_its_own() {
         }
     }
 }
+
+#[test]
+fn an_operation_can_go_on_on_another_volume() {
+    for (defect, expected) in [("DEFECT=0", None), ("DEFECT=1", Some("target-instance"))] {
+        let folder = tempfolder().join(defect);
+        let mut config = MachineConfig::default();
+        for number in 1..=2 {
+            let root = folder.join(format!("{number}"));
+            std::fs::create_dir_all(&root).unwrap();
+            std::fs::write(root.join("twin"), format!("on {number}")).unwrap();
+            config.namespace.volumes.push(ntbench::wire::Volume {
+                device: format!("\\Device\\HarddiskVolume{number}"),
+                letter: None,
+                folder: root,
+            });
+        }
+        let host = Some(PathBuf::from(env!("CARGO_BIN_EXE_ntbench")));
+        let machine = ntbench::Machine::boot(MachineConfig { host, ..config }).unwrap();
+        let thread = start(&machine);
+        for (driver, altitude, service) in [
+            ("mirror", "370000", "mirror"),
+            ("watcher", "360000", "watcher"),
+        ] {
+            let spec = DriverSpec {
+                service: service.to_owned(),
+                ..spec(compile(driver, &[defect]), altitude)
+            };
+            let status = machine.load_driver(spec).unwrap().status;
+            assert_eq!(status, NtStatus::SUCCESS);
+        }
+        let file = CreateFile {
+            name: "\\Device\\HarddiskVolume1\\twin".to_owned(),
+            access: 0x10_0001,
+            ..CreateFile::default()
+        };
+        let file = opened(&thread, &file);
+        machine.trace().unwrap();
+        let read = thread.read(file, Some(0), 10).unwrap();
+        assert_eq!(
+            (read.status, &*read.data),
+            (NtStatus::SUCCESS, &b"on 2"[..])
+        );
+        let trace = machine.trace().unwrap();
+        assert!(
+            lines(&trace).contains(&"back 00000000 own=1"),
+            "{:?}",
+            lines(&trace)
+        );
+        thread.close(file).unwrap();
+        for service in ["mirror", "watcher"] {
+            machine.unload_driver(service).unwrap();
+        }
+        let report = machine.shutdown().unwrap();
+        assert_eq!(rules(&report), Vec::from_iter(expected));
+    }
+}

@@ -5,6 +5,7 @@ mod failures;
 mod file;
 mod link;
 mod port;
+mod reparse;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -21,9 +22,10 @@ use crate::wire::{
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, each_failure};
-pub use file::{DirectoryEntry, ReparsePoint};
+pub use file::DirectoryEntry;
 use link::{Link, Shared, protocol, receive};
 pub use port::Port;
+pub use reparse::ReparsePoint;
 
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
 

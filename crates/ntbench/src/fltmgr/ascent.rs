@@ -2,7 +2,8 @@
 
 use super::callback::{self, argument, related};
 use super::descent::{Waiting, about, set_current};
-use super::flight::{Flight, Step, name_of, take_stray_completion};
+use super::flight::{Flight, name_of};
+use super::pending::{Step, take_stray_completion};
 use crate::abi::flt::{POSTOP_FINISHED_PROCESSING, POSTOP_MORE_PROCESSING_REQUIRED};
 use crate::abi::io::IRP_MJ_CREATE;
 use crate::verifier;

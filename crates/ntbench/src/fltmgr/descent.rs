@@ -4,9 +4,10 @@ use std::sync::{Arc, PoisonError};
 
 use super::callback::{self, About, argument, related};
 use super::drain::Outstanding;
-use super::flight::{Flight, name_of, take_stray_completion};
+use super::flight::{Flight, name_of};
 use super::mdls;
 use super::objects::Instance;
+use super::pending::take_stray_completion;
 use crate::abi::base::Ptr;
 use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING,

@@ -9,18 +9,19 @@ use std::sync::atomic::Ordering;
 
 use super::callback::{self, argument, related};
 use super::descent::{self, Before, Call, Waiting};
-use super::flight::{Flight, Resume, Step, Verdict, take_parked, wait_for_the_way};
+use super::flight::Flight;
 use super::frames::frames;
-use super::objects::Instance;
+use super::objects::{self, Instance, Object};
+use super::pending::{Resume, Step, Verdict, take_parked, wait_for_the_way};
 use super::{ascent, mdls};
 use crate::abi::flt::FLTFL_CALLBACK_DATA_POST_OPERATION;
 use crate::abi::io::{
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IoStatusBlock,
 };
 use crate::ntos::MACHINE;
-use crate::stack;
 use crate::status::NtStatus;
 use crate::thread::{self, DISPATCH_LEVEL};
+use crate::{stack, verifier};
 
 /// What the file system does.
 type Below<'a> = Box<dyn FnOnce(&Flight) -> IoStatusBlock + 'a>;
@@ -145,6 +146,7 @@ impl<'a> Journey<'a> {
                     if !self.follow(&instance, decided) {
                         return Step::Done;
                     }
+                    self.retarget(&instance);
                 }
             }
         }
@@ -177,6 +179,46 @@ impl<'a> Journey<'a> {
             let about = descent::about(self.flight, &instance, "status");
             callback::call(about, routine, &arguments);
         }
+    }
+
+    /// A filter may send an operation on to its instance at the same altitude on another volume ("Modifying the
+    /// parameters for an I/O operation"): then the instances below that one come next.
+    fn retarget(&mut self, instance: &Arc<Instance>) {
+        let address = self.flight.parameters().target_instance.expose_provenance();
+        if address == instance.address {
+            return;
+        }
+        let target = match objects::at(address) {
+            Some(Object::Instance(target))
+                if Arc::ptr_eq(&target.filter, &instance.filter)
+                    && target.altitude == instance.altitude =>
+            {
+                target
+            }
+            _ => {
+                verifier::finding(
+                    "target-instance",
+                    format!(
+                        "{} changed TargetInstance to {address:#x}, which is no instance of its own at the same \
+                         altitude; the operation goes on where it was",
+                        instance.filter.service
+                    ),
+                );
+                return;
+            }
+        };
+        let major = self.flight.operation.major;
+        let below = |other: &&Arc<Instance>| {
+            other.altitude < target.altitude && other.filter.operation(major).is_some()
+        };
+        self.instances = target
+            .volume
+            .instances()
+            .iter()
+            .filter(below)
+            .cloned()
+            .collect();
+        self.next = 0;
     }
 
     /// Does what a callback decided; false: the operation is completed.
@@ -246,6 +288,7 @@ impl Resume for Journey<'_> {
                 let decided =
                     descent::judge(self.flight, &Call { context, ..call }, verdict.status);
                 let step = if self.follow(&instance, decided) {
+                    self.retarget(&instance);
                     self.go_on()
                 } else {
                     // Completed: nothing below sees it.

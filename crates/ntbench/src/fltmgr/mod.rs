@@ -45,6 +45,7 @@ mod name_query;
 mod objects;
 pub(crate) mod op;
 pub(crate) mod operation;
+mod pending;
 pub(crate) mod port;
 mod register;
 pub(crate) mod requests;
@@ -84,6 +85,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         name_control::exports(),
         info::exports(),
         flight::exports(),
+        pending::exports(),
         cancel::exports(),
         cbdq::exports(),
         context_api::exports(),

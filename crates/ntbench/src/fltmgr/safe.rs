@@ -2,7 +2,8 @@
 //! an operation: `FltRequestOperationStatusCallback`.
 
 use super::callback::{self, About};
-use super::flight::{self, Verdict, name_of};
+use super::flight::{self, name_of};
+use super::pending::{self, Verdict};
 use crate::abi::flt::{
     CallbackData, FLTFL_POST_OPERATION_DRAINING, POSTOP_FINISHED_PROCESSING,
     POSTOP_MORE_PROCESSING_REQUIRED,
@@ -62,7 +63,7 @@ exports! { "fltmgr.sys";
         status.write(POSTOP_MORE_PROCESSING_REQUIRED);
         worker::queue(move || {
             if call(data, routine, &arguments) == POSTOP_FINISHED_PROCESSING {
-                flight::complete(data, Verdict { status: 0, context: 0 }, "FltDoCompletionProcessingWhenSafe");
+                pending::complete(data, Verdict { status: 0, context: 0 }, "FltDoCompletionProcessingWhenSafe");
             }
         });
         1

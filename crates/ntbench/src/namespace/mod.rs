@@ -19,6 +19,7 @@ pub(crate) mod mup;
 pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod open;
+mod opened;
 pub(crate) mod reparse;
 pub(crate) mod sharing;
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Opening and making files below a folder, by the rules that `NtCreateFile` documents.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::FileType;
 
 use super::{
     folder::{self, Folder, Found, Walk},
@@ -17,12 +17,11 @@ use super::{
 };
 use crate::abi::{
     file::{
-        DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY,
-        FILE_ATTRIBUTE_REPARSE_POINT, FILE_CREATE, FILE_CREATED, FILE_DELETE_ON_CLOSE,
-        FILE_DIRECTORY_FILE, FILE_DOES_NOT_EXIST, FILE_EXISTS, FILE_NON_DIRECTORY_FILE, FILE_OPEN,
-        FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OPENED, FILE_OVERWRITE, FILE_OVERWRITE_IF,
-        FILE_OVERWRITTEN, FILE_SUPERSEDE, FILE_SUPERSEDED, FILE_WRITE_DATA, GENERIC_ALL,
-        GENERIC_EXECUTE, GENERIC_READ, GENERIC_WRITE,
+        DELETE, FILE_APPEND_DATA, FILE_ATTRIBUTE_READONLY, FILE_CREATE, FILE_CREATED,
+        FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE, FILE_DOES_NOT_EXIST, FILE_EXISTS,
+        FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF, FILE_OPEN_REPARSE_POINT, FILE_OPENED,
+        FILE_OVERWRITE, FILE_OVERWRITE_IF, FILE_OVERWRITTEN, FILE_SUPERSEDE, FILE_SUPERSEDED,
+        FILE_WRITE_DATA, GENERIC_ALL, GENERIC_EXECUTE, GENERIC_READ, GENERIC_WRITE,
     },
     status::NtStatus,
 };
@@ -59,19 +58,19 @@ pub(crate) struct OpenFile {
     pub(super) fd: Option<OwnedFd>,
     /// A descriptor to read and write by, once one was needed.
     pub(super) data: OnceLock<OwnedFd>,
-    id: Option<FileId>,
-    directory: bool,
-    access: u32,
-    state: Mutex<State>,
+    pub(super) id: Option<FileId>,
+    pub(super) directory: bool,
+    pub(super) access: u32,
+    pub(super) state: Mutex<State>,
     /// Where an enumeration of it is.
-    listing: Mutex<Option<Listing>>,
+    pub(super) listing: Mutex<Option<Listing>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    hold: Option<ShareHold>,
-    link: Option<Link>,
-    delete_on_close: bool,
+pub(super) struct State {
+    pub(super) hold: Option<ShareHold>,
+    pub(super) link: Option<Link>,
+    pub(super) delete_on_close: bool,
 }
 
 /// How a create went on.
@@ -280,149 +279,4 @@ pub(crate) fn granted(access: u32) -> u32 {
         }
     }
     specific
-}
-
-impl OpenFile {
-    /// A directory that no folder of the host stands for: a DFS root, or the way to a link. `names`: what is in it.
-    pub(crate) fn virtual_directory(names: Vec<String>) -> Self {
-        Self {
-            tree: None,
-            fd: None,
-            data: OnceLock::new(),
-            id: None,
-            directory: true,
-            access: 0,
-            state: Mutex::default(),
-            listing: Mutex::new(Some(Listing::of_names(names))),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs `with` on the place where an enumeration of the directory is kept.
-    pub(super) fn with_listing<R>(&self, with: impl FnOnce(&mut Option<Listing>) -> R) -> R {
-        with(&mut self.listing.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// The rights that it was opened with.
-    pub(crate) fn access(&self) -> u32 {
-        self.access
-    }
-
-    /// Its attributes.
-    pub(crate) fn attributes(&self) -> u32 {
-        let Some(stat) = self.stat() else {
-            return FILE_ATTRIBUTE_DIRECTORY;
-        };
-        self.attributes_of(&stat)
-    }
-
-    pub(super) fn attributes_of(&self, stat: &Stat) -> u32 {
-        self.tree
-            .as_ref()
-            .map_or_else(|| folder::attributes(stat), |tree| tree.attributes(stat))
-    }
-
-    /// Its reparse tag; 0 if it is no reparse point.
-    pub(crate) fn reparse_tag(&self) -> u32 {
-        self.reparse().map_or(0, |data| data.tag())
-    }
-
-    /// What it holds as a reparse point.
-    pub(crate) fn reparse(&self) -> Option<ReparseData> {
-        let (fd, tree) = (self.fd.as_ref()?, self.tree.as_ref()?);
-        folder::reparse_of(fd, &self.stat()?, &tree.notes).ok()?
-    }
-
-    /// What tells it from other files; `None` for a directory that is not the host's.
-    pub(crate) fn id(&self) -> Option<FileId> {
-        self.id
-    }
-
-    /// Whether it is a directory.
-    pub(crate) fn is_directory(&self) -> bool {
-        self.directory
-    }
-
-    /// Whether its last close deletes it.
-    pub(crate) fn delete_pending(&self) -> bool {
-        self.with_link(Link::delete_pending).unwrap_or(false) || self.lock().delete_on_close
-    }
-
-    /// Runs `look` on the name that it was opened by; `None`: it is the root, or has been cleaned up.
-    pub(super) fn with_link<R>(&self, look: impl FnOnce(&Link) -> R) -> Option<R> {
-        self.lock().link.as_ref().map(look)
-    }
-
-    /// Whether it was renamed while it was open.
-    pub(crate) fn was_moved(&self) -> bool {
-        self.with_link(Link::was_moved).unwrap_or(false)
-    }
-
-    /// Where it is now; `None`: it is the root, or has been cleaned up.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.with_link(Link::place).flatten()
-    }
-
-    /// The volume or share that it is on.
-    pub(crate) fn tree(&self) -> Option<&Arc<Tree>> {
-        self.tree.as_ref()
-    }
-
-    /// The last handle is closed: it leaves the share table and, if so asked, is deleted. It can still be asked about.
-    pub(crate) fn clean_up(&self) {
-        let mut state = self.lock();
-        let hold = state.hold.take();
-        let link = state.link.take();
-        let delete = std::mem::take(&mut state.delete_on_close);
-        drop(state);
-        drop(hold);
-        let Some(link) = link else { return };
-        if delete {
-            link.set_delete(true);
-        }
-        if let Some(place) = link.leave() {
-            let last = self.stat().is_some_and(|stat| stat.st_nlink <= 1) || self.directory;
-            // A directory that has been filled meanwhile stays, as on Windows, and nobody is left to be told.
-            let gone = folder::remove(&place.parent, &place.name, self.directory).is_ok();
-            if let (true, true, Some(tree), Some(id)) = (gone, last, &self.tree, self.id) {
-                tree.notes.forget(id);
-            }
-        }
-    }
-
-    /// What the host says of it now; `None` for a directory that is not the host's.
-    pub(crate) fn stat(&self) -> Option<Stat> {
-        self.fd.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok())
-    }
-}
-
-impl Tree {
-    /// When a file was made, if that was set.
-    pub(crate) fn created(&self, id: FileId) -> Option<i64> {
-        self.notes.get(id).created
-    }
-
-    /// The attributes of what the host describes so.
-    pub(super) fn attributes(&self, stat: &Stat) -> u32 {
-        let host = folder::attributes(stat);
-        let note = self.notes.get((stat.st_dev, stat.st_ino));
-        let mut attributes = host;
-        if let Some(set) = note.attributes {
-            let kept = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_READONLY;
-            attributes = host & (kept | FILE_ATTRIBUTE_REPARSE_POINT) | set & !kept;
-        }
-        if note.reparse.is_some() {
-            attributes |= FILE_ATTRIBUTE_REPARSE_POINT;
-        }
-        attributes
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        self.clean_up();
-    }
 }

@@ -9,37 +9,33 @@ use std::sync::Arc;
 use super::super::file::File;
 use super::super::handle::{self, Target};
 use super::super::iomgr;
-use super::super::memory::{Guest, OwnedString, wide};
-use super::super::{mdl, pool};
+use super::super::mdl;
+use super::super::memory::{OwnedString, wide};
 use super::access;
+use super::buffers::{SystemBuffer, address, taken, user};
+use super::control::{control, lock, security};
 use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
 use crate::abi::io::{
     FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IRP_BUFFERED_IO,
     IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
-    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
-    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION,
+    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION,
     IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_LOCK, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
     IRP_MN_QUERY_DIRECTORY, IRP_MN_UNLOCK_SINGLE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
     IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock, SL_EXCLUSIVE_LOCK,
     SL_FAIL_IMMEDIATELY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY, SL_WRITE_THROUGH,
 };
 use crate::abi::params::{
-    Control, LockControl, NotifyDirectory, Parameters, QueryDirectory, QueryInformation,
-    QuerySecurity, SetInformation, Transfer,
+    NotifyDirectory, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
 };
 use crate::fltmgr::op;
 use crate::fltmgr::operation::{self, Request};
 use crate::status::NtStatus;
-use crate::user::Pages;
 use crate::wire::{FileCall, IoCall, Transferred};
 use crate::{stack, thread};
 
-const PAGE: usize = 0x1000;
-const TAG: u32 = u32::from_le_bytes(*b"Io  ");
-
 /// A call's result before it is copied out.
-type Done = Result<(IoStatusBlock, Vec<u8>), NtStatus>;
+pub(super) type Done = Result<(IoStatusBlock, Vec<u8>), NtStatus>;
 
 /// Makes the call.
 pub(crate) fn call(io: &IoCall) -> Transferred {
@@ -70,75 +66,7 @@ pub(crate) fn call(io: &IoCall) -> Transferred {
     }
 }
 
-/// A buffer of the calling program.
-fn user(length: usize) -> Result<Option<Pages>, NtStatus> {
-    if length == 0 {
-        return Ok(None);
-    }
-    Pages::new(length.div_ceil(PAGE))
-        .map(Some)
-        .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)
-}
-
-fn address(pages: Option<&Pages>) -> usize {
-    pages.map_or(0, Pages::base)
-}
-
-/// What an operation left in a buffer, where it says that it left something.
-fn taken(pages: Option<&Pages>, block: IoStatusBlock, length: u32) -> Vec<u8> {
-    let whole = block.status.0.cast_unsigned() >> 30 != 3;
-    let count = block.information.min(length as usize);
-    match pages {
-        Some(pages) if whole => pages.read(0, count),
-        _ => Vec::new(),
-    }
-}
-
-/// A system buffer, given back at the end.
-pub(crate) struct SystemBuffer {
-    address: usize,
-    length: usize,
-}
-
-impl SystemBuffer {
-    /// One of that length, holding `input`.
-    pub(crate) fn new(length: usize, input: &[u8]) -> Result<Self, NtStatus> {
-        let length = length.max(input.len());
-        let address = if length == 0 {
-            0
-        } else {
-            pool::lend(length, TAG, true).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?
-        };
-        Guest::<u8>::at(address).write_many(input);
-        Ok(Self { address, length })
-    }
-
-    /// Its address; 0 where it is empty.
-    pub(crate) fn address(&self) -> usize {
-        self.address
-    }
-
-    /// What an operation left in it.
-    pub(crate) fn taken(&self, block: IoStatusBlock, length: u32) -> Vec<u8> {
-        let whole = block.status.0.cast_unsigned() >> 30 != 3;
-        let count = block.information.min(length as usize).min(self.length);
-        if whole {
-            Guest::<u8>::at(self.address).read_many(count)
-        } else {
-            Vec::new()
-        }
-    }
-}
-
-impl Drop for SystemBuffer {
-    fn drop(&mut self) {
-        if self.address != 0 {
-            pool::free(self.address, None);
-        }
-    }
-}
-
-fn send(file: &Arc<File>, request: Request<'_>) -> IoStatusBlock {
+pub(super) fn send(file: &Arc<File>, request: Request<'_>) -> IoStatusBlock {
     let synchronous = file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
     let irp_flags = request.irp_flags & !IRP_SYNCHRONOUS_API
         | if synchronous { IRP_SYNCHRONOUS_API } else { 0 };
@@ -153,7 +81,7 @@ fn send(file: &Arc<File>, request: Request<'_>) -> IoStatusBlock {
 }
 
 /// An operation whose buffer is the system's.
-fn buffered(major: u8, input: bool, parameters: Parameters) -> Request<'static> {
+pub(super) fn buffered(major: u8, input: bool, parameters: Parameters) -> Request<'static> {
     let input = if input { 0 } else { IRP_INPUT_OPERATION };
     Request {
         irp_flags: IRP_BUFFERED_IO | IRP_DEALLOCATE_BUFFER | IRP_DEFER_IO_COMPLETION | input,
@@ -464,96 +392,5 @@ fn directory(file: &Arc<File>, class: u32, length: u32, pattern: Option<&str>, f
         ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
     };
     let block = send(file, request);
-    Ok((block, taken(pages.as_ref(), block, length)))
-}
-
-/// `NtFsControlFile` and `NtDeviceIoControlFile`.
-fn control(file: &Arc<File>, major: u8, code: u32, input: &[u8], output: u32) -> Done {
-    let method = code & 3;
-    let arm = |input_at: usize, output_at: usize, list: usize| {
-        Parameters::of(Control {
-            output_length: output,
-            pad0: 0,
-            input_length: u32::try_from(input.len()).unwrap_or(0),
-            pad1: 0,
-            code,
-            pad2: 0,
-            input: input_at,
-            output: output_at,
-            output_mdl: list,
-        })
-    };
-    if method == 0 {
-        let buffer = SystemBuffer::new(output as usize, input)?;
-        let block = send(file, buffered(major, false, arm(buffer.address(), 0, 0)));
-        return Ok((block, buffer.taken(block, output)));
-    }
-    let out = user(output as usize)?;
-    if method == 3 {
-        let into = user(input.len())?;
-        if let Some(into) = &into {
-            into.write(0, input);
-        }
-        let parameters = arm(address(into.as_ref()), address(out.as_ref()), 0);
-        let block = send(file, Request::new(major, parameters));
-        return Ok((block, taken(out.as_ref(), block, output)));
-    }
-    // METHOD_IN_DIRECT and METHOD_OUT_DIRECT: the input in a system buffer, the output locked.
-    let system = SystemBuffer::new(0, input)?;
-    let list = match &out {
-        Some(out) => {
-            let list = mdl::allocate(out.base(), output, None);
-            mdl::lock_pages(list, method == 2)?;
-            list
-        }
-        None => 0,
-    };
-    let parameters = arm(system.address(), address(out.as_ref()), list);
-    let block = send(file, Request::new(major, parameters));
-    if list != 0 {
-        mdl::free(list);
-    }
-    Ok((block, taken(out.as_ref(), block, output)))
-}
-
-/// `NtLockFile` and `NtUnlockFile`.
-fn lock(file: &Arc<File>, minor: u8, flags: u8, (offset, length, key): (i64, i64, u32)) -> Done {
-    let length = Box::new(length);
-    let parameters = Parameters::of(LockControl {
-        length: std::ptr::from_ref(&*length).expose_provenance(),
-        key,
-        pad0: 0,
-        offset,
-        process: thread::current().process.object,
-        fail_immediately: u8::from(flags & SL_FAIL_IMMEDIATELY != 0),
-        exclusive: u8::from(flags & SL_EXCLUSIVE_LOCK != 0),
-        pad1: 0,
-        pad2: 0,
-        pad3: 0,
-    });
-    let request = Request {
-        minor,
-        flags,
-        ..Request::new(IRP_MJ_LOCK_CONTROL, parameters)
-    };
-    Ok((send(file, request), Vec::new()))
-}
-
-/// `NtQuerySecurityObject`.
-fn security(file: &Arc<File>, information: u32, length: u32) -> Done {
-    let pages = user(length as usize)?;
-    let parameters = Parameters::of(QuerySecurity {
-        information,
-        pad0: 0,
-        length,
-        pad1: 0,
-        buffer: address(pages.as_ref()),
-        mdl: 0,
-        pad2: [0; 2],
-    });
-    let mut block = send(file, Request::new(IRP_MJ_QUERY_SECURITY, parameters));
-    if block.status == NtStatus::BUFFER_OVERFLOW {
-        block.status = NtStatus::BUFFER_TOO_SMALL;
-    }
     Ok((block, taken(pages.as_ref(), block, length)))
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 mod access;
+mod buffers;
+mod control;
 mod io;
 
-pub(crate) use io::{SystemBuffer, call as file_call};
+pub(crate) use buffers::SystemBuffer;
+pub(crate) use io::call as file_call;
 
 use super::file::File;
 use super::handle::{self, Target};

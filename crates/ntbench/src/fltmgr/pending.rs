@@ -1,0 +1,185 @@
+//! Operations that filters pend: who waits for them, who completes them, and in which thread the rest of their way is
+//! gone.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use super::cancel;
+use super::flight::{self, Operation};
+use crate::abi::io::IRP_MJ_CREATE;
+use crate::ntos::{irql, worker};
+use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::{bugcheck, verifier};
+
+/// How a pended pre-operation was completed.
+#[derive(Clone, Copy)]
+pub(super) struct Verdict {
+    /// The callback status.
+    pub(super) status: i32,
+    /// The completion context; 0: the one that the callback left.
+    pub(super) context: usize,
+}
+
+/// How far an operation came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// To its end.
+    Done,
+    /// To a filter that pended it.
+    Pended,
+    /// To what only the thread that it came in on may do.
+    Home,
+    /// To its completion, which is another thread's, at a raised IRQL.
+    Raise,
+}
+
+/// What is left of an operation's way.
+pub(super) trait Resume {
+    /// Goes on: after a pended callback was completed so, or where nothing was pended.
+    fn resume(&mut self, verdict: Option<Verdict>) -> Step;
+}
+
+/// The way of an operation whose thread waits until somebody else has gone it.
+pub(super) struct Parked(*mut (dyn Resume + 'static));
+
+// SAFETY: the thread that parked it touches it no more until it is told that the way is done, so it is one thread's at a
+// time; what it holds is shared between threads otherwise.
+unsafe impl Send for Parked {}
+
+/// What is known of an operation that a filter pended, or that it will.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// It was completed, and nobody has gone on yet.
+    verdict: Option<Verdict>,
+    /// It waits to be gone on with.
+    parked: Option<Parked>,
+    /// How far somebody else went: to the end, or to what is this thread's.
+    came: Option<Step>,
+}
+
+fn pending(operation: &Operation) -> MutexGuard<'_, Pending> {
+    operation
+        .pending
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether an operation was completed that nobody pended; it is forgotten then.
+pub(super) fn take_stray_completion(operation: &Operation) -> bool {
+    pending(operation).verdict.take().is_some()
+}
+
+/// Takes the way that an operation's thread has parked.
+pub(super) fn take_parked(operation: &Operation) -> Option<Parked> {
+    pending(operation).parked.take()
+}
+
+impl Parked {
+    /// Goes on in this thread as far as it may, then tells the operation's own thread.
+    pub(super) fn resume(self, operation: &Operation, verdict: Option<Verdict>) {
+        let mut verdict = verdict;
+        loop {
+            // SAFETY: see `wait_for_the_way`: the operation's own thread waits, and nobody else has the pointer.
+            let step = unsafe { (*self.0).resume(verdict) };
+            let mut state = pending(operation);
+            if step != Step::Pended {
+                state.came = Some(step);
+                drop(state);
+                operation.resumed.notify_all();
+                return;
+            }
+            // A filter pended it; and it may have been completed meanwhile.
+            verdict = state.verdict.take();
+            if verdict.is_none() {
+                state.parked = Some(self);
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until an operation has gone on: in the thread that completes it, or in this one where it was completed before
+/// this one could wait, or at an IRQL at which the rest cannot be done. `helper` is given to another thread once this one
+/// waits. Gives how far it came.
+pub(super) fn wait_for_the_way<'a>(
+    operation: &Operation,
+    way: &mut (dyn Resume + 'a),
+    helper: Option<Box<dyn FnOnce() + Send>>,
+) -> Step {
+    let pointer: *mut (dyn Resume + 'a) = &raw mut *way;
+    // SAFETY: only the lifetime is changed; this function does not return before whoever took the pointer is done with it.
+    let pointer = unsafe {
+        std::mem::transmute::<*mut (dyn Resume + 'a), *mut (dyn Resume + 'static)>(pointer)
+    };
+    let mut helper = helper;
+    loop {
+        let mut state = pending(operation);
+        state.parked = Some(Parked(pointer));
+        if let Some(helper) = helper.take() {
+            worker::queue(helper);
+        }
+        let mine = |state: &Pending| state.parked.is_some() && state.verdict.is_some();
+        while state.came.is_none() && !mine(&state) {
+            state = operation
+                .resumed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(step) = state.came.take() {
+            return step;
+        }
+        state.parked = None;
+        let Some(verdict) = state.verdict.take() else {
+            continue;
+        };
+        drop(state);
+        // SAFETY: nobody else has the pointer: it was parked, and is not any more.
+        let step = unsafe { (*pointer).resume(Some(verdict)) };
+        if step != Step::Pended {
+            return step;
+        }
+    }
+}
+
+/// Goes on with a pended operation in this thread, if its own thread waits and this one may do the rest.
+pub(super) fn complete(data: usize, verdict: Verdict, function: &str) {
+    irql::at_most(function, DISPATCH_LEVEL);
+    let Some(operation) = flight::at(data) else {
+        bugcheck::raise(
+            0xF5,
+            [0x6D, data as u64, 0, 0],
+            format!(
+                "{function} on {data:#x}, which is no operation under way: was it completed twice?"
+            ),
+        )
+    };
+    cancel::check_cleared(&operation, function);
+    let mut state = pending(&operation);
+    let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;
+    if here && let Some(parked) = state.parked.take() {
+        drop(state);
+        parked.resume(&operation, Some(verdict));
+        return;
+    }
+    if state.verdict.replace(verdict).is_some() {
+        drop(state);
+        verifier::finding(
+            "completed-twice",
+            format!("{function} was called twice for one operation"),
+        );
+        return;
+    }
+    drop(state);
+    operation.resumed.notify_all();
+}
+
+exports! { "fltmgr.sys";
+    /// Lets a pended operation go on.
+    fn FltCompletePendedPreOperation(data: usize, status: i32, context: usize) {
+        complete(data, Verdict { status, context }, "FltCompletePendedPreOperation");
+    }
+
+    /// Lets an operation go on whose post-operation callback asked for more processing.
+    fn FltCompletePendedPostOperation(data: usize) {
+        complete(data, Verdict { status: 0, context: 0 }, "FltCompletePendedPostOperation");
+    }
+}
