@@ -9,7 +9,7 @@ use crate::backend::{Call, Link, Purpose, Stopped, System, Thread};
 use crate::model::{Action, Counts, Open};
 
 /// Of its calls a thread keeps so many in full, from the first on; the others are counted.
-const KEPT: usize = 4096;
+const KEPT: usize = 2048;
 /// And so many more that came to something else than they had to.
 const KEPT_WRONG: usize = 100;
 
