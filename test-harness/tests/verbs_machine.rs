@@ -255,3 +255,20 @@ fn a_client_that_goes_leaves_nothing() {
     drop(machine);
     home.end();
 }
+
+/// A scenario's calls are made on it as on a machine of the scenario's own: files are made, listed, renamed, deleted.
+#[test]
+fn a_scenario_of_every_call_is_played_on_it() {
+    let home = Home::loaded(&["--traffic", "40"]);
+    let out = home.path().join("out");
+    let run =
+        |scenario: &str| home.run(&["run", scenario, "--loaded", "--out", out.to_str().unwrap()]);
+    for _ in 0..2 {
+        let told = run("mixed");
+        assert_eq!(told.code, Some(0), "{}{}", told.out, told.err);
+    }
+    for scenario in ["dfs", "links"] {
+        assert!(run(scenario).complaint().contains("without --loaded"));
+    }
+    home.end();
+}

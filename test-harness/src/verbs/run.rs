@@ -241,13 +241,10 @@ impl Args {
         if self.until_it_breaks && cfg!(windows) {
             return refuse("--until-it-breaks kills one machine after the other: only in ntbench");
         }
-        if self.loaded
-            && matches!(self.scenario, Kind::Dfs | Kind::Links | Kind::Mixed)
-            && !cfg!(windows)
-        {
+        if self.loaded && matches!(self.scenario, Kind::Dfs | Kind::Links) && !cfg!(windows) {
             return refuse(
-                "the machine in the background has no DFS namespace, and answers no listings, renames and links: run dfs, links and mixed \
-                 without --loaded",
+                "the machine in the background has no DFS namespace, and remembers links whose files were taken away behind its back: run \
+                 dfs and links without --loaded",
             );
         }
         if !self.until_it_breaks && self.reservation.len() > 1 {
