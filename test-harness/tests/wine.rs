@@ -61,6 +61,22 @@ fn verbs_that_need_the_driver_say_that_there_is_none() {
 }
 
 #[test]
+fn a_scenario_that_cannot_be_played_says_why() {
+    let Some(wine) = Wine::here("scenarios that cannot be played") else {
+        return;
+    };
+    for (scenario, arguments, why) in [
+        ("nested", &[][..], "--without-driver"),
+        ("links", &["--without-driver"], "reparse points"),
+        ("dfs", &["--without-driver"], "--root"),
+    ] {
+        let ran = wine.headroom(&[&["run", scenario], arguments].concat());
+        assert_eq!(ran.status, 2, "{scenario}: {ran}");
+        assert!(ran.err.contains(why), "{scenario}: {ran}");
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_told_with_the_right_one() {
     let Some(wine) = Wine::here("a wrong command line") else {
         return;
