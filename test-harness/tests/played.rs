@@ -496,6 +496,8 @@ fn a_run_on_a_loaded_driver_leaves_its_settings_as_they_were() {
             "{scenario}: {text}"
         );
     }
+    let (status, text) = run(&["mixed"]);
+    assert_eq!(status, Some(0), "{text}");
     assert_eq!(verb(&["config", "get"]), settings);
     let (status, text) = run(&["nested", "--policy", "never"]);
     assert_eq!(status, Some(2), "{text}");

@@ -1,11 +1,13 @@
 //! ntbench as the machine: a Linux process that runs the driver's own code on guarded kernel stacks.
 
+mod told;
+
 use std::path::Path;
 
 use ntbench::wire::{
-    BugCheckReport, Completion, CreateFile, DfsLink, DfsNamespace, DriverSpec, DumpOutcome,
-    InstanceSpec, MachineConfig, NamespaceConfig, RegistryValue, Server, Share, StackKind,
-    StackListing, SystemCall, ThreadSpec, Trace, TraceEvent, Volume,
+    Completion, CreateFile, DfsLink, DfsNamespace, DriverSpec, InstanceSpec, MachineConfig,
+    NamespaceConfig, RegistryValue, Server, Share, StackKind, SystemCall, ThreadSpec, TraceEvent,
+    Volume,
 };
 use ntbench::{Machine as Simulated, MachineError, ReparsePoint, Thread as SimulatedThread};
 use protocol::{ANCHOR_SYMBOL, Anchor, DecodeError, NtStatus, Record, SlotView};
@@ -14,7 +16,8 @@ use super::{
     Call, Driver, Environment, Link, Machine, Parameters, Returned, Setup, Stopped, System, Thread,
     Told,
 };
-use crate::model::{Arrival, BugCheck, Frame, Listing, Losses, RecordView};
+use crate::model::{BugCheck, Losses, RecordView};
+use told::finding;
 
 /// The driver's service, module and filter.
 pub const SERVICE: &str = "headroom";
@@ -257,32 +260,6 @@ impl Machine for Bench {
     }
 }
 
-impl Told {
-    fn tell(&mut self, trace: &Trace) {
-        self.arrivals_dropped += trace.dropped;
-        for event in &trace.events {
-            match event {
-                TraceEvent::Callback(callback)
-                    if callback.phase == "pre"
-                        && callback.operation == "IRP_MJ_CREATE"
-                        && callback.filter.eq_ignore_ascii_case(SERVICE) =>
-                {
-                    self.arrivals.push(Arrival {
-                        depth: callback.nest,
-                        thread_id: callback.tid,
-                        path: callback.path.clone(),
-                        remaining: callback.remaining,
-                        segment_low: callback.segment_low,
-                        segment_high: callback.segment_high,
-                    });
-                }
-                TraceEvent::Snapshot(listing) => self.listings.push(Listing::from(&**listing)),
-                _ => {}
-            }
-        }
-    }
-}
-
 fn namespace(setup: &Setup) -> NamespaceConfig {
     let mut config = NamespaceConfig::default();
     for (server, share, folder) in &setup.shares {
@@ -418,65 +395,5 @@ fn stopped(doing: &str, error: MachineError) -> Stopped {
             why: other.to_string(),
         }
         .into(),
-    }
-}
-
-fn finding(finding: &ntbench::wire::Finding) -> String {
-    match &finding.site {
-        Some(site) => format!("{}: {} (at {site})", finding.rule, finding.text),
-        None => format!("{}: {}", finding.rule, finding.text),
-    }
-}
-
-/// What became of a crash dump, in a line.
-fn told(dump: &DumpOutcome) -> String {
-    match dump {
-        DumpOutcome::Written { path, bytes } => format!(
-            "crash dump: {} ({} KB); `headroom dump` reads it",
-            path.display(),
-            bytes / 1024
-        ),
-        DumpOutcome::Failed { path, why } => {
-            format!("crash dump: {} was not written: {why}", path.display())
-        }
-    }
-}
-
-impl From<&BugCheckReport> for BugCheck {
-    fn from(report: &BugCheckReport) -> Self {
-        Self {
-            code: report.code,
-            name: report.name.clone(),
-            parameters: report.parameters,
-            text: report.text.clone(),
-            crash_dump: report.dump.as_ref().map(told),
-            stack: Listing::from(&report.stack),
-        }
-    }
-}
-
-impl From<&StackListing> for Listing {
-    fn from(listing: &StackListing) -> Self {
-        Self {
-            taken_at: listing.taken_at.clone(),
-            frames: listing
-                .frames
-                .iter()
-                .map(|frame| Frame {
-                    child_sp: frame.child_sp,
-                    bytes_to_older: frame.bytes_to_older,
-                    symbol: frame.symbol.clone(),
-                    source: frame.source.clone(),
-                    real: frame.kind == ntbench::wire::FrameKind::Driver,
-                    segment: frame.segment,
-                })
-                .collect(),
-            segments: listing
-                .segments
-                .iter()
-                .map(|segment| [segment.low, segment.high])
-                .collect(),
-            by_module: listing.by_module.clone(),
-        }
     }
 }
