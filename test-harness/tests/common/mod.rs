@@ -108,7 +108,6 @@ pub(crate) fn load(machine: &Machine, parameters: &[(String, RegistryValue)]) ->
 pub(crate) fn driver_spec(parameters: &[(String, RegistryValue)]) -> DriverSpec {
     DriverSpec {
         image: sys(),
-        pdb: None,
         service: SERVICE.to_owned(),
         parameters: parameters.to_vec(),
         instances: vec![InstanceSpec {
@@ -116,6 +115,7 @@ pub(crate) fn driver_spec(parameters: &[(String, RegistryValue)]) -> DriverSpec 
             altitude: "378600.5".to_owned(),
             flags: 0,
         }],
+        ..DriverSpec::default()
     }
 }
 

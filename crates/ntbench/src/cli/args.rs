@@ -6,7 +6,8 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand};
 use ntbench::NtStatus;
 use ntbench::wire::{
-    DfsLink, DfsNamespace, FaultRule, InstanceSpec, RegistryValue, Server, Share, Volume, When,
+    DfsLink, DfsNamespace, FaultRule, InstanceSpec, RegistryValue, Server, Share, Volume,
+    WINDOWS_BUILD, When,
 };
 
 /// Runs Windows minifilters in a Linux process, strictly.
@@ -21,6 +22,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Load a driver, start it, open files, unload it, report
     Run(Box<Run>),
+    /// List every function that drivers can import, and what it leaves out, as Markdown
+    Coverage,
     /// List what a driver imports, and which of it the bench has
     Imports {
         /// The .sys file
@@ -41,8 +44,8 @@ pub(super) struct Run {
     /// The driver's INF, or the template of one: the service, its instances and its parameters
     #[arg(long, value_name = "FILE")]
     pub(super) inf: Option<PathBuf>,
-    /// The build of Windows that the INF installs on
-    #[arg(long, value_name = "BUILD", default_value_t = 26_100)]
+    /// The build of Windows that the INF installs on: from 25952 on the isolated form, else the one before it
+    #[arg(long, value_name = "BUILD", default_value_t = WINDOWS_BUILD, requires = "inf")]
     pub(super) windows: u32,
     /// An instance of the service key, the first being the default one, instead of the INF's [without either: Default Instance,370000]
     #[arg(long, value_name = "NAME,ALTITUDE[,FLAGS]")]
@@ -71,6 +74,18 @@ pub(super) struct Run {
     /// Where a bug check leaves a crash dump, which kernel debuggers open
     #[arg(long, value_name = "FILE")]
     pub(super) crash_dump: Option<PathBuf>,
+    /// Do not put each pool block on pages of its own: quicker, and overruns are seen late or not at all
+    #[arg(long)]
+    pub(super) no_special_pool: bool,
+    /// Do not take pageable memory away at raised IRQL: quicker, and its use there is not seen
+    #[arg(long)]
+    pub(super) no_force_irql: bool,
+    /// Tell a debugger of the driver's functions, and wait for it without limit: see docs/ntbench.md
+    #[arg(long)]
+    pub(super) debugger: bool,
+    /// Stop a machine that has not answered for so long [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) time_limit: Option<u64>,
     /// Open on a thread with a large (72 KB) kernel stack
     #[arg(long)]
     pub(super) large_stack: bool,

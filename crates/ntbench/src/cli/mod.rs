@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ntbench::wire::{
     CreateFile, DriverSpec, MachineConfig, NamespaceConfig, Refusal, StackKind, ThreadSpec,
+    VerifierConfig,
 };
 use ntbench::{Machine, MachineError, NtStatus};
 
@@ -25,6 +26,10 @@ pub(crate) fn main() -> ExitCode {
     // SAFETY: no other thread runs yet; a reader that closes the pipe (`| head`) is no reason to panic.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     match Arguments::parse().command {
+        Command::Coverage => {
+            print!("{}", ntbench::coverage());
+            ExitCode::SUCCESS
+        }
         Command::Imports { image } => imports(&image),
         Command::Run(run) => match service::spec(&run) {
             Ok(spec) => match try_run(&run, spec) {
@@ -62,6 +67,13 @@ fn failed(error: &MachineError) -> ExitCode {
     }
 }
 
+/// Who debugs takes the time that it takes.
+fn time_limit(run: &Run) -> Option<u64> {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    let seconds = run.time_limit.or(run.debugger.then_some(WEEK))?;
+    Some(seconds.min(WEEK) * 1000)
+}
+
 fn imports(image: &Path) -> ExitCode {
     match ntbench::imports(image) {
         Ok(imports) => {
@@ -89,8 +101,15 @@ fn try_run(run: &Run, spec: DriverSpec) -> Result<bool, MachineError> {
         faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
         snapshot_at: run.snapshot_at.clone(),
         crash_dump: run.crash_dump.clone(),
+        time_limit_ms: time_limit(run),
+        debugger: run.debugger,
+        verifier: VerifierConfig {
+            special_pool: !run.no_special_pool,
+            force_irql: !run.no_force_irql,
+        },
         ..MachineConfig::default()
     })?;
+    let service = spec.service.clone();
     let loaded = machine.load_driver(spec)?;
     println!(
         "{:<40} {}",
@@ -102,7 +121,7 @@ fn try_run(run: &Run, spec: DriverSpec) -> Result<bool, MachineError> {
         calls(&machine, run)?;
     }
     if good && !run.keep_loaded {
-        let status = machine.unload_driver(&loaded.module.name)?;
+        let status = machine.unload_driver(&service)?;
         println!("{:<40} {status}", "unload");
         good = status == NtStatus::SUCCESS;
     }

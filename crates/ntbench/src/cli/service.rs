@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use inf::{Architecture, Data, Service};
-use ntbench::wire::{DriverSpec, InstanceSpec, RegistryValue};
+use inf::{Architecture, Service};
+use ntbench::wire::{DriverSpec, InstanceSpec};
 use thiserror::Error;
 
 use super::args::Run;
@@ -24,35 +24,15 @@ pub(super) enum ServiceError {
         /// The image that is to be run.
         image: String,
     },
-    /// A value that the bench's registry has no form for.
-    #[error("{inf}: the bench has no registry value like {name}: {data:?}", inf = .inf.display())]
-    Value {
-        /// The INF.
-        inf: PathBuf,
-        /// The value's name.
-        name: String,
-        /// What it is.
-        data: Data,
-    },
 }
 
 /// What to load the driver with. What stands on the command line goes before what the INF says.
 pub(super) fn spec(run: &Run) -> Result<DriverSpec, ServiceError> {
-    let mut spec = DriverSpec {
-        image: run.image.clone(),
-        pdb: run.pdb.clone(),
-        service: String::new(),
-        parameters: Vec::new(),
-        instances: Vec::new(),
+    let mut spec = match &run.inf {
+        Some(file) => installed(&run.image, file, run.windows, !run.instance.is_empty())?,
+        None => bare(&run.image),
     };
-    match &run.inf {
-        Some(file) => installed(&mut spec, file, run.windows)?,
-        None => spec.instances.push(InstanceSpec {
-            name: "Default Instance".to_owned(),
-            altitude: "370000".to_owned(),
-            flags: 0,
-        }),
-    }
+    spec.pdb = run.pdb.clone();
     if !run.instance.is_empty() {
         spec.instances = run.instance.iter().map(|given| given.0.clone()).collect();
     }
@@ -65,43 +45,57 @@ pub(super) fn spec(run: &Run) -> Result<DriverSpec, ServiceError> {
     Ok(spec)
 }
 
-/// Takes over what the INF installs on this build of Windows.
-fn installed(spec: &mut DriverSpec, file: &Path, windows: u32) -> Result<(), ServiceError> {
+/// A driver of which nothing is known but its image.
+fn bare(image: &Path) -> DriverSpec {
+    if let Some(inf) = beside(image) {
+        let inf = inf.display();
+        eprintln!(
+            "ntbench: hint: {inf} was not read; --inf {inf} takes the service, its instances and its parameters from it"
+        );
+    }
+    let stem = image.file_stem().unwrap_or_default();
+    DriverSpec {
+        image: image.to_owned(),
+        service: stem.to_string_lossy().into_owned(),
+        instances: vec![InstanceSpec {
+            name: "Default Instance".to_owned(),
+            altitude: "370000".to_owned(),
+            flags: 0,
+        }],
+        ..DriverSpec::default()
+    }
+}
+
+/// An INF file of the image's name.
+fn beside(image: &Path) -> Option<PathBuf> {
+    ["inf", "INF"]
+        .into_iter()
+        .map(|extension| image.with_extension(extension))
+        .find(|inf| inf.is_file())
+}
+
+/// What the INF installs on this build of Windows; without its instances where others are given.
+fn installed(
+    image: &Path,
+    file: &Path,
+    windows: u32,
+    without_instances: bool,
+) -> Result<DriverSpec, ServiceError> {
     let service = read(file, windows)?;
-    let image = spec.image.file_name().unwrap_or_default().to_string_lossy();
-    if !service.file_name().eq_ignore_ascii_case(&image) {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    if !service.file_name().eq_ignore_ascii_case(&name) {
         return Err(ServiceError::OtherImage {
             inf: file.to_path_buf(),
             installs: service.file_name().to_owned(),
-            image: image.into_owned(),
+            image: name.into_owned(),
         });
     }
-    for (name, data) in service.parameters() {
-        let value = match data {
-            Data::Dword(number) => RegistryValue::Dword(*number),
-            Data::Qword(number) => RegistryValue::Qword(*number),
-            Data::Sz(text) => RegistryValue::Sz(text.clone()),
-            Data::MultiSz(texts) => RegistryValue::MultiSz(texts.clone()),
-            Data::Binary(bytes) => RegistryValue::Binary(bytes.clone()),
-            Data::ExpandSz(_) | Data::None(_) => {
-                return Err(ServiceError::Value {
-                    inf: file.to_path_buf(),
-                    name: name.to_owned(),
-                    data: data.clone(),
-                });
-            }
-        };
-        spec.parameters.push((name.to_owned(), value));
+    let mut spec = DriverSpec::installed(image, &service);
+    if without_instances {
+        let below = service.instances_key.to_ascii_lowercase();
+        spec.values
+            .retain(|value| !value.subkey.to_ascii_lowercase().starts_with(&below));
     }
-    spec.instances = service
-        .instances
-        .iter()
-        .map(|instance| InstanceSpec {
-            name: instance.name.clone(),
-            altitude: instance.altitude.clone(),
-            flags: instance.flags,
-        })
-        .collect();
     println!(
         "{:<40} {}, instance {} at {}",
         format!("[{}] installs", service.section),
@@ -109,8 +103,7 @@ fn installed(spec: &mut DriverSpec, file: &Path, windows: u32) -> Result<(), Ser
         service.instances[0].name,
         service.instances[0].altitude
     );
-    spec.service = service.name;
-    Ok(())
+    Ok(spec)
 }
 
 /// Reads an INF, or a template of one, in which the architecture is still to be filled in: it is the bench's.

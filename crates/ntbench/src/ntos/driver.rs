@@ -66,7 +66,7 @@ pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
     if find(|driver| driver.service.eq_ignore_ascii_case(service)).is_some() {
         return NtStatus::IMAGE_ALREADY_LOADED;
     }
-    registry::write_service(service, &spec.parameters, &spec.instances);
+    registry::write_service(service, spec);
     let driver = Arc::new(Driver::new(Arc::clone(image), service));
     DRIVERS
         .write()

@@ -17,7 +17,7 @@ use crate::faults;
 use crate::namespace::names;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
-use crate::wire::{InstanceSpec, RegistryValue};
+use crate::wire::{DriverSpec, RegistryValue};
 
 /// A value: its name, type and data.
 #[derive(Clone, Debug)]
@@ -66,6 +66,8 @@ fn encode(value: &RegistryValue) -> (u32, Vec<u8>) {
         RegistryValue::Dword(value) => (REG_DWORD, value.to_le_bytes().to_vec()),
         RegistryValue::Qword(value) => (11, value.to_le_bytes().to_vec()),
         RegistryValue::Binary(value) => (3, value.clone()),
+        RegistryValue::ExpandSz(value) => (2, text(value)),
+        RegistryValue::None(value) => (0, value.clone()),
         RegistryValue::MultiSz(values) => (
             7,
             values
@@ -77,64 +79,63 @@ fn encode(value: &RegistryValue) -> (u32, Vec<u8>) {
     }
 }
 
-fn write(path: &str, values: &[(String, RegistryValue)]) {
-    let values = values
-        .iter()
-        .map(|(name, value)| {
-            let (kind, data) = encode(value);
-            Value {
-                name: name.clone(),
-                kind,
-                data,
-            }
-        })
-        .collect();
-    let name = path.rsplit('\\').next().unwrap_or(path).to_owned();
-    lock().insert(names::key(path), Key { name, values });
+/// Writes a value, and makes its key and those above it as far as `root`, which is the service's.
+fn write(root: &str, subkey: &str, name: &str, value: &RegistryValue) {
+    let mut keys = lock();
+    let mut path = root.to_owned();
+    make(&mut keys, &path);
+    for part in subkey.split('\\').filter(|part| !part.is_empty()) {
+        path = format!("{path}\\{part}");
+        make(&mut keys, &path);
+    }
+    let Some(key) = keys.get_mut(&names::key(&path)) else {
+        return;
+    };
+    key.values.retain(|known| !names::same(&known.name, name));
+    let (kind, data) = encode(value);
+    key.values.push(Value {
+        name: name.to_owned(),
+        kind,
+        data,
+    });
 }
 
-/// Writes a minifilter's service key as its INF would have: `Parameters`, and `Instances` in both places that Windows
-/// looks (below the key, and below `Parameters` for isolated packages).
-pub(crate) fn write_service(
-    service: &str,
-    parameters: &[(String, RegistryValue)],
-    instances: &[InstanceSpec],
-) {
-    let service = service_path(service);
-    let prefix = names::key(&service);
+fn make(keys: &mut BTreeMap<Vec<u16>, Key>, path: &str) {
+    keys.entry(names::key(path)).or_insert_with(|| Key {
+        name: path.rsplit('\\').next().unwrap_or(path).to_owned(),
+        values: Vec::new(),
+    });
+}
+
+/// Writes a minifilter's service key as its INF would have. Without one it has `Parameters`, and `Instances` directly below the
+/// key; an INF decides itself which of the two places that Windows looks in it writes, and whether there is a `Parameters`.
+pub(crate) fn write_service(service: &str, spec: &DriverSpec) {
+    let root = service_path(service);
+    let prefix = names::key(&root);
     lock().retain(|path, _| {
         !(path.starts_with(&prefix) && matches!(path.get(prefix.len()), None | Some(0x5C)))
     });
-    write(
-        &service,
-        &[
-            ("Type".to_owned(), RegistryValue::Dword(2)),
-            ("Start".to_owned(), RegistryValue::Dword(3)),
-        ],
-    );
-    write(&format!("{service}\\Parameters"), parameters);
-    let Some(default) = instances.first() else {
-        return;
-    };
-    let root = format!("{service}\\Instances");
-    write(
-        &root,
-        &[(
-            "DefaultInstance".to_owned(),
-            RegistryValue::Sz(default.name.clone()),
-        )],
-    );
-    for instance in instances {
-        write(
-            &format!("{root}\\{}", instance.name),
-            &[
-                (
-                    "Altitude".to_owned(),
-                    RegistryValue::Sz(instance.altitude.clone()),
-                ),
-                ("Flags".to_owned(), RegistryValue::Dword(instance.flags)),
-            ],
-        );
+    let set = |subkey: &str, name: &str, value: &RegistryValue| write(&root, subkey, name, value);
+    set("", "Type", &RegistryValue::Dword(2));
+    set("", "Start", &RegistryValue::Dword(3));
+    for value in &spec.values {
+        set(&value.subkey, &value.name, &value.value);
+    }
+    if spec.values.is_empty() {
+        make(&mut lock(), &format!("{root}\\Parameters"));
+    }
+    for (name, value) in &spec.parameters {
+        set("Parameters", name, value);
+    }
+    if let Some(default) = spec.instances.first() {
+        let name = RegistryValue::Sz(default.name.clone());
+        set("Instances", "DefaultInstance", &name);
+    }
+    for instance in &spec.instances {
+        let key = format!("Instances\\{}", instance.name);
+        let altitude = RegistryValue::Sz(instance.altitude.clone());
+        set(&key, "Altitude", &altitude);
+        set(&key, "Flags", &RegistryValue::Dword(instance.flags));
     }
 }
 
@@ -290,6 +291,7 @@ const DRIVER_REG_KEY_PARAMETERS: u32 = 0;
 
 exports! { "ntoskrnl.exe";
     /// Opens a key.
+    partial "drivers' service keys are all of the registry; nobody is denied access"
     fn ZwOpenKey(handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>) -> NtStatus {
         irql::at_most("ZwOpenKey", PASSIVE_LEVEL);
         if let Some(status) = faults::check("ZwOpenKey") {
@@ -341,6 +343,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Opens the driver's `Parameters` key, the one place where a driver may keep settings.
+    partial "DriverRegKeyParameters alone; STATUS_NOT_SUPPORTED for other keys"
     fn IoOpenDriverRegistryKey(
         object: usize,
         kind: u32,

@@ -39,6 +39,8 @@ pub struct MachineConfig {
     pub raised_completions: bool,
     /// What drivers' memory is held to.
     pub verifier: VerifierConfig,
+    /// Tell a debugger that is attached to the machine's process of each driver and its functions.
+    pub debugger: bool,
 }
 
 /// The checks that cost time with every allocation and every change of IRQL. All others are always on.
@@ -203,6 +205,9 @@ pub enum When {
     Stack(u64),
 }
 
+/// The build of Windows 10 that the bench says it is (`RtlGetVersion`, `KUSER_SHARED_DATA`).
+pub const WINDOWS_BUILD: u32 = 19_045;
+
 /// A driver to load.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -217,6 +222,20 @@ pub struct DriverSpec {
     pub parameters: Vec<(String, RegistryValue)>,
     /// The instances that an INF would have written below `Instances`; the first is the default one. Empty: none.
     pub instances: Vec<InstanceSpec>,
+    /// Further values of the service's key, as an INF writes them ([`installed`](Self::installed)); `parameters` and `instances`
+    /// go over them.
+    pub values: Vec<KeyValue>,
+}
+
+/// A value in the service's key or below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyValue {
+    /// The key, relative to the service's; empty: the service's own.
+    pub subkey: String,
+    /// The value's name.
+    pub name: String,
+    /// The value.
+    pub value: RegistryValue,
 }
 
 /// An instance in the service key.
@@ -243,6 +262,10 @@ pub enum RegistryValue {
     MultiSz(Vec<String>),
     /// `REG_BINARY`.
     Binary(Vec<u8>),
+    /// `REG_EXPAND_SZ`.
+    ExpandSz(String),
+    /// `REG_NONE`.
+    None(Vec<u8>),
 }
 
 /// A simulated thread to start.

@@ -5,6 +5,7 @@
 
 mod config;
 mod hex;
+mod inf;
 mod io;
 mod port;
 mod report;

@@ -111,7 +111,6 @@ fn load(image: &Path) -> Result<Loaded, MachineError> {
     let (name, altitude) = INSTANCE;
     let loaded = machine.load_driver(DriverSpec {
         image: image.to_path_buf(),
-        pdb: None,
         service: SERVICE.to_owned(),
         parameters: Vec::new(),
         instances: vec![InstanceSpec {
@@ -119,6 +118,7 @@ fn load(image: &Path) -> Result<Loaded, MachineError> {
             altitude: altitude.to_owned(),
             flags: 0,
         }],
+        ..DriverSpec::default()
     })?;
     if !loaded.status.is_success() {
         return Ok(Loaded::Entry(loaded.status.to_string()));
