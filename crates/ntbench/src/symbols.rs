@@ -59,6 +59,22 @@ impl Symbols {
         }
     }
 
+    /// Everything that has a name.
+    pub(crate) fn all(&self, image: &Image) -> Vec<(u32, String)> {
+        match self.table(image) {
+            Table::Pdb(table) => {
+                let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+                let functions = table.context.functions();
+                let mut all: Vec<_> = functions
+                    .filter_map(|function| Some((function.start_rva, function.name?)))
+                    .collect();
+                all.extend(table.data.iter().cloned());
+                all
+            }
+            Table::Coff(table) => [&*table.functions, &*table.others].concat(),
+        }
+    }
+
     /// The RVA of a name.
     pub(crate) fn rva(&self, image: &Image, name: &str) -> Option<u32> {
         let find = |symbols: &[(u32, String)]| {

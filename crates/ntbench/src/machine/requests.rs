@@ -11,7 +11,7 @@ use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
     Request, SystemCall,
 };
-use crate::{bugcheck, faults, ntos, stack, trace, verifier};
+use crate::{bugcheck, debugger, faults, ntos, stack, trace, verifier};
 
 /// A debugger's read; more is a mistake.
 const LARGEST_READ: usize = 256 << 20;
@@ -84,6 +84,7 @@ fn boot(id: u64, config: MachineConfig) {
     faults::gather(config.call_stacks.clone());
     faults::set(config.faults.clone());
     stack::configure(&config);
+    debugger::configure(config.debugger);
     if let Err(error) = ntos::special::configure(&config.verifier) {
         return reply(id, refused(format!("special pool: {error}")));
     }
@@ -131,6 +132,9 @@ fn load(spec: &DriverSpec) -> Reply {
         return Reply::Refused(Refusal::Image("too many drivers are loaded".to_owned()));
     }
     let info = modules::info(&image);
+    if let Some(module) = modules::find(|module| Arc::ptr_eq(&module.image, &image)) {
+        debugger::announce(&image, &module.symbols);
+    }
     loader::declare_pageable(&image);
     let status = ntos::load_driver(&image, &spec);
     if status.is_success() {
