@@ -34,6 +34,19 @@ pub(crate) struct Export {
     pub(crate) name: &'static str,
     /// What it is.
     pub(crate) kind: ExportKind,
+    /// How much of what is documented it does.
+    pub(crate) coverage: Coverage,
+}
+
+/// How much of what is documented an export does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coverage {
+    /// All of it, as far as its documents say.
+    Whole,
+    /// Not all; how it differs.
+    Partial(&'static str),
+    /// Nothing: it says so and fails; what a driver gets.
+    Refused(&'static str),
 }
 
 /// What an export is.
@@ -78,20 +91,35 @@ unsafe impl Sync for Export {}
 ///     variadic fn DbgPrint(arguments: VaList) -> i32 { … }
 ///     raw fn __chkstk = crate::gate::chkstk;
 ///     data IoFileObjectType = || address_of_the_variable();
+///     /// What it does.
+///     partial "what it leaves out"
+///     fn KeSetTargetProcessorDpc(dpc: usize, number: u8) { … }
+///     refused "what a driver gets instead"
+///     fn IofCallDriver(device: usize, irp: usize) -> NtStatus { … }
 /// }
 /// ```
+///
+/// What is not marked is whole; `ntbench coverage` lists it all.
 macro_rules! exports {
     ($dll:literal; $($body:tt)*) => {
-        exports! { @munch $dll [] $($body)* }
+        exports! { @munch $dll [] (Whole) $($body)* }
     };
-    (@munch $dll:literal [$($table:tt)*]) => {
+    (@munch $dll:literal [$($table:tt)*] $coverage:tt) => {
         /// What this module lets drivers import.
         pub(crate) fn exports() -> &'static [$crate::export::Export] {
             static TABLE: &[$crate::export::Export] = &[$($table)*];
             TABLE
         }
     };
-    (@munch $dll:literal [$($table:tt)*]
+    (@munch $dll:literal [$($table:tt)*] $coverage:tt
+        $(#[$meta:meta])* partial $how:literal $($rest:tt)*) => {
+        exports! { @munch $dll [$($table)*] (Partial($how)) $(#[$meta])* $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*] $coverage:tt
+        $(#[$meta:meta])* refused $how:literal $($rest:tt)*) => {
+        exports! { @munch $dll [$($table)*] (Refused($how)) $(#[$meta])* $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*] ($($coverage:tt)*)
         $(#[$meta:meta])*
         fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block $($rest:tt)*) => {
         $(#[$meta])*
@@ -102,14 +130,15 @@ macro_rules! exports {
             $crate::export::Export {
                 dll: $dll,
                 name: stringify!($name),
+                coverage: $crate::export::Coverage::$($coverage)*,
                 kind: $crate::export::ExportKind::Function {
                     address: $name as *const (),
                     arguments: 0 $(+ { let _ = stringify!($arg); 1 })*,
                 },
             },
-        ] $($rest)* }
+        ] (Whole) $($rest)* }
     };
-    (@munch $dll:literal [$($table:tt)*]
+    (@munch $dll:literal [$($table:tt)*] ($($coverage:tt)*)
         $(#[$meta:meta])*
         variadic fn $name:ident($arg:ident: $ty:ty) $(-> $ret:ty)? $body:block $($rest:tt)*) => {
         $(#[$meta])*
@@ -119,31 +148,34 @@ macro_rules! exports {
             $crate::export::Export {
                 dll: $dll,
                 name: stringify!($name),
+                coverage: $crate::export::Coverage::$($coverage)*,
                 kind: $crate::export::ExportKind::Variadic { address: $name as *const () },
             },
-        ] $($rest)* }
+        ] (Whole) $($rest)* }
     };
-    (@munch $dll:literal [$($table:tt)*]
+    (@munch $dll:literal [$($table:tt)*] ($($coverage:tt)*)
         $(#[$meta:meta])*
         raw fn $name:ident = $path:path; $($rest:tt)*) => {
         exports! { @munch $dll [$($table)*
             $crate::export::Export {
                 dll: $dll,
                 name: stringify!($name),
+                coverage: $crate::export::Coverage::$($coverage)*,
                 kind: $crate::export::ExportKind::Raw { address: $path as *const () },
             },
-        ] $($rest)* }
+        ] (Whole) $($rest)* }
     };
-    (@munch $dll:literal [$($table:tt)*]
+    (@munch $dll:literal [$($table:tt)*] ($($coverage:tt)*)
         $(#[$meta:meta])*
         data $name:ident = $address:expr; $($rest:tt)*) => {
         exports! { @munch $dll [$($table)*
             $crate::export::Export {
                 dll: $dll,
                 name: stringify!($name),
+                coverage: $crate::export::Coverage::$($coverage)*,
                 kind: $crate::export::ExportKind::Data($address),
             },
-        ] $($rest)* }
+        ] (Whole) $($rest)* }
     };
 }
 

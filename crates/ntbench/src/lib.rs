@@ -10,7 +10,8 @@
 //! (segments, modelled frames, expansion, listings), `cpu` (GS, CR8, faults), `unwind` and `seh` (exceptions
 //! and their handlers), `user` (a program's memory), `bugcheck`, `symbols`, `trace`, `verifier`
 //! and `faults`; on these stand the models: `abi` (structures), `ntos` (the executive), `fltmgr` and `namespace`.
-//! `export` is how a model offers a function to drivers.
+//! `export` is how a model offers a function to drivers, and
+//! `coverage` lists what is offered.
 //!
 //! An executable that boots machines from itself calls [`host_main`] first thing in its `main`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -25,7 +26,9 @@ mod export;
 mod abi;
 mod bugcheck;
 mod client;
+mod coverage;
 mod cpu;
+mod debugger;
 mod faults;
 mod fltmgr;
 mod gate;
@@ -68,6 +71,12 @@ pub struct Import {
 /// Says what is wrong with the image.
 pub fn imports(image: &std::path::Path) -> Result<Vec<Import>, wire::Refusal> {
     loader::imports(image).map_err(|error| wire::Refusal::Image(error.to_string()))
+}
+
+/// What the bench offers drivers and what it leaves out, as a page of Markdown.
+#[must_use]
+pub fn coverage() -> String {
+    coverage::markdown()
 }
 
 /// Checks and maps an image, runs none of it, and unmaps it again: for fuzzers.

@@ -94,8 +94,11 @@ fn at(value: &'static usize) -> usize {
 }
 
 exports! { "ntoskrnl.exe";
+    partial "lower than on Windows: drivers and programs share the half that Linux gives a process"
     data MmHighestUserAddress = || at(&HIGHEST);
+    partial "lower than on Windows: drivers and programs share the half that Linux gives a process"
     data MmUserProbeAddress = || at(&PROBE);
+    partial "lower than on Windows: drivers and programs share the half that Linux gives a process"
     data MmSystemRangeStart = || at(&SYSTEM);
 }
 

@@ -2,7 +2,7 @@
 
 use ntbench::Import;
 use ntbench::wire::{
-    BugCheckReport, DumpOutcome, Finding, FrameKind, StackListing, Trace, TraceEvent,
+    BugCheckReport, CallbackEvent, DumpOutcome, Finding, FrameKind, StackListing, Trace, TraceEvent,
 };
 
 /// A dead machine's report.
@@ -79,10 +79,7 @@ pub(super) fn stack(listing: &StackListing) {
 pub(super) fn trace(trace: &Trace) {
     for event in &trace.events {
         match event {
-            TraceEvent::Callback(event) => println!(
-                "{:>5} {:<4} {:<24} nest {:>3}  left {:>#7x}  {}",
-                event.tid, event.phase, event.operation, event.nest, event.remaining, event.path
-            ),
+            TraceEvent::Callback(event) => callback(event),
             TraceEvent::DbgPrint { tid, text } => println!("{tid:>5} dbg  {text}"),
             TraceEvent::Snapshot(listing) => stack(listing),
             TraceEvent::Etw(event) => println!(
@@ -101,6 +98,20 @@ pub(super) fn trace(trace: &Trace) {
     if trace.dropped != 0 {
         println!("({} older events were dropped)", trace.dropped);
     }
+}
+
+fn callback(event: &CallbackEvent) {
+    // A callback that is for no operation has its own name in that place.
+    let (phase, operation) = if event.operation.is_empty() {
+        ("", &event.phase)
+    } else {
+        (&*event.phase, &event.operation)
+    };
+    let line = format!(
+        "{:>5} {phase:<4} {operation:<24} nest {:>3}  left {:>#7x}  {}",
+        event.tid, event.nest, event.remaining, event.path
+    );
+    println!("{}", line.trim_end());
 }
 
 /// What the verifier found.

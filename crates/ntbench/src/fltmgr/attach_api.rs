@@ -253,6 +253,7 @@ exports! { "fltmgr.sys";
     }
 
     /// What an instance is called, where it is and whose.
+    partial "InstanceBasic, InstancePartial and InstanceFull; no aggregate class"
     fn FltGetInstanceInformation(
         instance: usize,
         class: u32,

@@ -112,6 +112,7 @@ pub(super) fn check_cleared(operation: &Operation, function: &str) {
 
 exports! { "fltmgr.sys";
     /// Sets the routine that is called when the operation is cancelled.
+    partial "a cancel reaches what filters pend, not what the file system waits for"
     fn FltSetCancelCompletion(data: usize, routine: usize) -> NtStatus {
         irql::at_most("FltSetCancelCompletion", DISPATCH_LEVEL);
         let Some(operation) = flight::at(data).filter(|_| routine != 0) else {

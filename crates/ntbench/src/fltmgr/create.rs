@@ -129,6 +129,7 @@ fn open(call: &Call) -> Result<NtStatus, NtStatus> {
 
 exports! { "fltmgr.sys";
     /// Opens a file below an instance, or from the top.
+    partial "extended attributes are ignored"
     fn FltCreateFile(
         filter: usize, instance: usize, handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>,
         status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32,
@@ -141,6 +142,7 @@ exports! { "fltmgr.sys";
     }
 
     /// As `FltCreateFile`, and gives the file object too.
+    partial "extended attributes are ignored"
     fn FltCreateFileEx(
         filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
         attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,
@@ -153,6 +155,7 @@ exports! { "fltmgr.sys";
     }
 
     /// As `FltCreateFileEx`, and takes a driver's create context with extra create parameters.
+    partial "extended attributes are ignored; of the create context the size and the extra create parameters count"
     fn FltCreateFileEx2(
         filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
         attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,

@@ -163,6 +163,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
 
 exports! { "fltmgr.sys";
     /// Makes an empty list.
+    partial "the flags (quota) change nothing"
     fn FltAllocateExtraCreateParameterList(filter: usize, _flags: u32, list: Guest<usize>) -> NtStatus {
         irql::at_most("FltAllocateExtraCreateParameterList", APC_LEVEL);
         let _ = objects::filter(filter, "FltAllocateExtraCreateParameterList");
@@ -185,6 +186,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Makes a context.
+    partial "the flags (quota, non-paged) and the tag change nothing"
     fn FltAllocateExtraCreateParameter(
         filter: usize,
         kind: Guest<Guid>,
@@ -333,6 +335,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Whether a context came from user mode: none does here.
+    partial "FALSE always: programs here send none"
     fn FltIsEcpFromUserMode(filter: usize, context: usize) -> u8 {
         let _ = objects::filter(filter, "FltIsEcpFromUserMode");
         lock().context(context, "FltIsEcpFromUserMode");

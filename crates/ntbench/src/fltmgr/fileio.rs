@@ -117,6 +117,7 @@ const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
 
 exports! { "fltmgr.sys";
     /// Reads from a file.
+    partial "there is no cache manager: each transfer goes to the file"
     fn FltReadFile(
         instance: usize, file: usize, offset: Guest<i64>, length: u32, buffer: usize, flags: u32, moved: Guest<u32>,
         routine: usize, context: usize,
@@ -128,6 +129,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Writes to a file.
+    partial "there is no cache manager: each transfer goes to the file"
     fn FltWriteFile(
         instance: usize, file: usize, offset: Guest<i64>, length: u32, buffer: usize, flags: u32, moved: Guest<u32>,
         routine: usize, context: usize,
@@ -139,6 +141,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Asks the file system below an instance about a file.
+    partial "the classes that the bench's file systems answer; STATUS_INVALID_INFO_CLASS for others"
     fn FltQueryInformationFile(
         instance: usize, file: usize, buffer: usize, length: u32, class: u32, returned: Guest<u32>,
     ) -> NtStatus {
@@ -155,6 +158,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Changes something about a file.
+    partial "times and attributes, position, lengths, deletion, rename and link; STATUS_INVALID_INFO_CLASS for others"
     fn FltSetInformationFile(instance: usize, file: usize, buffer: usize, length: u32, class: u32) -> NtStatus {
         match begin("FltSetInformationFile", PASSIVE_LEVEL, instance, file) {
             Ok(call) => call.set(buffer, length, class).unwrap_or_else(|status| status),
@@ -176,6 +180,7 @@ exports! { "fltmgr.sys";
     }
 
     /// As `FltQueryDirectoryFile`, with the flags in one word.
+    partial "SL_RESTART_SCAN and SL_RETURN_SINGLE_ENTRY; STATUS_NOT_SUPPORTED for other flags"
     fn FltQueryDirectoryFileEx(
         instance: usize, file: usize, buffer: usize, length: u32, class: u32, flags: u32, name: Guest<UnicodeString>,
         returned: Guest<u32>,
@@ -192,6 +197,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Sends a control to the file system.
+    partial "reparse points are done, oplocks not granted; STATUS_INVALID_DEVICE_REQUEST for other codes"
     fn FltFsControlFile(
         instance: usize, file: usize, code: u32, input: usize, input_length: u32, output: usize, output_length: u32,
         returned: Guest<u32>,
@@ -205,6 +211,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Sends a control to the device.
+    partial "no device here knows a code: filters below see it, then STATUS_INVALID_DEVICE_REQUEST"
     fn FltDeviceIoControlFile(
         instance: usize, file: usize, code: u32, input: usize, input_length: u32, output: usize, output_length: u32,
         returned: Guest<u32>,
@@ -218,6 +225,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Asks about the volume that a file is on.
+    partial "the classes that the bench's file systems answer"
     fn FltQueryVolumeInformationFile(
         instance: usize, file: usize, buffer: usize, length: u32, class: u32, returned: Guest<u32>,
     ) -> NtStatus {
@@ -240,6 +248,7 @@ exports! { "fltmgr.sys";
     }
 
     /// A file's security descriptor.
+    partial "every file has the same descriptor, by which everybody may do everything"
     fn FltQuerySecurityObject(
         instance: usize, file: usize, information: u32, buffer: usize, length: u32, needed: Guest<u32>,
     ) -> NtStatus {
@@ -257,6 +266,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Changes it; the file systems here keep none.
+    partial "the file systems here keep none"
     fn FltSetSecurityObject(instance: usize, file: usize, information: u32, descriptor: usize) -> NtStatus {
         match begin("FltSetSecurityObject", PASSIVE_LEVEL, instance, file) {
             Ok(call) => {

@@ -86,6 +86,7 @@ fn allows(lock: usize, data: usize, write: bool) -> u8 {
 
 exports! { "fltmgr.sys";
     /// Makes a lock structure.
+    partial "the completion and unlock routines are not called"
     fn FltAllocateFileLock(_complete: usize, _unlock: usize) -> usize {
         irql::at_most("FltAllocateFileLock", APC_LEVEL);
         pool::lend(BYTES, TAG, true).unwrap_or(0)
@@ -99,6 +100,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Makes one of the filter's own memory.
+    partial "the completion and unlock routines are not called"
     fn FltInitializeFileLock(lock: usize, _complete: usize, _unlock: usize) {
         irql::at_most("FltInitializeFileLock", APC_LEVEL);
         LOCKS.release_all(id(lock), |_| true);
@@ -111,6 +113,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Does what a lock operation asks, and completes it. One that has to wait does so here, in the caller's thread.
+    partial "a lock that has to wait does so in the caller's thread; it is never pended"
     fn FltProcessFileLock(lock: usize, data: usize, _context: usize) -> i32 {
         irql::at_most("FltProcessFileLock", APC_LEVEL);
         process(lock, data)

@@ -262,6 +262,7 @@ exports! { "fltmgr.sys";
     }
 
     /// As `FltAllocateCallbackData`; nothing is preallocated here whatever the flags say.
+    partial "nothing is preallocated"
     fn FltAllocateCallbackDataEx(instance: usize, file: usize, _flags: u32, out: Guest<usize>) -> NtStatus {
         allocate(instance, file, out, "FltAllocateCallbackDataEx")
     }
@@ -292,6 +293,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Sends it, and calls back once it is over: here always in a system thread.
+    partial "always answers STATUS_PENDING and completes in a system thread"
     fn FltPerformAsynchronousIo(data: usize, routine: usize, context: usize) -> NtStatus {
         irql::at_most("FltPerformAsynchronousIo", APC_LEVEL);
         let instance = begin(data, "FltPerformAsynchronousIo");

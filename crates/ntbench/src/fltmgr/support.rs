@@ -73,6 +73,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Pool that is aligned as the volume's device wants transfers without a cache: to a sector, here.
+    partial "aligned to a page whatever the device asks for"
     fn FltAllocatePoolAlignedWithTag(instance: usize, pool_type: u32, bytes: usize, tag: u32) -> usize {
         irql::at_most("FltAllocatePoolAlignedWithTag", DISPATCH_LEVEL);
         let _ = objects::instance(instance, "FltAllocatePoolAlignedWithTag");
@@ -107,29 +108,34 @@ exports! { "fltmgr.sys";
     }
 
     /// Whether fast I/O is possible on a file: the bench sends none.
+    partial "FALSE always: the bench sends no fast I/O"
     fn FltOplockIsFastIoPossible(_oplock: usize) -> u8 {
         0
     }
 
     /// Makes an oplock of the driver's memory: nobody holds one.
+    partial "no oplock is ever granted"
     fn FltInitializeOplock(oplock: Guest<usize>) {
         irql::at_most("FltInitializeOplock", APC_LEVEL);
         oplock.write(0);
     }
 
     /// Takes it away.
+    partial "no oplock is ever granted"
     fn FltUninitializeOplock(oplock: Guest<usize>) {
         irql::at_most("FltUninitializeOplock", APC_LEVEL);
         oplock.write(0);
     }
 
     /// Whether an operation may go on: it may, since no oplock is ever granted.
+    partial "no oplock is ever granted, so every operation may go on"
     fn FltCheckOplock(_oplock: usize, _data: usize, _context: usize, _wait: usize, _prepare: usize) -> i32 {
         irql::at_most("FltCheckOplock", APC_LEVEL);
         crate::abi::flt::PREOP_SUCCESS_WITH_CALLBACK
     }
 
     /// Refused: a filter that grants oplocks of its own is not modelled.
+    refused "STATUS_OPLOCK_NOT_GRANTED: a filter that grants oplocks is not modelled"
     fn FltOplockFsctrl(_oplock: usize, data: Guest<crate::abi::flt::CallbackData>, _count: u32) -> i32 {
         verifier::finding("refused", "FltOplockFsctrl: the bench grants no oplocks; STATUS_OPLOCK_NOT_GRANTED");
         let at = data.address() + std::mem::offset_of!(crate::abi::flt::CallbackData, io_status);

@@ -241,6 +241,7 @@ exports! { "fltmgr.sys";
     }
 
     /// The disk below a volume: a redirector has none.
+    partial "the volume's device stands for its disk's"
     fn FltGetDiskDeviceObject(volume: usize, out: Guest<usize>) -> NtStatus {
         irql::at_most("FltGetDiskDeviceObject", APC_LEVEL);
         let volume = objects::volume(volume, "FltGetDiskDeviceObject");
@@ -255,6 +256,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Whether a volume can be written to: all can.
+    partial "TRUE always: no volume is read-only"
     fn FltIsVolumeWritable(address: usize, answer: Guest<u8>) -> NtStatus {
         irql::at_most("FltIsVolumeWritable", APC_LEVEL);
         let _ = either(address, "FltIsVolumeWritable");
@@ -273,6 +275,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Asks a volume about itself.
+    partial "the classes that the bench's file systems answer"
     fn FltQueryVolumeInformation(
         instance: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
     ) -> NtStatus {
@@ -287,6 +290,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Changes something about a volume: nothing can be changed here.
+    partial "STATUS_INVALID_DEVICE_REQUEST always, and no filter sees it"
     fn FltSetVolumeInformation(
         instance: usize, status: Guest<IoStatusBlock>, _buffer: usize, _length: u32, _class: u32,
     ) -> NtStatus {
@@ -335,17 +339,20 @@ pub(super) mod refused {
 
     exports! { "fltmgr.sys";
         /// Refused.
+        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
         fn FltEnlistInTransaction(_instance: usize, _transaction: usize, _context: usize, _mask: u32) -> NtStatus {
             refuse("FltEnlistInTransaction", NO_TRANSACTIONS)
         }
 
         /// Refused.
+        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
         fn FltGetTransactionContext(_instance: usize, _transaction: usize, out: Guest<usize>) -> NtStatus {
             out.write(0);
             refuse("FltGetTransactionContext", NO_TRANSACTIONS)
         }
 
         /// Refused.
+        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
         fn FltSetTransactionContext(
             _instance: usize, _transaction: usize, _operation: u32, _new: usize, old: Guest<usize>,
         ) -> NtStatus {
@@ -354,17 +361,20 @@ pub(super) mod refused {
         }
 
         /// Refused.
+        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
         fn FltDeleteTransactionContext(_instance: usize, _transaction: usize, old: Guest<usize>) -> NtStatus {
             old.write_opt(0);
             refuse("FltDeleteTransactionContext", NO_TRANSACTIONS)
         }
 
         /// Refused.
+        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
         fn FltRegisterForDataScan(_instance: usize) -> NtStatus {
             refuse("FltRegisterForDataScan", NO_SECTIONS)
         }
 
         /// Refused.
+        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
         fn FltCreateSectionForDataScan(
             _instance: usize, _file: usize, _context: usize, _access: u32, _attributes: usize, _size: usize,
             _protection: u32, _allocation: u32, _flags: u32, handle: Guest<usize>, object: Guest<usize>,
@@ -376,6 +386,7 @@ pub(super) mod refused {
         }
 
         /// Refused.
+        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
         fn FltCloseSectionForDataScan(_context: usize) -> NtStatus {
             refuse("FltCloseSectionForDataScan", NO_SECTIONS)
         }

@@ -198,6 +198,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Queues it; the filter or instance stays until the routine has returned.
+    partial "the queue type is checked and then changes nothing"
     fn FltQueueGenericWorkItem(item: usize, object: usize, routine: usize, kind: u32, context: usize) -> NtStatus {
         irql::at_most("FltQueueGenericWorkItem", DISPATCH_LEVEL);
         if let Some(status) = faults::check("FltQueueGenericWorkItem") {
@@ -224,6 +225,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Queues it for an operation that the calling filter pends.
+    partial "the queue type is checked and then changes nothing"
     fn FltQueueDeferredIoWorkItem(item: usize, data: Guest<u8>, routine: usize, kind: u32, context: usize) -> NtStatus {
         irql::at_most("FltQueueDeferredIoWorkItem", APC_LEVEL);
         if let Some(status) = faults::check("FltQueueDeferredIoWorkItem") {

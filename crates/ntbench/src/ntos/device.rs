@@ -120,6 +120,7 @@ fn dos_name(device: usize) -> Option<String> {
 
 exports! { "ntoskrnl.exe";
     /// Makes a device.
+    partial "no requests reach the device"
     fn IoCreateDevice(
         driver_object: Guest<DriverObject>, extension: u32, name: Guest<UnicodeString>, kind: u32, characteristics: u32,
         exclusive: u8, out: Guest<usize>,
@@ -150,6 +151,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// The highest device attached to one, referenced: here nothing attaches to devices.
+    partial "nothing attaches to devices: the device itself"
     fn IoGetAttachedDeviceReference(device: usize) -> usize {
         irql::at_most("IoGetAttachedDeviceReference", DISPATCH_LEVEL);
         object::lend_device(device);
@@ -186,17 +188,20 @@ exports! { "ntoskrnl.exe";
     }
 
     /// The lock of IRPs' cancel routines: the bench shows drivers no IRPs, and nobody else takes it.
+    partial "raises the IRQL alone: drivers see no IRPs to cancel"
     fn IoAcquireCancelSpinLock(old: Guest<u8>) {
         irql::at_most("IoAcquireCancelSpinLock", DISPATCH_LEVEL);
         old.write(thread::current().set_irql(DISPATCH_LEVEL));
     }
 
     /// Gives it back.
+    partial "lowers the IRQL alone"
     fn IoReleaseCancelSpinLock(old: u8) {
         thread::current().set_irql(old);
     }
 
     /// No memory, as documented for a request that cannot be built: the bench shows drivers no IRPs.
+    refused "drivers see no IRPs: NULL"
     fn IoBuildDeviceIoControlRequest(
         _code: u32, _device: usize, _input: usize, _input_length: u32, _output: usize, _output_length: u32,
         _internal: u8, _event: usize, _status: usize,
@@ -207,16 +212,19 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A bug check: there is no IRP to send.
+    refused "drivers see no IRPs: a bug check"
     fn IofCallDriver(_device: usize, irp: usize) -> NtStatus {
         no_irps("IoCallDriver", irp)
     }
 
     /// A bug check: there is no IRP to complete.
+    refused "drivers see no IRPs: a bug check"
     fn IofCompleteRequest(irp: usize, _boost: i8) {
         no_irps("IoCompleteRequest", irp)
     }
 
     /// A file object's transaction: there are none.
+    partial "NULL always: there are no transactions"
     fn IoGetTransactionParameterBlock(_file: usize) -> usize {
         0
     }

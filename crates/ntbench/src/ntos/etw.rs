@@ -197,6 +197,7 @@ fn zero_terminated(bytes: &[u8]) -> Option<String> {
 
 exports! { "ntoskrnl.exe";
     /// Registers a provider; where a session has enabled it already its callback hears so before this returns.
+    partial "sessions are the machine's configuration and do not change while it runs"
     fn EtwRegister(id: Guest<Guid>, callback: usize, context: usize, handle: Guest<u64>) -> NtStatus {
         irql::at_most("EtwRegister", PASSIVE_LEVEL);
         if let Some(status) = faults::check("EtwRegister") {
@@ -248,6 +249,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Tells about a provider; of the classes its traits are read for its name.
+    partial "provider traits are read; other classes change nothing"
     fn EtwSetInformation(handle: u64, class: u32, information: Guest<u8>, length: u32) -> NtStatus {
         irql::at_most("EtwSetInformation", APC_LEVEL);
         let bytes = information.read_many(length as usize);
@@ -271,6 +273,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Writes an event that belongs to another activity.
+    partial "the related activity is not kept"
     fn EtwWriteTransfer(
         handle: u64,
         descriptor: Guest<Descriptor>,

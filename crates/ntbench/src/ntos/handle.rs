@@ -171,6 +171,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle's object, referenced.
+    partial "files, threads and the pseudo-handles of process and thread"
     fn ObReferenceObjectByHandle(
         handle: u64,
         access: u32,

@@ -191,6 +191,7 @@ fn known(mdl: usize, function: &str) {
 
 exports! { "ntoskrnl.exe";
     /// Makes a list for a buffer.
+    partial "refused for an IRP or as a secondary buffer: NULL"
     fn IoAllocateMdl(address: usize, length: u32, secondary: u8, _quota: u8, irp: usize) -> usize {
         irql::at_most("IoAllocateMdl", DISPATCH_LEVEL);
         if faults::check("IoAllocateMdl").is_some() {
@@ -256,6 +257,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Gives locked pages a system address. Only the kernel's half is modelled: NULL for a user mapping.
+    partial "refused for user mode: NULL; cache type and priority change nothing"
     fn MmMapLockedPagesSpecifyCache(
         mdl: usize, mode: i8, _cache: u32, _base: usize, _bug_check: u32, _priority: u32,
     ) -> usize {

@@ -46,6 +46,7 @@ pub(crate) mod syscall;
 pub(crate) mod table;
 pub(crate) mod threads;
 pub(crate) mod time;
+mod unmodelled;
 pub(crate) mod wide;
 pub(crate) mod worker;
 pub(crate) mod zw;
@@ -88,6 +89,8 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         registry::exports(),
         routines::exports(),
         etw::exports(),
+        unmodelled::exports(),
+        unmodelled::filters::exports(),
         exports(),
     ];
     tables.extend(sync::tables());

@@ -90,6 +90,7 @@ fn is_8_dot_3(name: &[u16]) -> bool {
 
 exports! { "ntoskrnl.exe";
     /// Whether a name matches an expression; the caller has the expression in upper case where case is to be ignored.
+    partial "the caller's upcase table is ignored"
     fn FsRtlIsNameInExpression(expression: Guest<UnicodeString>, name: Guest<UnicodeString>, ignore_case: u8, _table: usize) -> u8 {
         irql::at_most("FsRtlIsNameInExpression", PASSIVE_LEVEL);
         let (expression, mut name) = (expression.units(), name.units());
@@ -127,6 +128,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Whether a status may come out of a file system: all but those that only defects raise.
+    partial "by a list of four statuses that only defects raise"
     fn FsRtlIsNtstatusExpected(status: NtStatus) -> u8 {
         let defects = [
             NtStatus::DATATYPE_MISALIGNMENT,
@@ -138,6 +140,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Whether a name is a legal 8.3 name.
+    partial "the OEM code page is Latin-1"
     fn RtlIsNameLegalDOS8Dot3(name: Guest<UnicodeString>, oem: Guest<UnicodeString>, spaces: Guest<u8>) -> u8 {
         irql::at_most("RtlIsNameLegalDOS8Dot3", PASSIVE_LEVEL);
         let units = name.units();

@@ -140,6 +140,7 @@ fn lasting(address: usize) -> bool {
 
 exports! { "ntoskrnl.exe";
     /// Takes a reference; gives the new count.
+    partial "the count of objects other than files is not told: 1"
     fn ObfReferenceObject(object: usize) -> i64 {
         super::irql::at_most("ObfReferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {
@@ -160,6 +161,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Gives a reference back; gives the new count.
+    partial "the count of objects other than files is not told: 1"
     fn ObfDereferenceObject(object: usize) -> i64 {
         super::irql::at_most("ObfDereferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {

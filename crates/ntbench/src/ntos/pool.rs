@@ -399,22 +399,26 @@ fn old_type(pool_type: u32) -> (Kind, bool) {
 
 exports! { "ntoskrnl.exe";
     /// Allocates, zeroed unless asked otherwise.
+    partial "POOL_FLAG_RAISE_ON_FAILURE is refused; quota, session and special pool flags change nothing"
     fn ExAllocatePool2(flags_: u64, size: usize, tag: u32) -> usize {
         flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool2", size, tag, kind, zero))
     }
 
     /// As `ExAllocatePool2`; the extended parameters (priority, secure pool, NUMA node) change nothing here.
+    partial "as ExAllocatePool2; extended parameters change nothing"
     fn ExAllocatePool3(flags_: u64, size: usize, tag: u32, _parameters: usize, _count: u32) -> usize {
         flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool3", size, tag, kind, zero))
     }
 
     /// Allocates, not zeroed.
+    partial "MustSucceed, quota and session types are as the plain ones"
     fn ExAllocatePoolWithTag(pool_type: u32, size: usize, tag: u32) -> usize {
         let (kind, zero) = old_type(pool_type);
         serve("ExAllocatePoolWithTag", size, tag, kind, zero)
     }
 
     /// Allocates with the tag `None`.
+    partial "MustSucceed, quota and session types are as the plain ones"
     fn ExAllocatePool(pool_type: u32, size: usize) -> usize {
         let (kind, zero) = old_type(pool_type);
         serve("ExAllocatePool", size, u32::from_le_bytes(*b"None"), kind, zero)
@@ -431,6 +435,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Frees; the tag must be the allocation's.
+    partial "extended parameters change nothing"
     fn ExFreePool2(block: Guest<u8>, tag: u32, _parameters: usize, _count: u32) {
         free(block.address(), Some(tag));
     }

@@ -333,6 +333,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Prints, with a component and a level.
+    partial "shown whatever the component and level"
     variadic fn DbgPrintEx(arguments: VaList) -> NtStatus {
         let mut arguments = arguments;
         next(&mut arguments);
@@ -342,12 +343,14 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Prints, with the arguments in a list.
+    partial "shown whatever the component and level"
     fn vDbgPrintEx(_component: u32, _level: u32, template: Guest<u8>, arguments: VaList) -> NtStatus {
         let mut arguments = arguments;
         print(&format(&terminated(template), &mut arguments))
     }
 
     /// Prints, with a prefix before the text.
+    partial "shown whatever the component and level"
     fn vDbgPrintExWithPrefix(
         prefix: Guest<u8>,
         _component: u32,

@@ -66,29 +66,34 @@ exports! { "ntoskrnl.exe";
     }
 
     /// The id of a thread: only the current one's object is ever handed out.
+    partial "of the current thread; 0 for others"
     fn PsGetThreadId(object: usize) -> u64 {
         let thread = thread::current();
         if thread.object == object { thread.tid } else { 0 }
     }
 
     /// A thread's process.
+    partial "the current process, whichever thread is asked for"
     fn IoThreadToProcess(_thread: usize) -> usize {
         current_process()
     }
 
     /// Whether a thread is one of the system process: only the current one's object is ever handed out, and those of threads that drivers
     /// started.
+    partial "of the current thread; FALSE for others"
     fn PsIsSystemThread(object: usize) -> u8 {
         let thread = thread::current();
         u8::from(thread.object == object && thread.is_system())
     }
 
     /// Not a WoW64 process: the bench has none.
+    partial "FALSE always: there are no WoW64 processes"
     fn IoIs32bitProcess(_irp: usize) -> u8 {
         0
     }
 
     /// A process's image path in a string that the caller frees with `ExFreePool`.
+    partial "every image lies in System32"
     fn SeLocateProcessImageName(process: usize, name: Guest<usize>) -> NtStatus {
         irql::at_most("SeLocateProcessImageName", PASSIVE_LEVEL);
         if let Some(status) = crate::faults::check("SeLocateProcessImageName") {

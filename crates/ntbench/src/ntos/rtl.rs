@@ -178,8 +178,9 @@ exports! { "ntoskrnl.exe";
     }
 
     /// The system's version: Windows 10 22H2, build 19045.
+    partial "version, build and platform; no service pack, suite or product type"
     fn RtlGetVersion(version: Guest<u32>) -> NtStatus {
-        for (index, value) in [10_u32, 0, 19_045, 2].into_iter().enumerate() {
+        for (index, value) in [10_u32, 0, crate::wire::WINDOWS_BUILD, 2].into_iter().enumerate() {
             version.add(index + 1).write(value);
         }
         NtStatus::SUCCESS

@@ -206,6 +206,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A Unicode string from an ANSI one: the bench's code page is Latin-1.
+    partial "the ANSI code page is Latin-1"
     fn RtlAnsiStringToUnicodeString(destination: Guest<UnicodeString>, source: Guest<AnsiString>, allocate: u8) -> NtStatus {
         irql::at_most("RtlAnsiStringToUnicodeString", PASSIVE_LEVEL);
         let source = source.read();
@@ -215,6 +216,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// An ANSI string from a Unicode one: the bench's code page is Latin-1, and what it lacks is `?`.
+    partial "the ANSI code page is Latin-1; what it lacks becomes ?"
     fn RtlUnicodeStringToAnsiString(destination: Guest<AnsiString>, source: Guest<UnicodeString>, allocate: u8) -> NtStatus {
         irql::at_most("RtlUnicodeStringToAnsiString", PASSIVE_LEVEL);
         let bytes: Vec<u8> = source.units().into_iter().map(|unit| u8::try_from(unit).unwrap_or(b'?')).collect();
@@ -330,6 +332,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// The next of a generator's numbers, below 2^31 - 1.
+    partial "another generator's numbers"
     fn RtlRandomEx(seed: Guest<u32>) -> u32 {
         let next = (u64::from(seed.read()) * 0x7FFF_FFED + 0x7FFF_FFC3) % 0x7FFF_FFFF;
         let next = u32::try_from(next).unwrap_or(0);

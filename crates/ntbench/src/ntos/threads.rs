@@ -75,6 +75,7 @@ fn start(routine: usize, context: u64, service: String) -> Option<(usize, u64)> 
 
 exports! { "ntoskrnl.exe";
     /// Starts a thread of the system process.
+    partial "in the system process alone; STATUS_NOT_SUPPORTED for others"
     fn PsCreateSystemThread(
         result: Guest<u64>,
         access: u32,

@@ -76,6 +76,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// System time to local time: the bench's zone is UTC.
+    partial "the zone is UTC"
     fn ExSystemTimeToLocalTime(system: Guest<i64>, local: Guest<i64>) {
         local.write(system.read());
     }

@@ -138,6 +138,7 @@ fn signal(event: u64) -> Result<(), NtStatus> {
 
 exports! { "ntoskrnl.exe";
     /// Opens or makes a file.
+    partial "extended attributes are ignored"
     fn ZwCreateFile(
         out: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
         allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
@@ -160,6 +161,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Reads.
+    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
     fn ZwReadFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
@@ -172,6 +174,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Writes.
+    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
     fn ZwWriteFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
@@ -184,6 +187,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Asks about a file.
+    partial "the classes that the bench's file systems answer"
     fn ZwQueryInformationFile(
         handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
     ) -> NtStatus {
@@ -193,6 +197,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Changes something about a file.
+    partial "times and attributes, position, lengths, deletion, rename and link; STATUS_INVALID_INFO_CLASS for others"
     fn ZwSetInformationFile(
         handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
     ) -> NtStatus {
@@ -202,6 +207,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Lists a directory.
+    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
     fn ZwQueryDirectoryFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         class: u32, single: u8, name: Guest<UnicodeString>, restart: u8,
@@ -215,6 +221,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Sends a control to the file system.
+    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
     fn ZwFsControlFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
         input_length: u32, output: usize, output_length: u32,
@@ -227,6 +234,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Sends a control to the device.
+    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
     fn ZwDeviceIoControlFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
         input_length: u32, output: usize, output_length: u32,
@@ -239,6 +247,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Asks about the volume that a file is on.
+    partial "the classes that the bench's file systems answer"
     fn ZwQueryVolumeInformationFile(
         handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
     ) -> NtStatus {
@@ -255,6 +264,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle for an object that is known by its address: a file object.
+    partial "for file objects alone"
     fn ObOpenObjectByPointer(
         address: usize, attributes: u32, _access_state: usize, access: u32, object_type: usize, _mode: i8,
         out: Guest<u64>,

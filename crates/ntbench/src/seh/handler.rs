@@ -110,6 +110,7 @@ fn unwind(frame: u64, dispatcher: Guest<DispatcherContext>, flags: u32) -> u32 {
 
 exports! { "ntoskrnl.exe";
     /// The language handler of functions with `__try`.
+    partial "an exception in a filter or a __finally block is not offered to the frames above it"
     fn __C_specific_handler(
         record: Guest<ExceptionRecord>,
         frame: u64,

@@ -22,6 +22,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Signals an event; gives its former state.
+    partial "Wait is as FALSE; no priority boost"
     fn KeSetEvent(event: Guest<KEvent>, _increment: i32, _wait: u8) -> i32 {
         irql::at_most("KeSetEvent", DISPATCH_LEVEL);
         set(event.address(), 1)

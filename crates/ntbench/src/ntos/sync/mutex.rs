@@ -50,6 +50,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Gives a mutex back once; gives its former state, which is 0 when it becomes free.
+    partial "Wait is as FALSE"
     fn KeReleaseMutex(mutex: usize, _wait: u8) -> i32 {
         irql::at_most("KeReleaseMutex", DISPATCH_LEVEL);
         if !is_mine(mutex) {

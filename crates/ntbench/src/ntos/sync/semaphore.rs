@@ -21,6 +21,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Adds to a semaphore's count; beyond its limit it raises `STATUS_SEMAPHORE_LIMIT_EXCEEDED`. Gives the former state.
+    partial "Wait is as FALSE; no priority boost"
     fn KeReleaseSemaphore(semaphore: usize, _increment: i32, adjustment: i32, _wait: u8) -> i32 {
         irql::at_most("KeReleaseSemaphore", DISPATCH_LEVEL);
         let released = change(semaphore, || {

@@ -340,12 +340,14 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A DPC's importance changes nothing here: one processor runs them in order.
+    partial "changes nothing: DPCs run in order"
     fn KeSetImportanceDpc(dpc: usize, importance: u32) {
         check_dpc(dpc, "KeSetImportanceDpc");
         Guest::<u8>::at(dpc + 1).write(importance.to_le_bytes()[0]);
     }
 
     /// A DPC's processor changes nothing here.
+    partial "changes nothing: one processor runs DPCs"
     fn KeSetTargetProcessorDpc(dpc: usize, _number: u8) {
         check_dpc(dpc, "KeSetTargetProcessorDpc");
     }
@@ -360,6 +362,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Registers a request for the clock's finer tick: it is as fine as it gets.
+    partial "changes nothing: 1 ms always"
     fn ExSetTimerResolution(_desired: u32, _set: u8) -> u32 {
         irql::at_most("ExSetTimerResolution", APC_LEVEL);
         10_000

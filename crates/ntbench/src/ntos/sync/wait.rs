@@ -193,6 +193,7 @@ const MOST_OBJECTS: u32 = 64;
 
 exports! { "ntoskrnl.exe";
     /// Waits for an object.
+    partial "a wait ends by its object or its time: no alerts, no user APCs; reason and mode change nothing"
     fn KeWaitForSingleObject(
         object: usize,
         _reason: u32,
@@ -207,6 +208,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Waits for one of several objects, or for all of them.
+    partial "a wait ends by its object or its time: no alerts, no user APCs; reason and mode change nothing"
     fn KeWaitForMultipleObjects(
         count: u32,
         objects: Guest<usize>,
@@ -235,6 +237,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Lets time pass.
+    partial "no alerts, no user APCs"
     fn KeDelayExecutionThread(_mode: i8, _alertable: u8, interval: Guest<i64>) -> NtStatus {
         irql::at_most("KeDelayExecutionThread", APC_LEVEL);
         let end = deadline(Some(interval.read())).unwrap_or_else(Instant::now);

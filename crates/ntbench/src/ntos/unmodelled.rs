@@ -1,0 +1,109 @@
+//! What minifilters import and the bench does not model: transactions, other processes' objects, sections. An image that imports them loads,
+//! and a driver that calls them is told so.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::memory::Guest;
+use super::{ObjectType, driver};
+use crate::status::NtStatus;
+use crate::verifier;
+
+use std::sync::LazyLock;
+
+static TRANSACTION_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+
+fn refuse(function: &str, why: &str) -> NtStatus {
+    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    verifier::finding("refused", format!("{service} called {function}: {why}"));
+    NtStatus::NOT_SUPPORTED
+}
+
+/// Puts a terminated text where there is room for it, and says how many characters it takes, the terminating one among them.
+fn put(text: &str, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
+    let needed = u32::try_from(text.len() + 1).unwrap_or(u32::MAX);
+    let room = length.read();
+    length.write(needed);
+    if out.is_null() || room < needed {
+        return NtStatus::INVALID_PARAMETER;
+    }
+    let bytes: Vec<u8> = text.bytes().chain([0]).collect();
+    out.write_many(&bytes);
+    NtStatus::SUCCESS
+}
+
+exports! { "ntoskrnl.exe";
+    partial "no object has this type"
+    data TmTransactionObjectType = || TRANSACTION_TYPE.variable;
+
+    /// Refused.
+    refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
+    fn ZwQueryInformationTransaction(
+        _transaction: u64, _class: u32, _buffer: usize, _length: u32, returned: Guest<u32>,
+    ) -> NtStatus {
+        returned.write_opt(0);
+        refuse("ZwQueryInformationTransaction", "the bench has no transactions")
+    }
+
+    /// Refused.
+    refused "processes have no handles here: STATUS_NOT_SUPPORTED"
+    fn ZwOpenProcess(handle: Guest<u64>, _access: u32, _attributes: usize, _client: usize) -> NtStatus {
+        handle.write(0);
+        refuse("ZwOpenProcess", "the bench has no handles to processes")
+    }
+
+    /// Refused.
+    refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
+    fn ZwMapViewOfSection(
+        _section: u64, _process: u64, _base: usize, _zero_bits: usize, _commit: usize, _offset: usize, _size: usize,
+        _inherit: u32, _allocation: u32, _protection: u32,
+    ) -> NtStatus {
+        refuse("ZwMapViewOfSection", "the bench has no memory manager that would map a file's data")
+    }
+
+    /// Refused.
+    refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
+    fn ZwUnmapViewOfSection(_process: u64, _base: usize) -> NtStatus {
+        refuse("ZwUnmapViewOfSection", "the bench has no memory manager that would map a file's data")
+    }
+
+    /// An IPv4 address as text, with its port unless that is 0; both come in network byte order.
+    fn RtlIpv4AddressToStringExA(address: Guest<[u8; 4]>, port: u16, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
+        let address = Ipv4Addr::from(address.read());
+        let text = match u16::from_be(port) {
+            0 => address.to_string(),
+            port => format!("{address}:{port}"),
+        };
+        put(&text, out, length)
+    }
+
+    /// An IPv6 address as text, with its scope and port unless they are 0; the port comes in network byte order.
+    partial "addresses that hold an IPv4 address are written as the host's library writes them"
+    fn RtlIpv6AddressToStringExA(
+        address: Guest<[u8; 16]>, scope: u32, port: u16, out: Guest<u8>, length: Guest<u32>,
+    ) -> NtStatus {
+        let address = Ipv6Addr::from(address.read());
+        let scoped = match scope {
+            0 => address.to_string(),
+            scope => format!("{address}%{scope}"),
+        };
+        let text = match u16::from_be(port) {
+            0 => scoped,
+            port => format!("[{scoped}]:{port}"),
+        };
+        put(&text, out, length)
+    }
+}
+
+/// The Filter Manager's part.
+pub(crate) mod filters {
+    use super::refuse;
+
+    exports! { "fltmgr.sys";
+        /// Refused.
+        refused "NULL: the bench allocates no system buffer in a callback's stead"
+        fn FltGetNewSystemBufferAddress(_data: usize) -> usize {
+            let _ = refuse("FltGetNewSystemBufferAddress", "the bench allocates no system buffer in a callback's stead");
+            0
+        }
+    }
+}
