@@ -272,6 +272,52 @@ const TABLE: &[Row] = &[
             "reserved",
         ],
     ),
+    (0x0C, "MAXIMUM_WAIT_OBJECTS_EXCEEDED", ["0", "0", "0", "0"]),
+    (
+        0x10,
+        "SPIN_LOCK_NOT_OWNED",
+        ["address of the lock", "0", "0", "0"],
+    ),
+    (
+        0x12,
+        "TRAP_CAUSE_UNKNOWN",
+        ["kind of the exception", "see the text", "see the text", "0"],
+    ),
+    (
+        0x44,
+        "MULTIPLE_IRP_COMPLETE_REQUESTS",
+        ["address of the IRP", "reserved", "reserved", "reserved"],
+    ),
+    (
+        0x93,
+        "INVALID_KERNEL_HANDLE",
+        [
+            "the handle",
+            "0: a protected handle, 1: no open handle",
+            "reserved",
+            "reserved",
+        ],
+    ),
+    (
+        0xB8,
+        "ATTEMPTED_SWITCH_FROM_DPC",
+        [
+            "original thread (not modelled: 0)",
+            "new thread (not modelled: 0)",
+            "stack address of the original thread (not modelled: 0)",
+            "reserved",
+        ],
+    ),
+    (
+        0xE4,
+        "WORKER_INVALID",
+        [
+            "what was wrong",
+            "address of the work item",
+            "start of the pool block",
+            "end of the pool block",
+        ],
+    ),
 ];
 
 /// A code's name.
