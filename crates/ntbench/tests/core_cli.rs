@@ -116,7 +116,7 @@ fn an_inf_says_which_service_a_driver_finds() {
     };
 
     let file = inf(folder, "\"Level\",0x00010001,7");
-    let output = run(&file, &[]);
+    let output = run(&file, &["--windows", "26100"]);
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     let text = out(&output);
     for said in [
@@ -141,7 +141,13 @@ fn an_inf_says_which_service_a_driver_finds() {
     }
     let file = inf(folder, "\"Level\",0,x");
     let output = ntbench(
-        &["run", "--inf", &file.to_string_lossy()],
+        &[
+            "run",
+            "--windows",
+            "26100",
+            "--inf",
+            &file.to_string_lossy(),
+        ],
         &compile("raised", &[]),
     );
     assert_eq!(output.status.code(), Some(2));
