@@ -142,7 +142,7 @@ fn make(wine: &Wine, prefix: &Path) -> Result<()> {
         build_shim(prefix, &shim)?;
     }
     // Wine looks UNC names up there: \\localhost\share is the folder localhost/share.
-    fs::create_dir_all(prefix.join("unc/localhost"))?;
+    fs::create_dir_all(prefix.join("unc/localhost/share"))?;
     symlink("../unc", prefix.join("dosdevices/unc")).context("cannot link Wine's UNC folder")?;
     link_copies(&system)
 }

@@ -137,13 +137,19 @@ fn in_wine(name: &str) -> Result<Root, Environment> {
             doing: "preparing a root under Wine".to_owned(),
             why: "Wine does not say where its prefix is: set WINEPREFIX, or make dosdevices/unc/localhost/share in it".to_owned(),
         })?;
-        let folder = unc.join(THIS_COMPUTER).join(share);
+        let server = unc.join(THIS_COMPUTER);
+        let folder = server.join(share);
+        // What is there already is somebody else's, and stays.
+        around = [&folder, &server, &unc]
+            .into_iter()
+            .filter(|folder| !folder.is_dir())
+            .cloned()
+            .collect();
         fs::create_dir_all(&folder).map_err(|error| Environment::Files {
             doing: "making Wine's folder of UNC names",
             path: folder.clone(),
             error,
         })?;
-        around = vec![folder, unc.join(THIS_COMPUTER), unc];
     }
     Root::in_folder(THIS_COMPUTER.to_owned(), format!(r"{share}\{name}"), around)
 }
