@@ -80,7 +80,6 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         strings::exports(),
         wide::exports(),
         print::exports(),
-        sync::timer_table(),
         object::exports(),
         handle::exports(),
         mdl::exports(),

@@ -129,10 +129,13 @@ fn ordinary(size: usize) -> Option<usize> {
 
 /// Gives a block back; what Windows would not survive is a bug check.
 pub(crate) fn free(address: usize, tag: Option<u32>) {
-    let live = lock().live.get(&address).cloned();
-    if let Some(block) = live {
-        sync::about_to_free(address, block.size, block.kind as u64);
-        lookaside::about_to_free(address, block.size);
+    let live = lock()
+        .live
+        .get(&address)
+        .map(|block| (block.size, block.kind));
+    if let Some((size, kind)) = live {
+        sync::about_to_free(address, size, kind as u64);
+        lookaside::about_to_free(address, size);
     }
     let mut state = lock();
     let Some(block) = state.live.remove(&address) else {

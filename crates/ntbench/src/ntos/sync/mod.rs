@@ -19,10 +19,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::export::Export;
 use crate::{bugcheck, verifier};
 
-pub(crate) use timer::report_leaks;
-
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 11] {
+pub(crate) fn tables() -> [&'static [Export]; 12] {
     [
         event::exports(),
         fast_mutex::exports(),
@@ -34,6 +32,7 @@ pub(crate) fn tables() -> [&'static [Export]; 11] {
         rundown::exports(),
         semaphore::exports(),
         spin::exports(),
+        timer::exports(),
         wait::exports(),
     ]
 }
@@ -64,9 +63,10 @@ pub(crate) fn about_to_free(start: usize, length: usize, pool: u64) {
     order::forget(start, length);
 }
 
-/// More of it: timers and DPCs.
-pub(crate) fn timer_table() -> &'static [Export] {
-    timer::exports()
+/// Reports what a driver that goes away has left behind.
+pub(crate) fn report_leaks(service: &str) {
+    resource::report_leaks(service);
+    timer::report_leaks(service);
 }
 
 /// Waiters gather at one of a few places, by the address they wait for.

@@ -206,8 +206,7 @@ fn disarm(state: &mut State, timer: usize) -> bool {
 }
 
 /// What a driver that goes away has left behind: its timers would run code that is not there any more.
-pub(crate) fn report_leaks(service: &str) {
-    super::resource::report_leaks(service);
+pub(super) fn report_leaks(service: &str) {
     let mut state = lock();
     // A DPC that runs now is at its end in a moment.
     while state
