@@ -4,7 +4,7 @@
 //! Routines": normal kernel APCs have to be off from before a resource is acquired until after it is released, or the
 //! thread may be suspended with it. `RESOURCE_NOT_OWNED` (0xE3) is what a release without an acquisition ends in.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::{about_to_take, gave, order, took};
@@ -22,17 +22,17 @@ struct Resource {
     /// The exclusive owner and how often it has acquired.
     exclusive: Option<(u64, u32)>,
     /// Shared owners and how often each has acquired.
-    shared: HashMap<u64, u32>,
+    shared: BTreeMap<u64, u32>,
     waiting_exclusive: u32,
     waiting_shared: u32,
     /// The service that initialised it.
     owner: Option<String>,
 }
 
-static RESOURCES: LazyLock<Mutex<HashMap<usize, Resource>>> = LazyLock::new(Mutex::default);
+static RESOURCES: LazyLock<Mutex<BTreeMap<usize, Resource>>> = LazyLock::new(Mutex::default);
 static CHANGED: Condvar = Condvar::new();
 
-type Resources = MutexGuard<'static, HashMap<usize, Resource>>;
+type Resources = MutexGuard<'static, BTreeMap<usize, Resource>>;
 
 fn lock() -> Resources {
     RESOURCES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -202,8 +202,8 @@ fn release(at: usize, owner: u64, call: &str) {
 
 /// Whether a block that is about to be freed holds a resource that is still in use by the system's list of them.
 pub(super) fn in_memory(start: usize, length: usize) -> Option<usize> {
-    let end = start + length;
-    lock().keys().copied().find(|at| (start..end).contains(at))
+    let range = start..start + length;
+    lock().range(range).next().map(|(at, _)| *at)
 }
 
 /// Reports resources that a driver which goes away has not deleted.
