@@ -124,7 +124,8 @@ pub(super) fn lock(toolchain: &Path) -> Result<File> {
 /// Makes sure of what only the tests need: a C compiler for Windows, since ntbench's tests run drivers that are not written in Rust.
 pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
     let may_install = matches!(asked_for_wdk(&layout.toolchain())?, Wdk::Synthetic);
-    program::ensure_mingw(may_install)
+    program::ensure_mingw(may_install)?;
+    super::c::ensure(may_install)
 }
 
 /// Makes sure of what only the package needs.

@@ -11,6 +11,8 @@ mod apt;
 #[cfg(not(windows))]
 mod browser;
 #[cfg(not(windows))]
+mod c;
+#[cfg(not(windows))]
 mod compiler;
 #[cfg(not(windows))]
 mod linux;
