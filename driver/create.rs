@@ -53,7 +53,9 @@ pub(crate) struct Visit<'a> {
     pub(crate) reserved: u32,
     /// Whether a worker looks at the create, since the expansion failed.
     pub(crate) on_worker: bool,
-    /// The record, from the inspection on.
+    /// Whether a record was asked for. A create for which there was none counts as skipped once, and asks no second time.
+    pub(crate) asked: bool,
+    /// The record, from the inspection on, if there was one to be had.
     pub(crate) record: Option<Claim<'static, Record>>,
 }
 
@@ -85,6 +87,7 @@ pub(crate) fn pre_create(create: &Create<'_>) -> PreCreate {
         policy,
         reserved: 0,
         on_worker: false,
+        asked: false,
         record: None,
     };
     if expand {

@@ -10,14 +10,16 @@
 use fltmgr::{Deferred, NtStatus, Verdict};
 use kstack::{ExpandError, RedZone, Wait, with_reservation};
 use protocol::{Flags, OnExpandFailure, Outcome, Policy, Record};
-use recorder::Claim;
+use recorder::{Claim, Sample as Mark};
 
 use crate::{
     Create, Headroom, PreCreate,
     config::SETTINGS,
     create::{Sample, Visit, commit},
-    events, inspect, print,
-    recorder::{HEADROOM_RECORDER, mark},
+    events,
+    inspect::{self, ImageName},
+    print,
+    recorder::{HEADROOM_RECORDER, HEADROOM_WATERMARKS},
 };
 
 /// What it takes to fill a record on the caller's stack, with room to spare.
@@ -26,6 +28,26 @@ const RECORD_STACK: u32 = 0x300;
 /// With less than this left, a worker asks for a reservation too.
 const WORKER_STACK: RedZone = RedZone::new(0x3000);
 
+/// What the watermarks keep of a create that no inspection looks at, whether or not there was a record for it.
+#[derive(Clone, Copy)]
+struct Uninspected {
+    before: Sample,
+    depth: u32,
+    image: ImageName,
+}
+
+impl Uninspected {
+    fn mark(&self) {
+        let found = Mark {
+            before: self.before.remaining,
+            inside: None,
+            spent: None,
+            depth: self.depth,
+        };
+        HEADROOM_WATERMARKS.note(&found, &self.image);
+    }
+}
+
 /// Less than `MinimumStackBytes` is left.
 #[cold]
 #[inline(never)]
@@ -33,6 +55,7 @@ pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
     events::low_stack(before.remaining, SETTINGS.minimum_stack());
     if before.remaining < RECORD_STACK {
         HEADROOM_RECORDER.skip_low_stack();
+        HEADROOM_WATERMARKS.note_before(before.remaining);
         return PreCreate::PASS;
     }
     let mut visit = Visit {
@@ -41,9 +64,18 @@ pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
         policy: SETTINGS.policy(),
         reserved: 0,
         on_worker: false,
+        asked: false,
         record: None,
     };
-    begin_record(&mut visit, Flags::SKIPPED_LOW_STACK);
+    let depth = begin_record(&mut visit, Flags::SKIPPED_LOW_STACK);
+    // Which image it is takes calls into the kernel.
+    let image = [0; protocol::IMAGE_NAME_BYTES];
+    Uninspected {
+        before,
+        depth,
+        image,
+    }
+    .mark();
     PreCreate::Now(pass(visit.record))
 }
 
@@ -53,19 +85,27 @@ pub(crate) fn low_stack(create: &Create<'_>, before: Sample) -> PreCreate {
 pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<PreCreate> {
     events::expansion_failed(visit.before.remaining, visit.reserved, error.status());
     let depth = begin_record(visit, Flags(0));
+    let uninspected = Uninspected {
+        before: visit.before,
+        depth,
+        image: inspect::image_name(visit.create),
+    };
     if let Some(record) = &mut visit.record {
-        inspect::image_name(visit.create, record);
+        record.set_image_name(&uninspected.image);
         record.outcome = Outcome::FAILED;
         record.reservation_status = protocol::NtStatus(error.status().cast_unsigned());
     }
     match SETTINGS.on_failure() {
-        OnExpandFailure::DENY => Some(PreCreate::Now(deny(visit.record.take()))),
+        OnExpandFailure::DENY => {
+            uninspected.mark();
+            Some(PreCreate::Now(deny(visit.record.take())))
+        }
         // An open of this driver's own is waited for by an inspection: one that waited for a worker in turn could use up
         // the system's workers.
         OnExpandFailure::WORKER if depth == 0 => {
             flag(&mut visit.record, Flags::DEFERRED);
             let inspection = Inspection {
-                before: visit.before,
+                uninspected,
                 policy: visit.policy,
                 reserved: visit.reserved,
                 record: visit.record.take(),
@@ -79,18 +119,9 @@ pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<
             }
         }
         _ => {
-            mark_uninspected(&visit.record);
+            uninspected.mark();
             None
         }
-    }
-}
-
-/// Moves the watermarks for a create that no inspection moved them for.
-fn mark_uninspected(record: &Option<Claim<'static, Record>>) {
-    if let Some(record) = record
-        && !record.flags.contains(Flags::INSIDE_SAMPLED)
-    {
-        mark(record, None);
     }
 }
 
@@ -104,6 +135,7 @@ fn begin_record(visit: &mut Visit<'_>, flags: Flags) -> u32 {
         record.set_path(visit.create.given_name());
         record.flags = record.flags.with(flags);
     }
+    visit.asked = true;
     visit.record = record;
     depth
 }
@@ -116,13 +148,11 @@ fn flag(record: &mut Option<Claim<'static, Record>>, flag: Flags) {
 
 /// Files the record, if there is one, and lets the create go on.
 fn pass(record: Option<Claim<'static, Record>>) -> Verdict {
-    mark_uninspected(&record);
     record.map_or(Verdict::Pass, |record| Verdict::PassThen(commit(record)))
 }
 
 /// Files the record of a create that this driver ends, and says with what.
 fn end(record: Option<Claim<'static, Record>>, status: NtStatus) {
-    mark_uninspected(&record);
     let Some(record) = record else { return };
     let sequence = commit(record) as u64;
     HEADROOM_RECORDER.complete(sequence, protocol::NtStatus(status.0.cast_unsigned()));
@@ -141,7 +171,7 @@ fn deny(mut record: Option<Claim<'static, Record>>) -> Verdict {
 
 /// An inspection that a worker is to do, the create waiting meanwhile.
 struct Inspection {
-    before: Sample,
+    uninspected: Uninspected,
     policy: Policy,
     reserved: u32,
     record: Option<Claim<'static, Record>>,
@@ -153,22 +183,27 @@ impl Deferred<Headroom> for Inspection {
             .instance_context()
             .is_none_or(|instance| instance.is_closing());
         if closing {
+            self.uninspected.mark();
             flag(&mut self.record, Flags::SKIPPED_CANCELLED);
             return pass(self.record);
         }
         let mut visit = Visit {
             create,
-            before: self.before,
+            before: self.uninspected.before,
             policy: self.policy,
             reserved: self.reserved,
             on_worker: true,
+            asked: true,
             record: self.record,
         };
         if WORKER_STACK.entered(kstack::remaining()) {
             // Where this fails too, the record says already that the reservation failed.
-            let _ = with_reservation(SETTINGS.reservation(), Wait::Never, || {
+            let inspected = with_reservation(SETTINGS.reservation(), Wait::Never, || {
                 inspect::run(&mut visit);
             });
+            if inspected.is_err() {
+                self.uninspected.mark();
+            }
         } else {
             inspect::run(&mut visit);
         }
@@ -176,6 +211,7 @@ impl Deferred<Headroom> for Inspection {
     }
 
     fn refused(mut self, _: &Create<'_>, why: NtStatus) -> Verdict {
+        self.uninspected.mark();
         if let Some(record) = &mut self.record {
             record.inspect_status = protocol::NtStatus(why.0.cast_unsigned());
         }
@@ -183,6 +219,7 @@ impl Deferred<Headroom> for Inspection {
     }
 
     fn cancelled(mut self) {
+        self.uninspected.mark();
         flag(&mut self.record, Flags::SKIPPED_CANCELLED);
         end(self.record, NtStatus::CANCELLED);
     }

@@ -13,6 +13,7 @@
 use fltmgr::{EcpList, ExtraCreateParameter, File, OpenFrom, OpenRequest, Tag, zerocopy};
 use kstack::Outcome;
 use protocol::{AncestorScope, Flags, NtStatus, Record};
+use recorder::Sample as Mark;
 use uncpath::ShareKind;
 use wdk_sys::{FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, FILE_SHARE_VALID_FLAGS, GUID};
 
@@ -21,7 +22,7 @@ use crate::{
     config::SETTINGS,
     create::{Sample, Visit},
     kernel, local,
-    recorder::{HEADROOM_RECORDER, mark},
+    recorder::{HEADROOM_RECORDER, HEADROOM_WATERMARKS},
 };
 
 /// How many creates of this driver lie above a create, counting from 1 for one that its inspection issued.
@@ -41,11 +42,16 @@ impl ExtraCreateParameter for NestDepth {
     const TAG: Tag = Tag::new(b"HdrE");
 }
 
+/// As a record and the watermarks have it.
+pub(crate) type ImageName = [u8; protocol::IMAGE_NAME_BYTES];
+
 /// The record of an inspection, if one could be had: where it could not, the inspection is the same and unrecorded.
 struct Note<'r> {
     record: Option<&'r mut Record>,
     /// The lowest stack pointer that was seen. What the kernel's own functions use below it is not known.
     lowest: usize,
+    /// How deep the create is nested.
+    depth: u32,
 }
 
 impl Note<'_> {
@@ -77,18 +83,21 @@ impl Note<'_> {
 #[inline(never)]
 pub(crate) fn run(visit: &mut Visit<'_>) {
     let inside = Sample::here();
-    let mut claim = match visit.record.take() {
-        // A worker's, described before the create was made to wait.
-        Some(record) => Some(record),
-        None => HEADROOM_RECORDER.claim().map(|mut record| {
+    // A worker's was described before the create was made to wait.
+    let mut claim = visit.record.take();
+    if !visit.asked {
+        visit.asked = true;
+        claim = HEADROOM_RECORDER.claim().map(|mut record| {
             describe(visit, &mut record);
             record
-        }),
-    };
+        });
+    }
+    let image = image_name(visit.create);
     let start = kstack::stack_pointer();
     let mut note = Note {
         record: claim.as_deref_mut(),
         lowest: start,
+        depth: 0,
     };
     note.put(|record| {
         record.inside_low = inside.limits.low as u64;
@@ -96,7 +105,7 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
         record.inside_remaining = inside.remaining;
         record.flags = record.flags.with(Flags::INSIDE_SAMPLED);
         record.outcome = outcome(visit, inside);
-        image_name(visit.create, record);
+        record.set_image_name(&image);
     });
     let inspected = inspect(visit.create, &mut note);
     note.put(|record| {
@@ -105,9 +114,15 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
         }
         record.inspect_ticks = kernel::performance_counter().wrapping_sub(record.qpc);
     });
-    let spent = start.saturating_sub(note.lowest);
-    note.put(|record| mark(record, u32::try_from(spent).ok()));
+    let found = Mark {
+        before: visit.before.remaining,
+        inside: Some(inside.remaining),
+        spent: u32::try_from(start.saturating_sub(note.lowest)).ok(),
+        depth: note.depth,
+    };
     visit.record = claim;
+    // Also where there was no record to be had: the ring may be too small for a nest, whose deepest creates matter most.
+    HEADROOM_WATERMARKS.note(&found, &image);
 }
 
 fn outcome(visit: &Visit<'_>, inside: Sample) -> protocol::Outcome {
@@ -162,6 +177,7 @@ pub(crate) fn note_depth(record: &mut Record, depth: u32) {
 /// The first failure: of the name query, of the list that carries the depth, of an ancestor's open or query.
 fn inspect(create: &Create<'_>, note: &mut Note<'_>) -> Result<(), fltmgr::NtStatus> {
     let depth = nest_depth(create);
+    note.depth = depth;
     note.put(|record| note_depth(record, depth));
     if depth >= SETTINGS.max_nest_depth() {
         note.put(|record| record.set_path(create.given_name()));
@@ -257,10 +273,10 @@ fn look_at(
     Ok(())
 }
 
-/// Keeps the end of the process's image name; what is not ASCII becomes a question mark.
-pub(crate) fn image_name(create: &Create<'_>, record: &mut Record) {
+/// The end of the process's image name; what is not ASCII becomes a question mark.
+pub(crate) fn image_name(create: &Create<'_>) -> ImageName {
+    let mut name = [0; protocol::IMAGE_NAME_BYTES];
     kernel::with_process_image(create, |path| {
-        let mut name = [0; protocol::IMAGE_NAME_BYTES];
         let file_name = path
             .rsplit(|unit| *unit == u16::from(b'\\'))
             .next()
@@ -272,6 +288,6 @@ pub(crate) fn image_name(create: &Create<'_>, record: &mut Record) {
                 .filter(u8::is_ascii)
                 .unwrap_or(b'?');
         }
-        record.set_image_name(&name);
     });
+    name
 }

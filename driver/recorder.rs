@@ -6,8 +6,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use fltmgr::{NtStatus, POOL_ALIGNMENT, PoolBytes, Tag};
-use protocol::{Flags, Record};
-use recorder::{Recorder, Sample, Watermarks};
+use recorder::{Recorder, Watermarks};
 
 use crate::kernel;
 
@@ -20,23 +19,6 @@ pub(crate) static HEADROOM_RECORDER: Recorder = Recorder::new();
 #[used]
 #[unsafe(no_mangle)]
 pub(crate) static HEADROOM_WATERMARKS: Watermarks = Watermarks::new();
-
-/// Moves the watermarks that a create goes beyond; once for each. `spent` is how much stack its inspection is known to
-/// have used.
-pub(crate) fn mark(record: &Record, spent: Option<u32>) {
-    HEADROOM_WATERMARKS.note(
-        &Sample {
-            before: record.before_remaining,
-            inside: record
-                .flags
-                .contains(Flags::INSIDE_SAMPLED)
-                .then_some(record.inside_remaining),
-            spent,
-            depth: record.nest_depth,
-        },
-        &record.image_name,
-    );
-}
 
 /// Slots of the ring that is attached, to say how much memory goes back.
 static SLOTS: AtomicUsize = AtomicUsize::new(0);

@@ -5,9 +5,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{booted, config, directories, dword, end, open, records, text, watermarks};
+use common::{
+    booted, config, directories, dword, end, expansion_fails, open, records, text, thread,
+    watermarks,
+};
 use ntbench::wire::{StackKind, ThreadSpec};
 use protocol::{Flags, Marks, NtStatus, Record, Watermarks};
+
+const NO_MEMORY: u32 = 0xc000_0017;
 
 /// The marks that these records make.
 fn marks(records: &[&Record]) -> Marks {
@@ -105,6 +110,47 @@ fn the_marks_are_those_of_the_records() {
         "an inspection used {spent:#x} bytes below its start"
     );
     end(machine);
+}
+
+/// A ring that is shorter than the nest: the creates that find no place in it are counted as skipped, and the watermarks know them
+/// all the same, also where no inspection ran and where one waited for a worker.
+#[test]
+fn what_finds_no_record_is_in_the_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = directories(folder.path(), 12);
+    for (failing, fallback, deepest) in [
+        (false, "PassThrough", 12),
+        (true, "PassThrough", 0),
+        // The worker's stack has room for one inspection; the create that it nests asks for an expansion, too.
+        (true, "Worker", 1),
+        (true, "Deny", 0),
+    ] {
+        let mut config = config(folder.path());
+        config
+            .faults
+            .extend(failing.then(|| expansion_fails(NO_MEMORY)));
+        let machine = booted(
+            config,
+            &[
+                text("AncestorOpens", "Top"),
+                text("OnExpandFailure", fallback),
+                dword("LogCapacity", 1),
+            ],
+        );
+        let opener = thread(&machine, StackKind::Ordinary);
+        let opened = open(&opener, &path);
+        let denied = fallback == "Deny";
+        assert_eq!(opened.is_success(), !denied, "{fallback}: {opened}");
+        let (anchor, _) = records(&machine);
+        let marks = watermarks(&machine).system();
+        let told = format!("{failing} {fallback}: {anchor:?} {marks:?}");
+        assert_eq!(marks.creates, anchor.written + anchor.skipped, "{told}");
+        assert_eq!(marks.deepest, Some(deepest), "{told}");
+        assert_eq!(marks.creates, u64::from(deepest) + 1, "{told}");
+        assert_eq!(anchor.skipped > 0, deepest > 0, "{told}");
+        assert_eq!(anchor.abandoned, 0, "{told}");
+        end(machine);
+    }
 }
 
 /// More images than there are places: the ones that come closest to the end of their stack are there.

@@ -73,6 +73,12 @@ impl Mark {
         count(&self.creates, generation);
     }
 
+    /// As [`note`](Self::note), where nothing but that is known.
+    pub fn note_before(&self, generation: u64, before: u32) {
+        raise(&self.lowest_before, lowest::word(generation, before));
+        count(&self.creates, generation);
+    }
+
     /// What stands.
     #[must_use]
     pub fn words(&self) -> MarkWords {

@@ -104,6 +104,13 @@ impl Watermarks {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Moves the system's marks alone, for a create of which nothing was learned but what was left of the stack: for want of
+    /// stack.
+    pub fn note_before(&self, before: u32) {
+        let generation = self.generation.load(Ordering::Acquire);
+        self.system.note_before(generation, before);
+    }
+
     /// Starts all marks afresh, and returns the new generation. The counts of what was lost go on.
     ///
     /// What a create finds that is under way meanwhile is a mark of the generation it began in, or none; only its count of

@@ -328,3 +328,24 @@ fn resets_among_many_threads() {
     assert_eq!(plain.system().creates, 1);
     assert_eq!(plain.images().count(), 1);
 }
+
+/// A create of which only what was left of the stack is known lowers the system's mark and counts there, and nowhere else.
+#[test]
+fn what_is_left_of_the_stack_can_be_noted_alone() {
+    let marks = Watermarks::new();
+    marks.note(&sample(0x5000), &name("some.exe"));
+    marks.note_before(0x180);
+    let plain = copy(&marks);
+    let expected = Marks {
+        lowest_before: Some(0x180),
+        deepest: Some(0),
+        creates: 2,
+        ..Marks::default()
+    };
+    assert_eq!(plain.system(), expected);
+    assert_eq!(
+        plain.depths().map(|(_, marks)| marks.creates).sum::<u64>(),
+        1
+    );
+    assert_eq!(image(&plain, "some.exe").unwrap().creates, 1);
+}
