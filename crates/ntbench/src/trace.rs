@@ -87,7 +87,7 @@ pub(crate) fn callback(mut event: CallbackEvent) -> u64 {
 
 /// Records what the callback of that number returned, and the lowest stack pointer seen in it.
 pub(crate) fn returned(id: u64, value: u64) {
-    let lowest = stack::end_lowest();
+    let (lowest, elsewhere) = stack::end_lowest();
     let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
     let found = ring.events.iter_mut().rev().find_map(|event| match event {
         TraceEvent::Callback(event) if event.id == id => Some(event),
@@ -96,6 +96,7 @@ pub(crate) fn returned(id: u64, value: u64) {
     if let Some(event) = found {
         event.returned = Some(value);
         event.lowest_sp = lowest;
+        event.elsewhere = elsewhere;
     }
 }
 

@@ -4,6 +4,7 @@ mod error;
 mod failures;
 mod file;
 mod link;
+mod measure;
 mod port;
 mod reparse;
 

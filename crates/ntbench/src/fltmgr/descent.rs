@@ -15,7 +15,7 @@ use crate::abi::flt::{
 };
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, trace, verifier};
 
 /// A filter that wants to be called when the operation is done.
 pub(super) struct Waiting {
@@ -55,7 +55,12 @@ pub(super) fn about<'a>(flight: &Flight, instance: &'a Instance, phase: &'static
         filter: &instance.filter.service,
         phase,
         operation: name_of(flight.operation.major),
-        path: flight.operation.file.full_name(),
+        // Nobody looks at it then.
+        path: if trace::quiet() {
+            String::new()
+        } else {
+            flight.operation.file.full_name()
+        },
     }
 }
 

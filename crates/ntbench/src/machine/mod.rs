@@ -2,6 +2,7 @@
 
 mod buffers;
 mod fuzz;
+mod measure;
 mod modules;
 mod ports;
 mod requests;

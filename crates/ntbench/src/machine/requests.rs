@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::modules::{self, Module};
-use super::{ports, reply, worker};
+use super::{measure, ports, reply, worker};
 use crate::cpu::memory;
 use crate::loader;
 use crate::symbols::Symbols;
@@ -27,6 +27,10 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Shutdown => on_system(id, shutdown),
         Request::SystemCall { thread, call } => on(id, thread, move || system_call(&call)),
         Request::Port { thread, call } => on(id, thread, move || ports::call(call)),
+        Request::Measure {
+            thread,
+            measure: what,
+        } => on(id, thread, move || measure::run(&what)),
         Request::StartThread(spec) => {
             let started = worker::start_thread(&spec);
             reply(

@@ -145,9 +145,12 @@ fn switched<R>(segment: Segment, callout: impl FnOnce() -> R) -> R {
         state.records.push(Record::Switch);
     });
     let result = with_frames(*SEGMENT, callout);
+    let lowest = block.lowest.get();
     let used = STATE.with_borrow_mut(|state| {
         state.records.pop();
         let used = state.segments.pop();
+        let high = used.as_ref().map_or(0, Segment::high);
+        state.elsewhere = state.elsewhere.max(high.saturating_sub(lowest) as u64);
         if let Some(older) = state.segments.last() {
             enter_segment(block, older);
         }

@@ -59,8 +59,10 @@ enum Record {
 struct State {
     segments: Vec<Segment>,
     records: Vec<Record>,
-    /// Lowest stack pointers of the callbacks around the current one.
-    lowest: Vec<usize>,
+    /// Of the callbacks around the current one: the lowest stack pointer, and the most bytes on another segment.
+    lowest: Vec<(usize, u64)>,
+    /// The most bytes that the current callback had on another segment.
+    elsewhere: u64,
 }
 
 thread_local! {
@@ -116,18 +118,26 @@ pub(crate) fn remaining() -> u64 {
 /// Begins a callback: from now on [`end_lowest`] knows how low the stack pointer went.
 pub(crate) fn begin_lowest() {
     let outer = pcr::block().lowest.replace(usize::MAX);
-    STATE.with_borrow_mut(|state| state.lowest.push(outer));
+    STATE.with_borrow_mut(|state| {
+        let elsewhere = std::mem::take(&mut state.elsewhere);
+        state.lowest.push((outer, elsewhere));
+    });
 }
 
-/// Ends a callback: the lowest stack pointer that the bench saw in it, on the segment it began on.
-pub(crate) fn end_lowest() -> Option<u64> {
-    let outer = STATE
-        .with_borrow_mut(|state| state.lowest.pop())
-        .unwrap_or(usize::MAX);
+/// Ends a callback: the lowest stack pointer that the bench saw in it, on the segment it began on, and the most bytes that
+/// it had on another one.
+pub(crate) fn end_lowest() -> (Option<u64>, u64) {
+    let (outer, elsewhere) = STATE.with_borrow_mut(|state| {
+        let (outer, before) = state.lowest.pop().unwrap_or((usize::MAX, 0));
+        let elsewhere = std::mem::replace(&mut state.elsewhere, before);
+        state.elsewhere = before.max(elsewhere);
+        (outer, elsewhere)
+    });
     let block = pcr::block();
     let lowest = block.lowest.get();
     block.lowest.set(lowest.min(outer));
-    (lowest != usize::MAX).then_some(lowest as u64)
+    let lowest = (lowest != usize::MAX).then_some(lowest as u64);
+    (lowest, elsewhere)
 }
 
 /// Runs `f` with these frames, oldest first, charged to the current kernel stack. Where they do not fit the machine
@@ -434,6 +444,26 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_on_another_segment_is_told_apart() {
+        let (inner, outer) = simulated(StackKind::Ordinary, || {
+            system_call(|| {
+                begin_lowest();
+                begin_lowest();
+                let deep = || with_frames(chain("mup.provider"), || ());
+                expand(0x6000, false, deep).expect("runs");
+                let inner = end_lowest();
+                (inner, end_lowest())
+            })
+        });
+        let provider: u64 = chain("mup.provider")
+            .iter()
+            .map(|frame| u64::from(frame.bytes))
+            .sum();
+        assert!(inner.1 > provider, "{:#x}", inner.1);
+        assert_eq!(outer.1, inner.1, "the outer callback was there as well");
+    }
+
+    #[test]
     fn the_lowest_stack_pointer_nests() {
         let (inner, outer, bottom) = simulated(StackKind::Ordinary, || {
             system_call(|| {
@@ -443,9 +473,9 @@ mod tests {
                     let bottom = with_frames(chain("mup.provider"), || {
                         pcr::block().kernel_sp.get() as u64
                     });
-                    (end_lowest(), bottom)
+                    (end_lowest().0, bottom)
                 });
-                (inner, end_lowest(), bottom)
+                (inner, end_lowest().0, bottom)
             })
         });
         assert_eq!(inner, Some(bottom));

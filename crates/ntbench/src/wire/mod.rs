@@ -7,6 +7,7 @@ mod config;
 mod hex;
 mod inf;
 mod io;
+mod measure;
 mod port;
 mod report;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::status::NtStatus;
 pub use config::*;
 pub use io::*;
+pub use measure::*;
 pub use port::*;
 pub use report::*;
 
@@ -68,6 +70,13 @@ pub enum Request {
         thread: u32,
         /// What.
         call: PortCall,
+    },
+    /// Does the same many times on a thread.
+    Measure {
+        /// On which thread.
+        thread: u32,
+        /// What.
+        measure: Measure,
     },
     /// The address of `module!name`.
     Symbol {
@@ -138,6 +147,8 @@ pub enum Reply {
     Port(PortAnswer),
     /// A run of messages ended.
     Fuzzed(FuzzReport),
+    /// Something was done many times.
+    Measured(Timing),
     /// A symbol's address.
     Address(u64),
     /// Memory.

@@ -93,6 +93,9 @@ pub struct CallbackEvent {
     pub segment_high: u64,
     /// The lowest stack pointer that the bench saw in the callback, on the segment it was entered on.
     pub lowest_sp: Option<u64>,
+    /// The most that it used of another segment, by `KeExpandKernelStackAndCalloutEx`; 0: it was on no other.
+    #[serde(default)]
+    pub elsewhere: u64,
     /// What it returned, once it has.
     pub returned: Option<u64>,
 }
