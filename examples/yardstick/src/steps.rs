@@ -1,0 +1,153 @@
+//! Single steps of the create path, each in a loop, so that one call costs many of them and looking at the clock none.
+//!
+//! Each is exported under its own name and takes numbers only. They are the code of the crates that the real driver is made
+//! of, compiled as that is.
+
+use core::hint::black_box;
+
+use fltmgr::{NtStatus, PoolBytes, Tag};
+use kstack::{Reservation, Wait, with_reservation};
+use protocol::{IMAGE_NAME_BYTES, Record};
+use recorder::{Recorder, Sample, Watermarks};
+
+/// Records that the ring has: as many as the real driver's can have.
+const SLOTS: usize = protocol::MAXIMUM_LOG_CAPACITY as usize;
+const TAG: Tag = Tag::new(b"YstR");
+
+static RECORDER: Recorder = Recorder::new();
+static WATERMARKS: Watermarks = Watermarks::new();
+
+/// The ring's memory; dropped, it goes back to the pool.
+pub(crate) struct Memory(usize);
+
+impl Memory {
+    /// Allocates the ring. <= `DISPATCH_LEVEL`.
+    pub(crate) fn start() -> Result<Self, NtStatus> {
+        let bytes = Recorder::ring_bytes(SLOTS).ok_or(NtStatus::INVALID_PARAMETER)?;
+        let memory = PoolBytes::try_zeroed(TAG, bytes)
+            .ok_or(NtStatus::INSUFFICIENT_RESOURCES)?
+            .into_raw();
+        // SAFETY: the memory is as long and as aligned as a ring of that many slots has to be, and nobody else's. Set-up is
+        // single-threaded.
+        match unsafe { RECORDER.attach(memory, SLOTS, 0) } {
+            Ok(()) => Ok(Self(bytes)),
+            Err(_) => {
+                // SAFETY: given away above; the recorder has not taken it.
+                drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
+                Err(NtStatus::INVALID_PARAMETER)
+            }
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: dropped where nothing here is called any more.
+        if let Some(memory) = unsafe { RECORDER.detach() } {
+            // SAFETY: given away by `start` with this length, and detached once.
+            drop(unsafe { PoolBytes::from_raw(TAG, memory, self.0) });
+        }
+    }
+}
+
+/// Nothing: what calling a driver and coming back costs.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_nothing() {}
+
+/// Asks for the limits of the stack: what the cheapest call of the kernel costs.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_limits(times: u64) {
+    for _ in 0..times {
+        black_box(kstack::limits());
+    }
+}
+
+/// Asks for `bytes` of stack and does nothing with it. Returns how often it was granted. <= `DISPATCH_LEVEL`.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_expand(bytes: u64, times: u64) -> u64 {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let Ok(reservation) = Reservation::try_new(bytes) else {
+        return 0;
+    };
+    let mut granted = 0;
+    for _ in 0..times {
+        if with_reservation(reservation, Wait::Never, || black_box(())).is_ok() {
+            granted += 1;
+        }
+    }
+    granted
+}
+
+/// Asks for `bytes` of stack once, and `times` more for `then` bytes from there. Returns how often that was granted.
+/// <= `DISPATCH_LEVEL`.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_expand_within(bytes: u64, then: u64, times: u64) -> u64 {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    Reservation::try_new(bytes).map_or(0, |reservation| {
+        with_reservation(reservation, Wait::Never, || yardstick_expand(then, times)).unwrap_or(0)
+    })
+}
+
+/// Takes a record, fills in what costs nothing to know, and files it. Returns how many were filed.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_record(times: u64) -> u64 {
+    let mut filed = 0;
+    for number in 0..times {
+        if let Some(mut record) = RECORDER.claim() {
+            fill(&mut record, number);
+            record.commit();
+            filed += 1;
+        }
+    }
+    filed
+}
+
+fn fill(record: &mut Record, number: u64) {
+    record.qpc = number;
+    record.system_time = number;
+    record.before_remaining = 0x4000;
+    record.inside_remaining = 0x5000;
+    record.after_remaining = 0x4000;
+}
+
+/// Reads the newest `count` records, or as many as there are. Returns how many it saw.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_drain(count: u64) -> u64 {
+    let head = RECORDER.counters().head();
+    let mut cursor = head.saturating_sub(count).saturating_add(1);
+    let mut seen = 0_u64;
+    let drained = RECORDER.drain(&mut cursor, |record, _| {
+        seen = seen.wrapping_add(record.qpc & 1);
+        true
+    });
+    black_box(seen);
+    drained.taken
+}
+
+/// Moves the watermarks of so many process images, one after the other.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_note(images: u64, times: u64) {
+    let sample = Sample {
+        before: 0x4000,
+        inside: Some(0x5000),
+        spent: Some(0x800),
+        depth: 0,
+    };
+    let mut image = 0;
+    for _ in 0..times {
+        let mut name = [0; IMAGE_NAME_BYTES];
+        for (to, from) in name.iter_mut().zip(image_number(image)) {
+            *to = from;
+        }
+        WATERMARKS.note(&sample, &name);
+        image += 1;
+        if image >= images {
+            image = 0;
+        }
+    }
+}
+
+/// Makes the numbers of images as unlike one another as names are.
+fn image_number(image: u64) -> [u8; 8] {
+    image.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_le_bytes()
+}
