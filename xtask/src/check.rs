@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+#[cfg(not(windows))]
+use crate::{bench, package, wine};
 use crate::{
     debugger, driver, driver_inf, host,
     layout::Layout,
@@ -13,8 +15,6 @@ use crate::{
     stack_budget,
     steps::Steps,
 };
-#[cfg(not(windows))]
-use crate::{package, wine};
 
 /// The driver's package.
 const DRIVER: &str = "headroom";
@@ -104,6 +104,8 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
         .run("example drivers", || examples(&toolchain, layout))
         .unwrap_or_default();
     #[cfg(not(windows))]
+    benchmark(&mut steps, layout, built.is_some());
+    #[cfg(not(windows))]
     under_wine(&mut steps, layout, options, &mut images, built.as_ref());
     // What looks at pages skips itself, and says so, where no browser can be had.
     match setup::ensure_browser() {
@@ -119,6 +121,21 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     }
     pure_tests(&mut steps, layout);
     steps.finish("cargo xtask test")
+}
+
+/// That the benchmark runs, and that the ratios which tell most are not far from what they have to be.
+#[cfg(not(windows))]
+fn benchmark(steps: &mut Steps, layout: &Layout, built: bool) {
+    if built {
+        steps.run("benchmark, quick", || {
+            bench::run(layout, bench::Build::AsTests, &["--quick".into()])
+        });
+    } else {
+        steps.skip(
+            "benchmark, quick",
+            "it measures the driver, which was not built",
+        );
+    }
 }
 
 /// Builds headroom.exe, lints and tests what it calls Windows with, and lets the harness's tests find it and Wine.

@@ -7,6 +7,8 @@
     )
 )]
 
+#[cfg(not(windows))]
+mod bench;
 mod check;
 #[cfg(not(windows))]
 mod cross;
@@ -77,6 +79,13 @@ enum Command {
     },
     /// Build the driver, run it in ntbench under nested opens with and without expansion, and draw what it did to the stack
     Demo,
+    /// Measure what a create costs with the driver and without it, in ntbench; or how that grows, with `--scale`
+    #[cfg(not(windows))]
+    Bench {
+        /// The benchmark's own arguments: `--quick`, `--scale`, `--rounds N`, `--compare FILE`, … (`cargo xtask bench -- --help`)
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<std::ffi::OsString>,
+    },
     /// Run everything that must hold: format, lints, two builds, tests
     Test,
     /// Print how much kernel stack the driver's own frames take, and check it against [package.metadata.stack-budget]
@@ -161,6 +170,8 @@ fn run(command: Command) -> Result<()> {
         #[cfg(not(windows))]
         Command::Package { check } => package::run(&layout, quiet, check),
         Command::Demo => demo::run(&layout, quiet),
+        #[cfg(not(windows))]
+        Command::Bench { args } => bench::run(&layout, bench::Build::Optimised, &args),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {
             let image = match image {

@@ -1,0 +1,100 @@
+//! Draining a million records: by the recorder itself, and as a client does, through the driver's port.
+
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, bail};
+use ntbench::NtStatus;
+use ntbench::wire::PortMessage;
+use protocol::port::{Drain, DrainReply, MAXIMUM_DRAIN_RECORDS, Request};
+use protocol::{MAXIMUM_LOG_CAPACITY, Record, Setting};
+
+use super::rig::{FILE, Filter, Plan, REMOTE, Rig, Workshop, encode, open};
+use super::rows::address;
+
+/// A ring holds this many, so a million are drained in laps.
+const RING: u64 = MAXIMUM_LOG_CAPACITY as u64;
+/// Room for a full drain.
+const ROOM: u32 = 64 + MAXIMUM_DRAIN_RECORDS * size_of::<Record>() as u32;
+
+/// Adds the rows: what they are called, how many records a sample has, and how it is taken.
+pub(crate) fn add<F: FnMut((&'static str, &'static str), u64, super::sample::Probe)>(
+    workshop: &Workshop,
+    rig: &Rc<Rig>,
+    mut row: F,
+) -> Result<()> {
+    let (record, drain) = (
+        address(rig, "yardstick_record")?,
+        address(rig, "yardstick_drain")?,
+    );
+    let rig = Rc::clone(rig);
+    let mut full = false;
+    row(
+        ("drain", "a record read by the recorder, of a full ring"),
+        RING,
+        Box::new(move |times| {
+            if !std::mem::replace(&mut full, true) {
+                rig.thread.measure_routine(record, &[RING], 1)?;
+            }
+            let timing = rig.thread.measure_routine(drain, &[times], 1)?;
+            if timing.value != times {
+                bail!("{} records of {times} were drained", timing.value);
+            }
+            Ok(timing.nanoseconds as f64 / times as f64)
+        }),
+    );
+    let settings = vec![
+        (Setting::LOG_CAPACITY, MAXIMUM_LOG_CAPACITY),
+        (Setting::MAX_NEST_DEPTH, 0),
+    ];
+    let mut rig = Rig::start(workshop, &Plan::with([Filter::Headroom(settings)]))?;
+    let create = open(format!("{REMOTE}{FILE}"));
+    let mut full = false;
+    row(
+        (
+            "drain.port",
+            "a record drained by a client through the port",
+        ),
+        RING,
+        Box::new(move |times| {
+            if !std::mem::replace(&mut full, true) {
+                rig.creates(&create, RING, NtStatus::SUCCESS)?;
+            }
+            through_the_port(&mut rig, times)
+        }),
+    );
+    Ok(())
+}
+
+/// Drains the newest so many records in messages as full as they may be.
+pub(crate) fn through_the_port(rig: &mut Rig, records: u64) -> Result<f64> {
+    let client = rig.client()?;
+    let message = |from| -> Result<PortMessage> {
+        Ok(PortMessage {
+            port: client.handle(),
+            input: encode(&Request::Drain(Drain {
+                from,
+                limit: MAXIMUM_DRAIN_RECORDS,
+                reserved: 0,
+            }))?,
+            output_length: ROOM,
+            ..PortMessage::default()
+        })
+    };
+    let (status, reply) = client.send_message(&message(0)?)?;
+    let reply = protocol::port::Reply::decode(&reply)
+        .with_context(|| format!("the first drain: {status}"))?;
+    let head: DrainReply = reply.body()?;
+    let first = (head.head + 1).saturating_sub(records).max(1);
+    let starts = (first..=head.head).step_by(MAXIMUM_DRAIN_RECORDS as usize);
+    let messages: Vec<PortMessage> = starts.map(message).collect::<Result<_>>()?;
+    let timing = rig.thread.measure_messages(messages, 1)?;
+    let expected = (head.head + 1 - first) * size_of::<Record>() as u64;
+    if !timing.status.is_success() || timing.value < expected {
+        bail!(
+            "draining {records} records: {}, {} bytes of {expected}",
+            timing.status,
+            timing.value
+        );
+    }
+    Ok(timing.nanoseconds as f64 / records as f64)
+}

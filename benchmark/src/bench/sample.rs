@@ -1,0 +1,141 @@
+//! Rounds and what they come to.
+//!
+//! On a machine that does other things, too, a time drifts by more than what one filter differs from another. So nothing here
+//! is measured in one go: a round takes one sample of every row, the next round again of every row, in the opposite order,
+//! and a ratio is that of two samples of the same round. Of all rounds the median is told, which a few disturbed ones do not
+//! move, with the quartiles beside it.
+//!
+//! That is why this is no `criterion`, which finishes with one row before it begins the next, and times closures in its own
+//! process: here the clock that counts is the simulated machine's.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use statrs::statistics::{Data, OrderStatistics};
+
+/// A median and its quartiles.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+}
+
+impl Spread {
+    /// Of these; not a number where there are none.
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut data = Data::new(values.to_vec());
+        Self {
+            median: data.median(),
+            lower: data.lower_quartile(),
+            upper: data.upper_quartile(),
+        }
+    }
+
+    /// Half the distance of the quartiles, as a share of the median.
+    pub(crate) fn relative(&self) -> f64 {
+        (self.upper - self.lower) / 2.0 / self.median
+    }
+}
+
+/// Takes one sample: nanoseconds for one of whatever is counted, done so many times.
+pub(crate) type Probe = Box<dyn FnMut(u64) -> Result<f64>>;
+
+/// Takes samples of each probe, round by round; gives them by probe.
+pub(crate) fn rounds(
+    probes: &mut [(Probe, Option<u64>)],
+    plan: Effort,
+    progress: impl Fn(u32),
+) -> Result<Vec<Vec<f64>>> {
+    let mut times = Vec::new();
+    for (probe, fixed) in probes.iter_mut() {
+        times.push(match fixed {
+            Some(fixed) => *fixed,
+            None => calibrate(probe, plan)?,
+        });
+    }
+    let mut samples = vec![Vec::new(); probes.len()];
+    for round in 0..plan.rounds {
+        let forth: Vec<usize> = (0..probes.len()).collect();
+        let order: Vec<usize> = if round % 2 == 0 {
+            forth
+        } else {
+            forth.into_iter().rev().collect()
+        };
+        for index in order {
+            samples[index].push((probes[index].0)(times[index])?);
+        }
+        progress(round + 1);
+    }
+    Ok(samples)
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Rounds.
+    pub(crate) rounds: u32,
+    /// How long one sample is to take, in nanoseconds.
+    pub(crate) sample: f64,
+}
+
+/// How many fill a sample. The first try warms what there is to warm.
+fn calibrate(probe: &mut Probe, plan: Effort) -> Result<u64> {
+    let mut times = 16;
+    loop {
+        let each = probe(times)?.max(1.0);
+        if each * times as f64 >= plan.sample / 4.0 || times >= 1 << 24 {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "between 1 and 2^26"
+            )]
+            let fitting = (plan.sample / each).clamp(1.0, 6.7e7) as u64;
+            return Ok(fitting);
+        }
+        times *= 4;
+    }
+}
+
+/// Ratios of the samples of the same rounds.
+pub(crate) fn ratios(samples: &[f64], to: &[f64]) -> Vec<f64> {
+    samples.iter().zip(to).map(|(a, b)| a / b).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disturbed_round_moves_no_median() {
+        let spread = Spread::of(&[10.0, 11.0, 10.5, 900.0, 10.2, 10.8, 10.4]);
+        assert!((10.0..11.0).contains(&spread.median), "{spread:?}");
+    }
+
+    #[test]
+    fn drift_cancels_in_ratios_of_the_same_round() {
+        let base = [10.0, 20.0, 40.0];
+        let row = [15.0, 30.0, 60.0];
+        let spread = Spread::of(&ratios(&row, &base));
+        assert!((spread.median - 1.5).abs() < 1e-12 && spread.relative() < 1e-12);
+    }
+
+    #[test]
+    fn each_round_samples_every_probe_and_every_other_one_backwards() {
+        let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let probe = |id: u32| -> (Probe, Option<u64>) {
+            let order = std::rc::Rc::clone(&order);
+            let probe = move |_| {
+                order.borrow_mut().push(id);
+                Ok(f64::from(id))
+            };
+            (Box::new(probe), Some(1))
+        };
+        let plan = Effort {
+            rounds: 2,
+            sample: 1.0,
+        };
+        let samples = rounds(&mut [probe(1), probe(2), probe(3)], plan, |_| ()).unwrap();
+        assert_eq!(*order.borrow(), [1, 2, 3, 3, 2, 1]);
+        assert_eq!(samples, [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]);
+    }
+}
