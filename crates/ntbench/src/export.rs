@@ -181,14 +181,14 @@ macro_rules! exports {
 
 /// Every module's exports.
 pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
-    let own: [&'static [Export]; 5] = [
+    let own: [&'static [Export]; 4] = [
         crate::gate::exports(),
-        crate::seh::exports(),
         crate::user::exports(),
         crate::stack::exports(),
         crate::bugcheck::exports(),
     ];
     own.into_iter()
+        .chain(crate::seh::tables())
         .chain(crate::ntos::tables())
         .chain(crate::fltmgr::tables())
         .flatten()

@@ -59,11 +59,12 @@ pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
     } else {
         arguments
     };
-    stack::in_call(arguments.len(), |kernel_sp| {
+    let entered = |kernel_sp| {
         // SAFETY: `in_call` gives an aligned SP with room above it for the arguments' home area, on a kernel stack that
         // nobody else runs on; the rest is the caller's promise.
         unsafe { enter(entry, arguments.as_ptr(), arguments.len(), kernel_sp) }
-    })
+    };
+    crate::seh::aside(|| stack::in_call(arguments.len(), entered))
 }
 
 /// The driver's call of the import that is running now on this thread; `None` outside of one.

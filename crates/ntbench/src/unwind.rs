@@ -155,15 +155,30 @@ fn word(image: &Image, rva: u32) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// The frame of the function at `rip`, whose registers `state` has; `None`: a leaf, which has none.
-pub(crate) fn frame(image: &Image, state: &mut impl UnwindState, rip: usize) -> Option<Frame> {
-    let rva = u32::try_from(rip - image.base).ok()?;
-    let function = table(image)?.lookup(rva)?;
-    let entry = image
+/// The address of the `RUNTIME_FUNCTION` of the function at `rip`; `None`: a leaf, which has none.
+pub(crate) fn entry(image: &Image, rip: usize) -> Option<usize> {
+    let rva = u32::try_from(rip.checked_sub(image.base)?).ok()?;
+    Some(image.base + place(image, table(image)?.lookup(rva)?))
+}
+
+/// Where a table's entry lies in the image.
+fn place(image: &Image, function: &RuntimeFunction) -> usize {
+    image
         .snapshot
         .as_ptr()
         .addr()
-        .abs_diff(std::ptr::from_ref(function).addr());
+        .abs_diff(std::ptr::from_ref(function).addr())
+}
+
+/// The frame of the function at `rip`, whose registers `state` has; `None`: a leaf, which has none. `exact`: see [`step`].
+pub(crate) fn frame(
+    image: &Image,
+    state: &mut impl UnwindState,
+    rip: usize,
+    exact: bool,
+) -> Option<Frame> {
+    let rva = u32::try_from(rip - image.base).ok()?;
+    let function = table(image)?.lookup(rva)?;
     let first = info(image, function.unwind_info_address.get())?;
     let offset = rva - function.begin_address.get();
     let in_prolog = offset < u32::from(first.prolog_size);
@@ -174,9 +189,9 @@ pub(crate) fn frame(image: &Image, state: &mut impl UnwindState, rip: usize) -> 
         _ => state.read_register(Register::RSP),
     };
     Some(Frame {
-        entry: image.base + entry,
+        entry: image.base + place(image, function),
         establisher,
-        handler: if in_prolog {
+        handler: if in_prolog || exact && epilog(image, function, rip).is_some() {
             None
         } else {
             handler(image, function)
@@ -283,8 +298,9 @@ mod tests {
             stack: Vec::new(),
         };
         let image = image();
-        let frame =
-            |state: &mut State, rva: usize| frame(&image, state, BASE + rva).expect("a frame");
+        let frame = |state: &mut State, rva: usize| {
+            frame(&image, state, BASE + rva, false).expect("a frame")
+        };
         let handler = frame(&mut state, 0x120).handler.expect("a handler");
         assert_eq!((handler.routine, handler.data), (BASE + 0x90, BASE + 0x6C));
         assert!(handler.on_exception && !handler.on_unwind);

@@ -315,10 +315,22 @@ fn exception(fault: &Fault, exception: &Exception, what: impl FnOnce() -> String
 pub(crate) fn unhandled_raise(exception: &Exception) -> ! {
     let (import, place) =
         gate::call_site().map_or(("nt", 0), |site| (site.import, site.return_address));
+    let what = if exception.status == NtStatus::ACCESS_VIOLATION && exception.count == 2 {
+        let verb = if exception.parameters[0] == 0 {
+            "read"
+        } else {
+            "wrote"
+        };
+        format!(
+            "{verb} {:#x}, which is not there or does not allow it",
+            exception.parameters[1]
+        )
+    } else {
+        format!("raised {:?}", exception.status)
+    };
     let text = format!(
-        "{import}, called from {}, raised {:?}, and no handler took it",
+        "{import}, called from {}, {what}, and no handler took the exception",
         symbols::describe(place),
-        exception.status
     );
     unhandled(exception, place, text, Context::Host)
 }

@@ -3,10 +3,15 @@
 //! A driver's code may write anywhere in this process, so whether memory is what it seems to be
 //! rests on the driver from the moment it is loaded; that is why the machine is a process of its
 //! own that holds nothing else. [`Guest`] says where the host follows a pointer on the driver's word.
-//! A pointer that leads nowhere faults, and the fault becomes the bug check that Windows has for it.
+//! A system address that leads nowhere faults, and the fault becomes the bug check that Windows has for it. A user
+//! address that leads nowhere is an exception, which the driver may have guarded its call against: nothing is read or
+//! written, what was to be read is zeroes, and the exception is raised when the function that the driver called returns.
+
+use std::mem::MaybeUninit;
 
 use crate::abi::base::UnicodeString;
-use crate::{bugcheck, gate};
+use crate::cpu::guarded;
+use crate::{bugcheck, gate, user};
 
 /// Nothing is ever mapped below this address.
 const LOWEST: usize = 0x1_0000;
@@ -40,38 +45,52 @@ impl<T> Guest<T> {
         self.0.is_null()
     }
 
-    /// The pointer, or the bug check for following it when it can lead nowhere.
-    fn checked(self, what: &str) -> *mut T {
+    /// Whether it is a user address that a driver has passed to the running import: a program may take it away at any
+    /// time, and the exception is the driver's. What the bench itself finds out about a program's buffers it has probed.
+    fn is_guarded(self, what: &str) -> bool {
+        if !user::is_user(self.address()) {
+            return false;
+        }
+        if gate::call_site().is_some() {
+            return true;
+        }
         if self.address() < LOWEST {
-            let site = gate::call_site();
-            let import = site.map_or("a kernel function", |site| site.import);
-            let from = site.map_or(0, |site| site.return_address as u64);
             bugcheck::raise(
-                0x3B,
-                [0xC000_0005, from, 0, 0],
+                bugcheck::code::SYSTEM_SERVICE_EXCEPTION,
+                [0xC000_0005, 0, 0, 0],
                 format!(
-                    "the driver gave {import} a pointer to {:#x} to {what}",
+                    "the driver gave the kernel a pointer to {:#x} to {what}",
                     self.address()
                 ),
             );
         }
-        self.0
+        false
     }
 }
 
 impl<T: Copy> Guest<T> {
     /// What is there.
     pub(crate) fn read(self) -> T {
-        let pointer = self.checked("read from");
+        if self.is_guarded("read from") {
+            let mut value = MaybeUninit::<T>::zeroed();
+            let to = value.as_mut_ptr().expose_provenance();
+            guarded::copy(to, self.address(), size_of::<T>());
+            // SAFETY: what drivers' memory is read as is plain data, of which zeroes are a value.
+            return unsafe { value.assume_init() };
+        }
         // SAFETY: on the driver's word, see the module; unaligned is allowed on x64.
-        unsafe { pointer.read_unaligned() }
+        unsafe { self.0.read_unaligned() }
     }
 
     /// Puts `value` there.
     pub(crate) fn write(self, value: T) {
-        let pointer = self.checked("write to");
+        if self.is_guarded("write to") {
+            let from = (&raw const value).expose_provenance();
+            guarded::copy(self.address(), from, size_of::<T>());
+            return;
+        }
         // SAFETY: on the driver's word, see the module; unaligned is allowed on x64.
-        unsafe { pointer.write_unaligned(value) }
+        unsafe { self.0.write_unaligned(value) }
     }
 
     /// Puts `value` there unless the pointer is NULL: for optional results.
@@ -96,10 +115,18 @@ impl<T: Copy> Guest<T> {
         if count == 0 {
             return Vec::new();
         }
-        let pointer = self.checked("read from");
-        let mut copy = Vec::with_capacity(count);
+        let mut copy = Vec::<T>::with_capacity(count);
+        if self.is_guarded("read from") {
+            let (to, bytes) = (copy.as_mut_ptr(), count * size_of::<T>());
+            // SAFETY: the vector has room for so many elements.
+            unsafe { to.write_bytes(0, count) };
+            guarded::copy(to.expose_provenance(), self.address(), bytes);
+            // SAFETY: all of them are zeroes or what was read, and of plain data every pattern is a value.
+            unsafe { copy.set_len(count) };
+            return copy;
+        }
         for index in 0..count {
-            let element = pointer.wrapping_add(index);
+            let element = self.0.wrapping_add(index);
             // SAFETY: on the driver's word, see the module.
             copy.push(unsafe { element.read_unaligned() });
         }
@@ -111,9 +138,13 @@ impl<T: Copy> Guest<T> {
         if values.is_empty() {
             return;
         }
-        let pointer = self.checked("write to");
+        if self.is_guarded("write to") {
+            let from = values.as_ptr().expose_provenance();
+            guarded::copy(self.address(), from, size_of_val(values));
+            return;
+        }
         for (index, value) in values.iter().enumerate() {
-            let element = pointer.wrapping_add(index);
+            let element = self.0.wrapping_add(index);
             // SAFETY: on the driver's word, see the module.
             unsafe { element.write_unaligned(*value) };
         }

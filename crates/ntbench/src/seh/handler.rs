@@ -1,4 +1,4 @@
-//! `__C_specific_handler`, which gives `__try` its meaning, and what raises exceptions.
+//! `__C_specific_handler`, which gives `__try` its meaning.
 //!
 //! The scope table behind a function's unwind information, as compilers publish it: a count, then for each guarded range
 //! its begin and end, a filter or `__finally` block, and where an `__except` block begins (0 for a `__finally`), all as
@@ -7,11 +7,11 @@
 use super::record::{
     DispatcherContext, ExceptionPointers, ExceptionRecord, TARGET_UNWIND, UNWINDING,
 };
-use super::{CONTINUE_EXECUTION, CONTINUE_SEARCH, Exception, TARGET, Target, raise};
+use super::unwinding::{TARGET, Target};
+use super::walk::in_block;
+use super::{CONTINUE_EXECUTION, CONTINUE_SEARCH};
 use crate::gate;
 use crate::ntos::memory::Guest;
-use crate::status::NtStatus;
-use crate::user;
 
 /// The filter `EXCEPTION_EXECUTE_HANDLER`, where a compiler could see that it is one.
 const EXECUTE_HANDLER: u32 = 1;
@@ -58,7 +58,7 @@ fn search(
             let filter = dispatcher.image_base + scope.handler as usize;
             let pointers = std::ptr::from_ref(&pointers).expose_provenance() as u64;
             // SAFETY: the scope table says that this is a filter, and filters take these arguments.
-            let answer = unsafe { gate::call(filter, &[pointers, frame]) };
+            let answer = in_block(|| unsafe { gate::call(filter, &[pointers, frame]) });
             (answer as u32).cast_signed()
         };
         if verdict < 0 {
@@ -103,14 +103,13 @@ fn unwind(frame: u64, dispatcher: Guest<DispatcherContext>, flags: u32) -> u32 {
         dispatcher.write(view);
         let block = view.image_base + scope.handler as usize;
         // SAFETY: the scope table says that this is a termination handler, which takes these arguments.
-        unsafe { gate::call(block, &[1, frame]) };
+        in_block(|| unsafe { gate::call(block, &[1, frame]) });
     }
     CONTINUE_SEARCH
 }
 
 exports! { "ntoskrnl.exe";
     /// The language handler of functions with `__try`.
-    partial "an exception in a filter or a __finally block is not offered to the frames above it"
     fn __C_specific_handler(
         record: Guest<ExceptionRecord>,
         frame: u64,
@@ -122,35 +121,6 @@ exports! { "ntoskrnl.exe";
             unwind(frame, dispatcher, flags)
         } else {
             search(record.address(), frame, context, &dispatcher.read(), code)
-        }
-    }
-
-    /// Raises an exception that cannot be continued.
-    fn ExRaiseStatus(status: NtStatus) {
-        raise(Exception { continuable: false, ..Exception::new(status) });
-    }
-
-    /// As [`ExRaiseStatus`] with `STATUS_ACCESS_VIOLATION`.
-    fn ExRaiseAccessViolation() {
-        raise(Exception { continuable: false, ..Exception::new(NtStatus::ACCESS_VIOLATION) });
-    }
-
-    /// As [`ExRaiseStatus`] with `STATUS_DATATYPE_MISALIGNMENT`.
-    fn ExRaiseDatatypeMisalignment() {
-        raise(Exception { continuable: false, ..Exception::new(NtStatus::DATATYPE_MISALIGNMENT) });
-    }
-
-    /// Raises an exception where a range does not lie in user space or is misaligned; whether it is there is not looked at.
-    fn ProbeForRead(address: usize, length: usize, alignment: u32) {
-        if let Err(status) = user::probe_for_read(address, length, alignment as usize) {
-            raise(Exception { continuable: false, ..Exception::new(status) });
-        }
-    }
-
-    /// As [`ProbeForRead`]; each page is tried as well.
-    fn ProbeForWrite(address: usize, length: usize, alignment: u32) {
-        if let Err(status) = user::probe_for_write(address, length, alignment as usize) {
-            raise(Exception { continuable: false, ..Exception::new(status) });
         }
     }
 }

@@ -1,43 +1,60 @@
 //! Structured exception handling: an exception in a driver's code looks for a handler in the driver's frames.
 //!
 //! The order is the documented one ("x64 exception handling"; `RtlUnwindEx`): frame by frame from the exception upwards,
-//! language handlers are called until one takes the exception; then from the beginning again up to that frame, so that
-//! each frame can run its `__finally` blocks; then the driver goes on in the handler. Handlers and filters run on the
-//! kernel stack below the exception, with the kernel's own frames between charged.
+//! language handlers are called until one takes the exception ([`search`]); then from the beginning again up to that
+//! frame, so that each frame can run its `__finally` blocks ([`unwinding`]); then the driver goes on in the handler.
+//! Handlers and filters run on the kernel stack below the exception, with the kernel's own frames between charged.
+//!
+//! An exception inside a filter or a `__finally` block goes on, where the block's own frames do not take it, to the
+//! frames that the block was called for ([`walk`]): with `EXCEPTION_NESTED_CALL` up to the frame of the filter, and as a
+//! collided unwind, which does not begin again what was unwound, from a `__finally`.
 //!
 //! Where Windows differs, or may:
 //!
 //! * The search ends at the frame that the kernel called. In Windows it would go on through the kernel's and the Filter
 //!   Manager's frames, none of which handles a driver's exception for it; a driver further up the same stack is not
-//!   asked. An exception inside a filter or a `__finally` block is likewise not offered to the frames above it.
+//!   asked.
 //! * Only page faults on user addresses are exceptions. Those on system addresses are bug check 0x50 whoever waits with
 //!   an `__except`, as in Windows.
 
+mod export;
 mod handler;
 mod record;
 mod resume;
+mod search;
+mod unwinding;
+mod walk;
 
 use std::cell::Cell;
 use std::sync::LazyLock;
 
+use crate::cpu::fault::Registers;
 use crate::cpu::{pcr, verdict};
-use crate::loader::Image;
+use crate::export::Export;
+use crate::ntos::memory::Guest;
 use crate::stack::{self, Frame};
 use crate::status::NtStatus;
-use crate::{bugcheck, cost, gate, machine, unwind};
+use crate::{bugcheck, cost, gate, unwind};
 
-pub(crate) use handler::exports;
-use record::{
-    Context, DispatcherContext, ExceptionRecord, MOST_PARAMETERS, NONCONTINUABLE, TARGET_UNWIND,
-    UNWINDING,
-};
+use record::{Context, DispatcherContext, ExceptionRecord, MOST_PARAMETERS, NONCONTINUABLE};
 pub(crate) use resume::{Processor, raised_in_import};
+use unwinding::Target;
 
 /// A walk over damaged frames must end.
 const MOST_FRAMES: usize = 4096;
 
 /// What the kernel puts on the stack between an exception and the handlers it calls.
 static FRAMES: LazyLock<&[Frame]> = LazyLock::new(|| cost::chain("exception"));
+
+/// `EXCEPTION_DISPOSITION`
+const CONTINUE_EXECUTION: u32 = 0;
+const CONTINUE_SEARCH: u32 = 1;
+const NESTED_EXCEPTION: u32 = 2;
+
+/// What this module lets drivers import.
+pub(crate) fn tables() -> [&'static [Export]; 2] {
+    [handler::exports(), export::exports()]
+}
 
 /// An exception.
 #[derive(Clone, Copy, Debug)]
@@ -71,36 +88,91 @@ impl Exception {
             ..Self::new(NtStatus::ACCESS_VIOLATION)
         }
     }
+
+    fn record(&self) -> ExceptionRecord {
+        let mut parameters = [0; MOST_PARAMETERS];
+        parameters[..2].copy_from_slice(&self.parameters);
+        ExceptionRecord {
+            code: self.status.0.cast_unsigned(),
+            flags: if self.continuable { 0 } else { NONCONTINUABLE },
+            nested: 0,
+            address: 0,
+            parameter_count: self.count,
+            parameters,
+        }
+    }
+
+    fn of(record: &ExceptionRecord) -> Self {
+        Self {
+            status: NtStatus(record.code.cast_signed()),
+            parameters: [record.parameters[0], record.parameters[1]],
+            count: record.parameter_count,
+            continuable: record.flags & NONCONTINUABLE == 0,
+        }
+    }
 }
 
-/// What a handler decided: where its function goes on.
+/// What is to happen in the driver once the export that runs now has returned: that is where its registers are known.
 #[derive(Clone, Copy)]
-struct Target {
-    frame: u64,
-    ip: usize,
-    value: u64,
+enum Pending {
+    /// An exception.
+    Raise(ExceptionRecord),
+    /// The frames up to this one are unwound. With the address of the record to unwind with, if there is one.
+    Unwind(Target, usize),
+    /// The registers go to that address.
+    Capture(usize),
+    /// The registers come from that address.
+    Restore(usize),
 }
 
 thread_local! {
-    static PENDING: Cell<Option<Exception>> = const { Cell::new(None) };
-    static TARGET: Cell<Option<Target>> = const { Cell::new(None) };
+    static PENDING: Cell<Option<Pending>> = const { Cell::new(None) };
 }
 
 /// Raises an exception in the driver at its call of the running export, as soon as that export has returned. For exports
 /// called by a driver directly: call it last, and return anything.
 pub(crate) fn raise(exception: Exception) {
-    PENDING.set(Some(exception));
-    pcr::block().raised.set(1);
+    after_return(Pending::Raise(exception.record()));
+}
+
+fn after_return(pending: Pending) {
+    let block = pcr::block();
+    // The first one is what would have ended the export.
+    if block.raised.replace(1) == 0 {
+        PENDING.set(Some(pending));
+    }
+}
+
+/// Runs `f`, which calls the driver, with nothing pending: what the running export has raised is for its own caller.
+pub(crate) fn aside<R>(f: impl FnOnce() -> R) -> R {
+    let block = pcr::block();
+    if block.raised.get() == 0 {
+        return f();
+    }
+    let (raised, pending) = (block.raised.replace(0), PENDING.take());
+    let result = f();
+    block.raised.set(raised);
+    PENDING.set(pending);
+    result
 }
 
 /// The import gate's, with the registers that the driver would have gone on with.
 extern "sysv64" fn raised(processor: &Processor) -> ! {
     pcr::block().raised.set(0);
-    let exception = PENDING
-        .take()
-        .unwrap_or(Exception::new(NtStatus::UNSUCCESSFUL));
-    dispatch(&exception, *processor, None);
-    verdict::unhandled_raise(&exception)
+    let unknown = || Pending::Raise(Exception::new(NtStatus::UNSUCCESSFUL).record());
+    match PENDING.take().unwrap_or_else(unknown) {
+        Pending::Raise(mut record) => {
+            record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
+            offer(&mut record, *processor, None);
+            verdict::unhandled_raise(&Exception::of(&record))
+        }
+        Pending::Unwind(target, record) => unwinding::export(target, record, *processor),
+        Pending::Capture(at) => {
+            Guest::at(at).write(Context::new(processor));
+            walk::go_on(*processor)
+        }
+        Pending::Restore(at) => walk::go_on(Guest::<Context>::at(at).read().registers()),
+    }
 }
 
 /// Offers an exception to the driver's handlers; returns if none of them takes it. `interrupted`: the registers as a
@@ -108,196 +180,36 @@ extern "sysv64" fn raised(processor: &Processor) -> ! {
 pub(crate) fn dispatch(
     exception: &Exception,
     processor: Processor,
-    interrupted: Option<crate::cpu::fault::Registers>,
+    interrupted: Option<Registers>,
 ) {
+    let mut record = exception.record();
+    record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
+    offer(&mut record, processor, interrupted);
+}
+
+fn offer(record: &mut ExceptionRecord, processor: Processor, interrupted: Option<Registers>) {
     let exact = interrupted.is_some();
     let Ok(rsp) = usize::try_from(processor.rsp()) else {
         return;
     };
+    let place = walk::Place::new(processor, exact);
     let outcome = stack::interrupted(rsp, interrupted, || {
-        let mut record = record(exception, &processor);
         let mut context = Context::new(&processor);
-        match search(&mut record, &mut context, exact) {
-            Decision::Unhandled => None,
-            Decision::Continue => Some(context.registers()),
-            Decision::Handler(target) => {
-                Some(unwind_to(target, &mut record, context.registers(), exact))
-            }
+        match search::search(record, &mut context, &place) {
+            search::Decision::Unhandled => None,
+            search::Decision::Continue => Some(context.registers()),
+            search::Decision::Handler(target) => Some(unwinding::unwind_to(target, record, &place)),
         }
     });
     if let Some(processor) = outcome {
-        // SAFETY: the registers were walked to from the driver's own, on its stack; the frames between here and the gate
-        // are this function's and those that lead to it, which own nothing.
-        unsafe { resume::resume(processor) }
+        walk::go_on(processor)
     }
 }
 
-fn record(exception: &Exception, processor: &Processor) -> ExceptionRecord {
-    let mut parameters = [0; MOST_PARAMETERS];
-    parameters[..2].copy_from_slice(&exception.parameters);
-    ExceptionRecord {
-        code: exception.status.0.cast_unsigned(),
-        flags: if exception.continuable {
-            0
-        } else {
-            NONCONTINUABLE
-        },
-        nested: 0,
-        address: usize::try_from(processor.rip).unwrap_or(usize::MAX),
-        parameter_count: exception.count,
-        parameters,
-    }
-}
-
-/// How a search ended.
-enum Decision {
-    /// Nobody wants it.
-    Unhandled,
-    /// The driver goes on where it was.
-    Continue,
-    /// A handler takes it.
-    Handler(Target),
-}
-
-/// `EXCEPTION_DISPOSITION`
-const CONTINUE_EXECUTION: u32 = 0;
-const CONTINUE_SEARCH: u32 = 1;
-
-/// One frame on the way up.
-struct Step {
-    /// The frame, if its function has unwind data.
-    frame: Option<unwind::Frame>,
-    /// The image's base.
-    base: usize,
-    /// The caller's registers.
-    caller: Processor,
-}
-
-/// The frame that `processor` is in; `None` at the end of the driver's frames or where they are damaged.
-fn step(processor: &Processor, exact: bool) -> Option<Step> {
-    let mut caller = *processor;
-    let rip = usize::try_from(processor.rip).ok()?;
-    if rip == gate::return_address() {
-        return None;
-    }
-    let module = machine::module_at(rip);
-    let image = module.as_ref().map(|module| &*module.image);
-    let frame = image.and_then(|image| unwind::frame(image, &mut caller, rip));
-    caller.rip = match image {
-        Some(image) => unwind::step(image, &mut caller, rip, exact)?,
-        // A function of the kernel's that runs as it is on the driver's stack.
-        None if exact => unwind::leaf(&mut caller)?,
-        None => return None,
-    };
-    let limits = stack::limits();
-    // A stack that is not one ends the walk, as in Windows.
-    let sound = (limits.low..limits.high).contains(&caller.rsp())
-        && caller.rsp() > processor.rsp()
-        && frame.is_none_or(|frame| frame.establisher.is_multiple_of(8));
-    sound.then(|| Step {
-        frame,
-        base: image.map_or(0, |image: &Image| image.base),
-        caller,
-    })
-}
-
-/// Looks for a handler.
-fn search(record: &mut ExceptionRecord, context: &mut Context, exact: bool) -> Decision {
-    let mut processor = context.registers();
-    let mut exact = exact;
-    for _ in 0..MOST_FRAMES {
-        let Some(step) = step(&processor, exact) else {
-            return Decision::Unhandled;
-        };
-        let handler = step
-            .frame
-            .and_then(|frame| frame.handler.map(|handler| (frame, handler)));
-        if let Some((frame, handler)) = handler.filter(|(_, handler)| handler.on_exception) {
-            let caller = Context::new(&step.caller);
-            let mut dispatcher = dispatcher(&processor, &step, frame, handler, &caller);
-            match call(handler.routine, record, frame, context, &mut dispatcher) {
-                _ if TARGET.get().is_some() => {
-                    return TARGET.take().map_or(Decision::Unhandled, Decision::Handler);
-                }
-                CONTINUE_EXECUTION if record.flags & NONCONTINUABLE != 0 => bugcheck::raise(
-                    bugcheck::code::KMODE_EXCEPTION_NOT_HANDLED,
-                    [
-                        u64::from(NtStatus::NONCONTINUABLE_EXCEPTION.0.cast_unsigned()),
-                        record.address as u64,
-                        0,
-                        0,
-                    ],
-                    "a filter answered EXCEPTION_CONTINUE_EXECUTION to an exception that cannot be continued",
-                ),
-                CONTINUE_EXECUTION => return Decision::Continue,
-                CONTINUE_SEARCH => {}
-                other => bad_disposition(handler.routine, other),
-            }
-        }
-        (processor, exact) = (step.caller, false);
-    }
-    Decision::Unhandled
-}
-
-/// Unwinds to the frame of `target`; gives the registers with which its function goes on.
-fn unwind_to(
-    target: Target,
-    record: &mut ExceptionRecord,
-    from: Processor,
-    exact: bool,
-) -> Processor {
-    record.flags |= UNWINDING;
-    let (mut processor, mut exact) = (from, exact);
-    while let Some(step) = step(&processor, exact) {
-        let here = step
-            .frame
-            .is_some_and(|frame| frame.establisher == target.frame);
-        if here {
-            record.flags |= TARGET_UNWIND;
-        }
-        let handler = step
-            .frame
-            .and_then(|frame| frame.handler.map(|handler| (frame, handler)));
-        if let Some((frame, handler)) = handler.filter(|(_, handler)| handler.on_unwind) {
-            let mut context = Context::new(&processor);
-            let caller = context;
-            let mut dispatcher = DispatcherContext {
-                target_ip: target.ip,
-                ..dispatcher(&processor, &step, frame, handler, &caller)
-            };
-            let answer = call(
-                handler.routine,
-                record,
-                frame,
-                &mut context,
-                &mut dispatcher,
-            );
-            if answer != CONTINUE_SEARCH {
-                bad_disposition(handler.routine, answer);
-            }
-        }
-        if here {
-            processor.general[0] = target.value;
-            processor.rip = target.ip as u64;
-            return processor;
-        }
-        (processor, exact) = (step.caller, false);
-    }
-    bugcheck::raise(
-        bugcheck::code::KMODE_EXCEPTION_NOT_HANDLED,
-        [
-            u64::from(NtStatus::BAD_STACK.0.cast_unsigned()),
-            record.address as u64,
-            0,
-            0,
-        ],
-        "the frame of the handler was not met again: a filter or __finally block changed the frames above it",
-    )
-}
-
+/// What a language handler is told beside the exception.
 fn dispatcher(
     processor: &Processor,
-    step: &Step,
+    step: &walk::Step,
     frame: unwind::Frame,
     handler: unwind::Handler,
     context: &Context,
@@ -338,18 +250,24 @@ fn call(
     })
 }
 
-fn bad_disposition(routine: usize, answer: u32) -> ! {
+/// An exception about the exception: nobody is asked about these.
+fn fatal(status: NtStatus, parameters: [u64; 3], text: String) -> ! {
+    let [second, third, fourth] = parameters;
+    let code = u64::from(status.0.cast_unsigned());
     bugcheck::raise(
         bugcheck::code::KMODE_EXCEPTION_NOT_HANDLED,
-        [
-            u64::from(NtStatus::INVALID_DISPOSITION.0.cast_unsigned()),
-            routine as u64,
-            u64::from(answer),
-            0,
-        ],
+        [code, second, third, fourth],
+        text,
+    )
+}
+
+fn bad_disposition(routine: usize, answer: u32) -> ! {
+    let place = crate::symbols::describe(routine);
+    fatal(
+        NtStatus::INVALID_DISPOSITION,
+        [routine as u64, u64::from(answer), 0],
         format!(
-            "the exception handler {} answered {answer}, which is no disposition it may give",
-            crate::symbols::describe(routine)
+            "the exception handler {place} answered {answer}, which is no disposition it may give"
         ),
     )
 }

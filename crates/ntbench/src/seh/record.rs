@@ -9,6 +9,12 @@ pub(crate) const MOST_PARAMETERS: usize = 15;
 pub(super) const NONCONTINUABLE: u32 = 1;
 /// `EXCEPTION_UNWINDING`
 pub(super) const UNWINDING: u32 = 2;
+/// `EXCEPTION_EXIT_UNWIND`
+pub(super) const EXIT_UNWIND: u32 = 4;
+/// `EXCEPTION_NESTED_CALL`
+pub(super) const NESTED_CALL: u32 = 0x10;
+/// `EXCEPTION_COLLIDED_UNWIND`
+pub(super) const COLLIDED_UNWIND: u32 = 0x40;
 /// `EXCEPTION_TARGET_UNWIND`
 pub(super) const TARGET_UNWIND: u32 = 0x20;
 
@@ -28,7 +34,7 @@ layout!(ExceptionRecord, 0x98, nested @ 8, address @ 0x10, parameter_count @ 0x1
 /// `CONTEXT`: the parts that the bench fills in have names.
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
-pub(super) struct Context {
+pub(crate) struct Context {
     home: [u64; 6],
     pub(super) context_flags: u32,
     pub(super) mxcsr: u32,
@@ -65,6 +71,15 @@ impl Context {
             xmm: registers.xmm,
             rest: [0; 70],
         }
+    }
+
+    /// Changes its registers.
+    pub(super) fn set(&mut self, registers: &super::resume::Processor) {
+        self.mxcsr = registers.mxcsr;
+        self.eflags = registers.flags;
+        self.general = registers.general;
+        self.rip = registers.rip;
+        self.xmm = registers.xmm;
     }
 
     /// Its registers.

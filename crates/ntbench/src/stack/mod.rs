@@ -309,6 +309,32 @@ pub(crate) fn interrupted<R>(rsp: usize, registers: Option<Registers>, f: impl F
     result
 }
 
+/// Where a thread's stack stands while driver code runs: what it takes to go on in that code from deeper down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    records: usize,
+    kernel_sp: usize,
+    host_rsp: usize,
+}
+
+/// Marks the code that was interrupted, or called the running import.
+pub(crate) fn mark() -> Mark {
+    let block = pcr::block();
+    Mark {
+        records: STATE.with_borrow(|state| state.records.len()),
+        kernel_sp: block.kernel_sp.get(),
+        host_rsp: block.host_rsp.get(),
+    }
+}
+
+/// Gives up what was called since then, on the same segment.
+pub(crate) fn go_back(mark: Mark) {
+    let block = pcr::block();
+    STATE.with_borrow_mut(|state| state.records.truncate(mark.records));
+    block.kernel_sp.set(mark.kernel_sp);
+    block.host_rsp.set(mark.host_rsp);
+}
+
 /// Child-SP of the frame below the newest one, where that is another modelled frame; else the import's caller.
 fn older_sp(state: &State) -> Option<usize> {
     let mut records = state.records.iter().rev();

@@ -1,6 +1,8 @@
 //! Small drivers compiled on the spot, and machines to load them into.
 #![allow(dead_code, reason = "each test crate uses a part of it")]
 
+#[path = "../clang/mod.rs"]
+pub(crate) mod clang;
 #[path = "../mingw/mod.rs"]
 mod mingw;
 

@@ -1,0 +1,118 @@
+//! The second pass: the frames up to the one that goes on are left, and each may clean up.
+
+use std::cell::Cell;
+
+use super::record::{
+    COLLIDED_UNWIND, Context, EXIT_UNWIND, ExceptionRecord, MOST_PARAMETERS, TARGET_UNWIND,
+    UNWINDING,
+};
+use super::walk::{self, Crossed, Cursor, Place};
+use super::{CONTINUE_SEARCH, Processor, bad_disposition, call, dispatcher, fatal};
+use crate::ntos::memory::Guest;
+use crate::stack;
+use crate::status::NtStatus;
+
+/// Where a function goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    /// Its frame; 0: none, all frames are left.
+    pub(super) frame: u64,
+    /// The address.
+    pub(super) ip: usize,
+    /// What RAX is then.
+    pub(super) value: u64,
+}
+
+thread_local! {
+    /// What the bench's own language handler decided.
+    pub(super) static TARGET: Cell<Option<Target>> = const { Cell::new(None) };
+}
+
+/// Unwinds from `place` to the frame of `target`; gives the registers with which its function goes on.
+pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Place) -> Processor {
+    let mut cursor = Cursor::new(place);
+    let mut scope = 0;
+    record.flags |= UNWINDING;
+    if target.frame == 0 {
+        record.flags |= EXIT_UNWIND;
+    }
+    loop {
+        let Some(step) = cursor.step() else {
+            match cursor.cross() {
+                Some(Crossed::Search(_)) => {}
+                Some(Crossed::Unwind(left)) => {
+                    scope = left;
+                    record.flags |= COLLIDED_UNWIND;
+                }
+                None => break,
+            }
+            continue;
+        };
+        let here = step
+            .frame
+            .is_some_and(|frame| frame.establisher == target.frame);
+        if here {
+            record.flags |= TARGET_UNWIND;
+        }
+        let handler = step
+            .frame
+            .and_then(|frame| frame.handler.map(|handler| (frame, handler)));
+        if let Some((frame, handler)) = handler.filter(|(_, handler)| handler.on_unwind) {
+            let mut context = Context::new(&cursor.processor);
+            let caller = context;
+            let mut dispatcher = dispatcher(&cursor.processor, &step, frame, handler, &caller);
+            dispatcher.target_ip = target.ip;
+            dispatcher.scope_index = scope;
+            let shared = std::ptr::from_mut(&mut dispatcher);
+            let answer = walk::while_unwinding(place, &cursor, shared.expose_provenance(), || {
+                // SAFETY: it lies in this frame, and nobody else uses it but the handler and whoever walks over it.
+                let dispatcher = unsafe { &mut *shared };
+                call(handler.routine, record, frame, &mut context, dispatcher)
+            });
+            if answer != CONTINUE_SEARCH {
+                bad_disposition(handler.routine, answer);
+            }
+        }
+        scope = 0;
+        record.flags &= !COLLIDED_UNWIND;
+        if here {
+            let mut processor = cursor.processor;
+            processor.general[0] = target.value;
+            processor.rip = target.ip as u64;
+            return processor;
+        }
+        cursor.up(&step);
+    }
+    let text = if target.frame == 0 {
+        "RtlUnwindEx without a target frame has left every frame of the driver's: nobody is there to go on"
+    } else {
+        "the frame that is unwound to was not met: a filter or __finally block changed the frames above it, or it is none \
+         of this stack's"
+    };
+    let status = if target.frame == 0 {
+        NtStatus(record.code.cast_signed())
+    } else {
+        NtStatus::BAD_STACK
+    };
+    fatal(status, [record.address as u64, 0, 0], text.to_owned())
+}
+
+/// `RtlUnwindEx`, from the driver's call of it. `record`: the address of the driver's record, or 0.
+pub(super) fn export(target: Target, record: usize, processor: Processor) -> ! {
+    let place = Place::new(processor, false);
+    let rsp = usize::try_from(processor.rsp()).unwrap_or(0);
+    let mut own = if record == 0 {
+        ExceptionRecord {
+            code: NtStatus::UNWIND.0.cast_unsigned(),
+            flags: 0,
+            nested: 0,
+            address: usize::try_from(processor.rip).unwrap_or(0),
+            parameter_count: 0,
+            parameters: [0; MOST_PARAMETERS],
+        }
+    } else {
+        Guest::<ExceptionRecord>::at(record).read()
+    };
+    let processor = stack::interrupted(rsp, None, || unwind_to(target, &mut own, &place));
+    walk::go_on(processor)
+}

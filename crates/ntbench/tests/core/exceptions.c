@@ -1,0 +1,274 @@
+/* Guarded code as a compiler with __try makes it, one case for each build: what handlers see, in which order, and where
+ * control goes on. What happened is written into `result`, which the test reads by its name. */
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+typedef int NTSTATUS;
+#define IMPORT __declspec(dllimport)
+#define NOINLINE __attribute__((noinline))
+
+struct record { u32 code, flags; struct record *nested; void *address; u32 count; u64 information[15]; };
+struct context { u64 home[6]; u32 flags, mxcsr; u16 segments[6]; u32 eflags; u64 debug[6], general[16], rip; u8 rest[0x3D0]; };
+struct pointers { struct record *record; struct context *context; };
+
+IMPORT void ExRaiseStatus(NTSTATUS status) __attribute__((noreturn));
+IMPORT void RtlRaiseException(struct record *record);
+IMPORT void RtlCaptureContext(struct context *context);
+IMPORT void RtlRestoreContext(struct context *context, struct record *record);
+IMPORT void *RtlLookupFunctionEntry(u64 pc, u64 *base, void *history);
+IMPORT void *RtlVirtualUnwind(u32 kind, u64 base, u64 pc, void *function, struct context *context, void **data, u64 *frame, void *pointers);
+IMPORT void RtlUnwindEx(void *frame, void *ip, struct record *record, u64 value, struct context *context, void *history);
+IMPORT void *RtlPcToFileHeader(void *pc, void **base);
+IMPORT u16 RtlCaptureStackBackTrace(u32 skip, u32 count, void **trace, u32 *hash);
+IMPORT NTSTATUS __C_specific_handler(struct record *record, void *frame, struct context *context, void *dispatcher);
+IMPORT NTSTATUS KeExpandKernelStackAndCalloutEx(void (*callout)(void *), void *parameter, u64 size, u8 wait, void *context);
+IMPORT void *memcpy(void *to, const void *from, u64 count);
+IMPORT u64 wcslen(const u16 *text);
+IMPORT void RtlInitUnicodeString(void *string, const u16 *text);
+
+#define EXCEPTION_EXECUTE_HANDLER 1
+#define EXCEPTION_CONTINUE_SEARCH 0
+#define EXCEPTION_CONTINUE_EXECUTION (-1)
+#define FIRST ((NTSTATUS)0xC0000099)
+#define SECOND ((NTSTATUS)0xC000009A)
+
+int _fltused;
+volatile u64 result[32];
+static volatile u32 step;
+/* Notes what has happened, in the order in which it did. */
+static void note(u64 what) { if (step < 32) result[step++] = what; }
+volatile u32 *volatile nothing = (u32 *)0x123450000ull;
+
+static int asked(u32 code, int answer, u64 what) { note(what); note(code); return answer; }
+
+#if defined(CASE_nested_filter)
+/* A filter that fails the first time: the frames above are asked about its exception, and so is the filter again. */
+static volatile u32 fails = 1;
+static int failing(struct pointers *pointers)
+{
+    note(0x100 + pointers->record->flags);
+    if (fails-- == 1)
+        ExRaiseStatus(SECOND);
+    return EXCEPTION_CONTINUE_SEARCH;
+}
+static NOINLINE void inner(void)
+{
+    __try { note(1); ExRaiseStatus(FIRST); } __except (failing(_exception_info())) { note(99); }
+}
+static NOINLINE void middle(void)
+{
+    __try { inner(); } __finally { note(2); note(_abnormal_termination()); }
+}
+static int outermost(struct pointers *pointers)
+{
+    note(0x200 + pointers->record->flags);
+    note((u32)pointers->record->code);
+    return EXCEPTION_EXECUTE_HANDLER;
+}
+static void run(void)
+{
+    __try { middle(); } __except (outermost(_exception_info())) { note(3); note((u32)_exception_code()); }
+}
+
+#elif defined(CASE_nested_fault)
+/* A page fault inside a filter, handled two functions further up; the code there goes on as it should, twice. */
+static NOINLINE int reads(u32 code) { return code == (u32)FIRST ? (int)*nothing : 0; }
+static NOINLINE u64 guarded(u64 value)
+{
+    u64 sum = value;
+    __try { ExRaiseStatus(FIRST); } __except (reads((u32)_exception_code())) { sum += 1000; }
+    return sum;
+}
+static NOINLINE u64 around(u64 value)
+{
+    u64 kept = value * 3;
+    __try { kept += guarded(value); } __except (_exception_code() == 0xC0000005 ? 1 : 0) { kept += 7; }
+    return kept;
+}
+static void run(void) { note(around(1)); note(around(2)); }
+
+#elif defined(CASE_collided)
+/* A __finally block fails while its frame is left for a handler further up: what was unwound is not unwound again, and
+ * the frames between are asked about the second exception. */
+static NOINLINE void lowest(void)
+{
+    __try { note(1); ExRaiseStatus(FIRST); } __finally { note(2); }
+}
+/* A call of which the compiler does not know that it never returns: it would forget what comes after. */
+static void (*volatile raise)(NTSTATUS) = (void (*)(NTSTATUS))0;
+static NOINLINE void fail(void) { raise(SECOND); step += 0; }
+static NOINLINE void low(void)
+{
+    __try {
+        /* What follows a call keeps its return address out of the next range. */
+        __try { lowest(); step += 0; } __finally { note(3); fail(); step += 0; }
+    } __finally { note(4); }
+}
+static NOINLINE void high(void)
+{
+    __try { low(); } __except (asked(_exception_code(), (u32)_exception_code() == (u32)SECOND, 0x10)) { note(5); }
+}
+static void run(void)
+{
+    raise = ExRaiseStatus;
+    __try { high(); note(6); } __except (asked(_exception_code(), 1, 0x20)) { note(7); note((u32)_exception_code()); }
+}
+
+#elif defined(CASE_finally_handles)
+/* A __finally block that handles its own exception disturbs nobody. */
+static NOINLINE void lowest(void)
+{
+    __try { ExRaiseStatus(FIRST); }
+    __finally { __try { note(1); note(*nothing); } __except (1) { note(2); note((u32)_exception_code()); } }
+}
+static void run(void) { __try { lowest(); } __except (1) { note(3); note((u32)_exception_code()); } }
+
+#elif defined(CASE_filter_unhandled)
+/* Nobody takes what a filter does. */
+static NOINLINE int reads(void) { return (int)*nothing; }
+static void run(void) { __try { ExRaiseStatus(FIRST); } __except (reads()) { note(99); } }
+
+#elif defined(CASE_leave)
+/* Leaving a __try by every door runs its __finally once. */
+static NOINLINE int leaves(int how)
+{
+    int value = 0;
+    __try {
+        if (how == 1) __leave;
+        value = 5;
+        if (how == 2) return 20 + value;
+    } __finally { note(10 + how); note(_abnormal_termination()); value = 6; }
+    return value;
+}
+static void run(void) { for (int how = 0; how < 3; how++) note(leaves(how)); }
+
+#elif defined(CASE_record)
+/* A record of the driver's own: its parameters arrive, and a filter may go on behind the call. */
+static int passes(struct pointers *pointers)
+{
+    note((u32)pointers->record->code); note(pointers->record->count); note(pointers->record->information[14]);
+    note((u64)pointers->record->address == pointers->context->rip);
+    return EXCEPTION_CONTINUE_EXECUTION;
+}
+static void run(void)
+{
+    struct record record = { .code = 0xE0000001, .count = 15 };
+    record.information[14] = 0x1414;
+    __try { RtlRaiseException(&record); note(1); } __except (passes(_exception_info())) { note(99); }
+}
+
+#elif defined(CASE_not_continuable)
+static void run(void)
+{
+    __try { ExRaiseStatus(FIRST); } __except (EXCEPTION_CONTINUE_EXECUTION) { note(99); }
+}
+
+#elif defined(CASE_continue)
+/* A filter mends what the instruction stumbled over. */
+static volatile u32 there = 0x55;
+static NOINLINE u32 load(volatile u32 *from) { u32 value; __asm__ volatile("mov (%%rcx), %0" : "=r"(value) : "c"(from) : "memory"); return value; }
+static int mends(struct pointers *pointers) { pointers->context->general[1] = (u64)&there; return EXCEPTION_CONTINUE_EXECUTION; }
+static void run(void) { __try { note(load(nothing)); } __except (mends(_exception_info())) { note(99); } }
+
+#elif defined(CASE_capture)
+/* RtlCaptureContext, then back to it once. */
+static volatile u32 times;
+static void run(void)
+{
+    struct context context;
+    RtlCaptureContext(&context);
+    note(0x10 + times);
+    note((context.flags & 0x10000B) == 0x10000B);
+    if (times++ == 0)
+        RtlRestoreContext(&context, 0);
+    note(2);
+}
+
+#elif defined(CASE_walk)
+/* A stack walk as drivers write it, and the one that is ready made: the same return addresses. */
+static NOINLINE void walk(void)
+{
+    struct context context;
+    void *frames[8], *trace[8], *data, *base;
+    u64 frame, image, count = 0, same = 1;
+    RtlCaptureContext(&context);
+    while (count < 8) {
+        void *function = RtlLookupFunctionEntry(context.rip, &image, 0);
+        if (!function) break;
+        frames[count++] = (void *)context.rip;
+        RtlVirtualUnwind(0, image, context.rip, function, &context, &data, &frame, 0);
+    }
+    note(RtlPcToFileHeader(frames[0], &base) == (void *)image);
+    u16 found = RtlCaptureStackBackTrace(0, 8, trace, 0);
+    for (u64 i = 1; i < count && i < found; i++) same &= trace[i] == frames[i];
+    note(count); note(found); note(same);
+}
+static NOINLINE void calls(void) { walk(); step += 0; }
+static void run(void) { calls(); step += 0; }
+
+#elif defined(CASE_unwind)
+/* RtlUnwindEx as a language handler of a driver's own uses it: to a place in a frame further up. */
+extern char landing[];
+__asm__(".text\n.globl own_frame\n.def own_frame; .scl 2; .type 32; .endef\n.seh_proc own_frame\nown_frame:\n"
+        "push %rbx\n.seh_pushreg %rbx\nsub $0x20, %rsp\n.seh_stackalloc 0x20\n.seh_endprologue\n"
+        "mov $0x4321, %ebx\ncall deeper\nud2\n"
+        ".globl landing\nlanding: mov %rax, %rcx\nmov %rbx, %rdx\ncall landed\nadd $0x20, %rsp\npop %rbx\nret\n"
+        ".seh_handler own_handler, @except\n.seh_handlerdata\n.text\n.seh_endproc\n");
+void own_frame(void);
+void landed(u64 rax, u64 rbx) { note(rax); note(rbx); }
+u32 own_handler(struct record *record, void *frame, struct context *context, void *dispatcher)
+{
+    note(0x30); note((u32)record->code);
+    record->flags |= 2;
+    RtlUnwindEx(frame, landing, record, 0x99, context, 0);
+    note(99);
+    return 1;
+}
+static NOINLINE void cleans(void) { __try { ExRaiseStatus(FIRST); } __finally { note(0x31); } }
+void deeper(void) { cleans(); step += 0; }
+static void run(void) { own_frame(); }
+
+#elif defined(CASE_callout)
+/* Inside a callout its own handlers are asked; one that is outside of it is not. */
+static void callout(void *parameter)
+{
+    __try { note(*(volatile u32 *)parameter); } __except (1) { note(1); note((u32)_exception_code()); }
+}
+static void run(void)
+{
+    __try { note(KeExpandKernelStackAndCalloutEx(callout, (void *)nothing, 0x6000, 0, 0)); } __except (1) { note(99); }
+}
+
+#elif defined(CASE_kernel_reads)
+/* What the kernel reads on a driver's behalf is guarded like the driver's own reads. */
+static void run(void)
+{
+    u64 string[2] = { 1, 1 };
+    __try { note(wcslen((u16 *)nothing)); } __except (1) { note(1); note((u32)_exception_code()); }
+    __try { RtlInitUnicodeString(string, (u16 *)nothing); note(98); } __except (1) { note(2); note((u32)_exception_code()); }
+    __try { RtlInitUnicodeString((void *)nothing, (u16 *)"a\0b\0\0"); note(97); } __except (1) { note(3); note((u32)_exception_code()); }
+}
+
+#elif defined(CASE_kernel_reads_unguarded)
+static void run(void) { note(wcslen((u16 *)nothing)); }
+
+#elif defined(CASE_deep)
+/* Exceptions on the way through many frames, each of which cleans up. */
+static NOINLINE u64 deep(u32 depth)
+{
+    u64 sum = depth;
+    __try { if (depth == 0) ExRaiseStatus(FIRST); sum += deep(depth - 1); } __finally { result[30]++; }
+    return sum;
+}
+static void run(void) { __try { deep(20); } __except (1) { note((u32)_exception_code()); } }
+#else
+#error "no such case"
+#endif
+
+NTSTATUS DriverEntry(void *driver, void *path)
+{
+    (void)driver, (void)path;
+    run();
+    return 0;
+}
