@@ -19,8 +19,6 @@ pub(crate) const IO_REPARSE_TAG_INVALID: NtStatus = value(0xC000_0276);
 pub(crate) const IO_REPARSE_TAG_MISMATCH: NtStatus = value(0xC000_0277);
 /// `STATUS_INVALID_USER_BUFFER`.
 pub(crate) const INVALID_USER_BUFFER: NtStatus = value(0xC000_00E8);
-/// `STATUS_FILE_LOCK_CONFLICT`.
-pub(crate) const FILE_LOCK_CONFLICT: NtStatus = value(0xC000_0054);
 /// `STATUS_LOCK_NOT_GRANTED`.
 pub(crate) const LOCK_NOT_GRANTED: NtStatus = value(0xC000_0055);
 /// `STATUS_RANGE_NOT_LOCKED`.

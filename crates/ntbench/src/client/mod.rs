@@ -252,6 +252,23 @@ impl Thread {
         self.call(SystemCall::Close { handle })
     }
 
+    /// `NtCreateTransaction`; the handle is in the answer, for [`CreateFile::transaction`]. Closing it without a commit
+    /// rolls the transaction back.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn create_transaction(&self) -> Result<Completion, MachineError> {
+        self.call(SystemCall::CreateTransaction)
+    }
+
+    /// `NtCommitTransaction`, or `NtRollbackTransaction`.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn end_transaction(&self, handle: u64, commit: bool) -> Result<Completion, MachineError> {
+        self.call(SystemCall::EndTransaction { handle, commit })
+    }
+
     /// `NtCancelSynchronousIoFile`: cancels what the thread `of` is waiting for.
     ///
     /// # Errors

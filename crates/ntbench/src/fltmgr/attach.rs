@@ -9,7 +9,7 @@ use super::drain;
 use super::objects::{
     self, ATTACHED, Altitude, DETACHED, Filter, Instance, LEAVING, Object, Rundown, Volume,
 };
-use super::{context, register};
+use super::{context, register, transaction};
 use crate::abi::flt::{FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_TEARDOWN_MANUAL};
 use crate::ntos::driver::status_of;
 use crate::ntos::registry;
@@ -27,26 +27,45 @@ pub(super) fn everywhere(filter: &Arc<Filter>) {
         return;
     };
     for name in registry::subkeys(&key) {
-        // Without an altitude and flags an instance is not described, and the Filter Manager makes none.
-        let Some((altitude, flags)) = described(&key, &name) else {
-            continue;
-        };
-        if flags & SUPPRESS_AUTOMATIC != 0 {
-            continue;
-        }
         for volume in objects::volumes() {
             let setup = FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT;
-            let attached = attach(filter, &volume, &name, &altitude, setup);
-            if attached.err() == Some(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION) {
-                verifier::finding(
-                    "altitude-collision",
-                    format!(
-                        "{} cannot attach to {}: another instance has its altitude",
-                        filter.service, volume.name
-                    ),
-                );
-            }
+            automatically(filter, &volume, (&key, &name), setup);
         }
+    }
+}
+
+/// Attaches a filter to one volume, as [`everywhere`] does to all.
+pub(super) fn to_volume(filter: &Arc<Filter>, volume: &Arc<Volume>, setup: u32) {
+    let Some(key) = register::instances_key(&filter.service) else {
+        return;
+    };
+    for name in registry::subkeys(&key) {
+        automatically(filter, volume, (&key, &name), setup);
+    }
+}
+
+fn automatically(
+    filter: &Arc<Filter>,
+    volume: &Arc<Volume>,
+    (key, name): (&str, &str),
+    setup: u32,
+) {
+    // Without an altitude and flags an instance is not described, and the Filter Manager makes none.
+    let Some((altitude, flags)) = described(key, name) else {
+        return;
+    };
+    if flags & SUPPRESS_AUTOMATIC != 0 {
+        return;
+    }
+    let attached = attach(filter, volume, name, &altitude, setup);
+    if attached.err() == Some(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION) {
+        verifier::finding(
+            "altitude-collision",
+            format!(
+                "{} cannot attach to {}: another instance has its altitude",
+                filter.service, volume.name
+            ),
+        );
     }
 }
 
@@ -218,6 +237,7 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
     drain::drain(instance);
     instance.rundown.wait();
     tell(registration.instance_teardown_complete, "teardown complete");
+    transaction::instance_gone(instance);
     context::instance_gone(instance);
     // In one order with `lend`: either that sees the instance gone, or this sees its reference.
     instance.teardown.store(DETACHED, Ordering::SeqCst);

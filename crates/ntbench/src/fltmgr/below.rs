@@ -9,7 +9,11 @@ use std::sync::LazyLock;
 use super::flight::Flight;
 use super::frames::frames;
 
-use crate::abi::file::{FILE_OPEN_BY_FILE_ID, FILE_VALID_OPTIONS, IO_REPARSE};
+use super::{op, section};
+use crate::abi::file::{
+    FILE_DELETE_ON_CLOSE, FILE_OPEN, FILE_OPEN_BY_FILE_ID, FILE_OVERWRITE, FILE_OVERWRITE_IF,
+    FILE_READ_ATTRIBUTES, FILE_SUPERSEDE, FILE_VALID_OPTIONS, IO_REPARSE,
+};
 use crate::abi::io::{
     FO_VOLUME_OPEN, IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE,
     SL_OPEN_TARGET_DIRECTORY,
@@ -21,7 +25,7 @@ use crate::namespace::open::{self, Request};
 use crate::namespace::{DeviceId, Namespace, Outcome};
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{MACHINE, iomgr};
+use crate::ntos::{MACHINE, Machine, iomgr};
 use crate::status::NtStatus;
 use crate::{cost, stack};
 
@@ -47,8 +51,20 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
         target_directory,
     };
     let full = file.full();
-    let outcome = if request.options & FILE_OPEN_BY_FILE_ID != 0 {
-        Err(NtStatus::NOT_SUPPORTED)
+    let mut found_by_id = None;
+    let refused = way(flight, machine, &full, &request).and_then(|()| op::mount::may_open(file));
+    let outcome = if let Err(status) = refused {
+        Err(status)
+    } else if file.transaction() != 0 && file.volume.device == DeviceId::Mup {
+        // What TxF does not reach.
+        Err(NtStatus::TRANSACTIONS_UNSUPPORTED_REMOTE)
+    } else if request.options & FILE_OPEN_BY_FILE_ID != 0 {
+        by_id(file).and_then(|id| {
+            let device = file.volume.device;
+            let (outcome, name) = machine.namespace.create_by_id(device, id, &request)?;
+            found_by_id = Some(name);
+            Ok(outcome)
+        })
     } else {
         match file.volume.device {
             DeviceId::Mup => mup(&machine.namespace, &full, &request),
@@ -83,6 +99,9 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
                     directory
                 });
             }
+            if let Some(name) = &found_by_id {
+                file.set_full(name);
+            }
             file.set_open(opened);
             IoStatusBlock::new(NtStatus::SUCCESS, information)
         }
@@ -95,6 +114,55 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
             IoStatusBlock::new(NtStatus::REPARSE, data.tag() as usize)
         }
         Err(status) => IoStatusBlock::new(status, 0),
+    }
+}
+
+/// A create that empties a file has whoever scans its data asked first to give it up. Looking for the file has no
+/// other effect.
+fn way(
+    flight: &Flight,
+    machine: &Machine,
+    full: &[u16],
+    request: &Request,
+) -> Result<(), NtStatus> {
+    let empties = matches!(
+        request.disposition,
+        FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF
+    );
+    if !empties || !section::in_use() {
+        return Ok(());
+    }
+    let look = Request {
+        access: FILE_READ_ATTRIBUTES,
+        disposition: FILE_OPEN,
+        options: request.options & !FILE_DELETE_ON_CLOSE,
+        ..*request
+    };
+    let found = machine
+        .namespace
+        .create(flight.operation.file.volume.device, full, &look);
+    match found {
+        Ok(Outcome::Opened(there, _)) => match there.id() {
+            Some(id) => section::make_way(flight, id, 0),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// The id that a create by one has for its name, with or without a backslash before it.
+fn by_id(file: &File) -> Result<u64, NtStatus> {
+    let name = file.name();
+    let units = match (name.len() % 2, name.split_first()) {
+        (1, Some((&BACKSLASH, rest))) => rest,
+        _ => name.as_slice(),
+    };
+    let bytes: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    match <[u8; 8]>::try_from(bytes.as_slice()) {
+        Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
+        // An object id: no file here has one.
+        Err(_) if bytes.len() == 16 => Err(NtStatus::OBJECT_NAME_NOT_FOUND),
+        Err(_) => Err(NtStatus::INVALID_PARAMETER),
     }
 }
 

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use super::objects::Instance;
 use crate::abi::flt::RelatedObjects;
-use crate::ntos::Entered;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
+use crate::ntos::{Entered, transaction};
 use crate::wire::CallbackEvent;
 use crate::{gate, thread, trace};
 
@@ -25,14 +25,19 @@ pub(super) struct About<'a> {
 
 /// The objects around a callback.
 pub(super) fn related(instance: &Instance, file: Option<&Arc<File>>) -> Box<RelatedObjects> {
+    let transaction = file.map_or(0, |file| file.transaction());
     Box::new(RelatedObjects {
         size: u16::try_from(size_of::<RelatedObjects>()).unwrap_or(0),
-        transaction_context: 0,
+        transaction_context: if transaction == 0 {
+            0
+        } else {
+            transaction::DEFAULT_VIEW
+        },
         filter: Guest::at(instance.filter.address).0,
         volume: Guest::at(instance.volume.address).0,
         instance: Guest::at(instance.address).0,
         file_object: file.map_or(std::ptr::null_mut(), |file| Guest::at(file.address()).0),
-        transaction: std::ptr::null_mut(),
+        transaction: Guest::at(transaction).0,
     })
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use super::callback;
 use super::objects::{Filter, Instance};
 use crate::abi::flt::{ContextRegistration, FLT_CONTEXT_END};
 use crate::namespace::sharing::FileId;
@@ -21,14 +22,14 @@ pub(super) const INSTANCE: u16 = 0x2;
 pub(super) const FILE: u16 = 0x4;
 pub(super) const STREAM: u16 = 0x8;
 pub(super) const STREAM_HANDLE: u16 = 0x10;
+pub(super) const TRANSACTION: u16 = 0x20;
+pub(super) const SECTION: u16 = 0x40;
 /// `FLT_VARIABLE_SIZED_CONTEXTS`.
 const VARIABLE_SIZE: usize = usize::MAX;
 /// `FLTFL_CONTEXT_REGISTRATION_NO_EXACT_SIZE_MATCH`.
 const NO_EXACT_SIZE: u16 = 0x1;
 /// `FLT_SET_CONTEXT_REPLACE_IF_EXISTS` is 0.
 const KEEP_IF_EXISTS: u32 = 1;
-/// `STATUS_FLT_CONTEXT_ALREADY_LINKED`.
-const ALREADY_LINKED: NtStatus = NtStatus(0xC01C_001C_u32.cast_signed());
 const MOST_REGISTRATIONS: usize = 64;
 
 /// What a context is linked to. A filter has at most one context of a kind there.
@@ -41,7 +42,7 @@ pub(super) enum Place {
     Instance {
         instance: usize,
     },
-    /// A file or a stream: the volumes here have one stream a file.
+    /// A file, a stream, or a stream that is scanned by a section.
     Stream {
         kind: u16,
         instance: usize,
@@ -50,6 +51,10 @@ pub(super) enum Place {
     Handle {
         instance: usize,
         file: usize,
+    },
+    Transaction {
+        instance: usize,
+        transaction: usize,
     },
 }
 
@@ -61,6 +66,10 @@ struct Context {
     cleanup: usize,
     site: usize,
     place: Option<Place>,
+    /// Whether it was linked at any time.
+    linked: bool,
+    /// `PFLT_CONTEXT_FREE_CALLBACK`, where the memory is the filter's own; 0: it is pool.
+    free: usize,
 }
 
 #[derive(Default)]
@@ -82,6 +91,8 @@ fn name_of(kind: u16) -> &'static str {
         FILE => "file",
         STREAM => "stream",
         STREAM_HANDLE => "stream handle",
+        TRANSACTION => "transaction",
+        SECTION => "section",
         _ => "other",
     }
 }
@@ -102,6 +113,30 @@ fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegist
         })
 }
 
+/// A context's memory: pool, or the filter's own by its `PFLT_CONTEXT_ALLOCATE_CALLBACK`.
+fn memory(
+    filter: &Filter,
+    found: &ContextRegistration,
+    kind: u16,
+    size: usize,
+    pool_type: u32,
+) -> Result<usize, NtStatus> {
+    if found.allocate == 0 {
+        return pool::lend(size, found.pool_tag, false).ok_or(NtStatus::INSUFFICIENT_RESOURCES);
+    }
+    let arguments = [u64::from(pool_type), size as u64, u64::from(kind)];
+    let address = callback::call_unseen(
+        &filter.service,
+        "context allocation callback",
+        found.allocate,
+        &arguments,
+    );
+    match usize::try_from(address) {
+        Ok(0) | Err(_) => Err(NtStatus::INSUFFICIENT_RESOURCES),
+        Ok(address) => Ok(address),
+    }
+}
+
 pub(super) fn allocate(
     filter: &Filter,
     kind: u16,
@@ -114,8 +149,7 @@ pub(super) fn allocate(
     }
     let found =
         registration(filter, kind, size).ok_or(NtStatus::FLT_CONTEXT_ALLOCATION_NOT_FOUND)?;
-    let address =
-        pool::lend(size, found.pool_tag, false).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
+    let address = memory(filter, &found, kind, size, pool_type)?;
     let context = Context {
         kind,
         references: 1,
@@ -124,6 +158,8 @@ pub(super) fn allocate(
         cleanup: found.cleanup,
         site: gate::call_site().map_or(0, |site| site.return_address),
         place: None,
+        linked: false,
+        free: found.free,
     };
     lock().contexts.insert(address, context);
     Ok(address)
@@ -177,7 +213,12 @@ pub(super) fn release(address: usize, function: &str) {
             // SAFETY: the routine is the one registered for this kind; it takes the context and its type.
             unsafe { gate::call(context.cleanup, &[address as u64, u64::from(context.kind)]) };
         }
-        pool::free(address, None);
+        if context.free == 0 {
+            pool::free(address, None);
+        } else {
+            // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
+            unsafe { gate::call(context.free, &[address as u64, u64::from(context.kind)]) };
+        }
     }
 }
 
@@ -204,7 +245,7 @@ pub(super) fn set(
         return NtStatus::INVALID_PARAMETER;
     }
     if context.place.is_some() {
-        return ALREADY_LINKED;
+        return NtStatus::FLT_CONTEXT_ALREADY_LINKED;
     }
     let existing = state.places.get(&place).copied();
     if let Some(existing) = existing
@@ -220,6 +261,7 @@ pub(super) fn set(
     state.places.insert(place, new);
     if let Some(context) = state.contexts.get_mut(&new) {
         context.place = Some(place);
+        context.linked = true;
         context.references += 1;
     }
     if let Some(context) = existing.and_then(|existing| state.contexts.get_mut(&existing)) {
@@ -290,9 +332,47 @@ pub(super) fn instance_gone(gone: &Instance) {
     drop_where(|place| match place {
         Place::Instance { instance }
         | Place::Stream { instance, .. }
+        | Place::Transaction { instance, .. }
         | Place::Handle { instance, .. } => *instance == gone.address,
         Place::Volume { .. } => false,
     });
+}
+
+/// A transaction is done, and with it what filters have linked to it.
+pub(super) fn transaction_gone(gone: usize) {
+    drop_where(
+        |place| matches!(place, Place::Transaction { transaction, .. } if *transaction == gone),
+    );
+}
+
+/// The section contexts that are linked to a stream, each with its instance.
+pub(super) fn sections(stream: FileId) -> Vec<(usize, usize)> {
+    let state = lock();
+    state
+        .places
+        .iter()
+        .filter_map(|(place, context)| match place {
+            Place::Stream { kind, instance, id } if *kind == SECTION && *id == stream => {
+                Some((*context, *instance))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// What kind of context that is.
+pub(super) fn kind(context: usize, function: &str) -> u16 {
+    let kind = lock().contexts.get(&context).map(|context| context.kind);
+    kind.unwrap_or_else(|| gone(context, function))
+}
+
+/// Whether it was linked to something once.
+pub(super) fn was_linked(context: usize) -> bool {
+    let state = lock();
+    state
+        .contexts
+        .get(&context)
+        .is_some_and(|context| context.linked)
 }
 
 /// A filter goes, and with it its volume contexts.
@@ -300,11 +380,12 @@ pub(super) fn filter_gone(gone: &Filter) {
     drop_where(|place| matches!(place, Place::Volume { filter, .. } if *filter == gone.address));
 }
 
-/// An open is closed; `last`: and with it the last open of its stream.
-pub(super) fn file_gone(gone: &File, last: Option<FileId>) {
+/// An open is closed; `last`: and with it the last open of its stream, of its file.
+pub(super) fn file_gone(gone: &File, [stream, whole]: [Option<FileId>; 2]) {
     drop_where(|place| match place {
         Place::Handle { file, .. } => *file == gone.address(),
-        Place::Stream { id, .. } => Some(*id) == last,
+        Place::Stream { kind: FILE, id, .. } => Some(*id) == whole,
+        Place::Stream { id, .. } => Some(*id) == stream,
         _ => false,
     });
 }
@@ -318,11 +399,12 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         .filter(|(_, context)| context.service == service)
         .map(|(address, _)| *address)
         .collect();
-    let mut texts = Vec::new();
+    let (mut texts, mut own) = (Vec::new(), Vec::new());
     for address in &left {
         let Some(context) = state.contexts.remove(address) else {
             continue;
         };
+        own.extend((context.free == 0).then_some(*address));
         if let Some(place) = context.place {
             state.places.remove(&place);
         }
@@ -335,7 +417,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         ));
     }
     drop(state);
-    for address in left {
+    for address in own {
         pool::free(address, None);
     }
     texts

@@ -1,8 +1,8 @@
 //! The functions by which filters use contexts: what each kind is linked to, and under which name it fails.
 
 use super::context::{
-    FILE, INSTANCE, Place, STREAM, STREAM_HANDLE, VOLUME, allocate, get, owner, place, reference,
-    release, set, take, unlink,
+    FILE, INSTANCE, Place, STREAM, STREAM_HANDLE, TRANSACTION, VOLUME, allocate, get, owner, place,
+    reference, release, set, take, unlink,
 };
 use super::objects;
 use crate::faults;
@@ -16,8 +16,13 @@ use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
 fn stream(instance: usize, file: usize, kind: u16, function: &str) -> Result<Place, NtStatus> {
     let instance = objects::instance(instance, function).address;
     let file = object::file(file, function);
+    let id = if kind == FILE {
+        OpenFile::file_id
+    } else {
+        OpenFile::id
+    };
     let id = file
-        .with_open(OpenFile::id)
+        .with_open(id)
         .flatten()
         .ok_or(NtStatus::NOT_SUPPORTED)?;
     Ok(Place::Stream { kind, instance, id })
@@ -190,15 +195,15 @@ exports! { "fltmgr.sys";
 /// The rest: deleting, asking whether contexts are possible, and all at once.
 pub(super) mod more {
     use super::{
-        FILE, Guest, INSTANCE, NtStatus, OpenFile, Place, STREAM, STREAM_HANDLE, VOLUME, get,
-        handle, irql, object, of_instance, release, stream, unlink,
+        FILE, Guest, INSTANCE, NtStatus, OpenFile, Place, STREAM, STREAM_HANDLE, TRANSACTION,
+        VOLUME, get, handle, irql, object, of_instance, release, stream, unlink,
     };
     use crate::abi::flt::RelatedObjects;
     use crate::thread::APC_LEVEL;
 
     /// `FLT_RELATED_CONTEXTS`: volume, instance, file, stream, stream handle, transaction.
     type Contexts = [usize; 6];
-    const KINDS: [u16; 6] = [VOLUME, INSTANCE, FILE, STREAM, STREAM_HANDLE, 0x20];
+    const KINDS: [u16; 6] = [VOLUME, INSTANCE, FILE, STREAM, STREAM_HANDLE, TRANSACTION];
 
     /// Where a context of a kind would be for these objects.
     fn place(objects: &RelatedObjects, kind: u16) -> Option<Place> {
@@ -214,6 +219,10 @@ pub(super) mod more {
             INSTANCE => Some(of_instance(instance, NAME)),
             FILE | STREAM if file != 0 => stream(instance, file, kind, NAME).ok(),
             STREAM_HANDLE if file != 0 => handle(instance, file, NAME).ok(),
+            TRANSACTION if !objects.transaction.is_null() => Some(Place::Transaction {
+                instance: super::objects::instance(instance, NAME).address,
+                transaction: objects.transaction.expose_provenance(),
+            }),
             _ => None,
         }
     }

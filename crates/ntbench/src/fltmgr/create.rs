@@ -1,5 +1,7 @@
 //! `FltCreateFile` and its newer forms, and what a filter does with the file it opened.
 
+use std::sync::Arc;
+
 use super::frames::create_from_filter;
 use super::{ecp, objects};
 use crate::abi::flt::KERNEL_MODE;
@@ -9,6 +11,7 @@ use crate::namespace::open::OpenFile;
 use crate::ntos::handle::{self, Target};
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::Guest;
+use crate::ntos::object::Counted;
 use crate::ntos::{irql, object};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
@@ -54,6 +57,20 @@ fn ecps(context: usize) -> Result<usize, NtStatus> {
         return Err(NtStatus::INVALID_PARAMETER);
     }
     Ok(list)
+}
+
+/// The transaction in an `IO_DRIVER_CREATE_CONTEXT`: what its `TxnParameters` say.
+fn transaction(context: usize) -> Result<Option<Arc<Counted>>, NtStatus> {
+    if context == 0 {
+        return Ok(None);
+    }
+    let block: usize = Guest::at(context + 24).read();
+    if block == 0 {
+        return Ok(None);
+    }
+    let address: usize = Guest::at(block + 8).read();
+    let found = crate::ntos::transaction::at(address);
+    found.map(Some).ok_or(NtStatus::INVALID_PARAMETER)
 }
 
 fn run(call: &Call) -> NtStatus {
@@ -103,6 +120,7 @@ fn open(call: &Call) -> Result<NtStatus, NtStatus> {
         ecps: ecps(call.context)?,
         generated: true,
         target_directory: false,
+        transaction: transaction(call.context)?,
     });
     call.status
         .write(IoStatusBlock::new(created.status, created.information));
@@ -155,7 +173,7 @@ exports! { "fltmgr.sys";
     }
 
     /// As `FltCreateFileEx`, and takes a driver's create context with extra create parameters.
-    partial "extended attributes are ignored; of the create context the size and the extra create parameters count"
+    partial "extended attributes are ignored; of the create context the extra create parameters and the transaction count"
     fn FltCreateFileEx2(
         filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
         attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,

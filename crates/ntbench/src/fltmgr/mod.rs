@@ -13,8 +13,8 @@
 //!   name on a remote volume are not sent through the filters below.
 //! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
 //!   instances are attached.
-//! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. Nothing mounts or
-//!   dismounts.
+//! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. A volume is
+//!   dismounted by `FSCTL_DISMOUNT_VOLUME` alone ([`op::mount`]).
 //! * A cancel reaches the operations that filters pend; what the file system waits for is not cancelled.
 //! * A local volume's file system charges no frames ([`below`]).
 
@@ -50,7 +50,9 @@ pub(crate) mod port;
 mod register;
 pub(crate) mod requests;
 mod safe;
+mod section;
 mod support;
+mod transaction;
 mod volume_api;
 mod work;
 
@@ -98,7 +100,8 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         context_api::more::exports(),
         support::exports(),
         volume_api::exports(),
-        volume_api::refused::exports(),
+        section::exports(),
+        transaction::exports(),
     ];
     tables.extend(port::tables());
     tables
@@ -145,9 +148,19 @@ pub(crate) fn volume_of_device(object: usize) -> Option<Arc<Volume>> {
         .find(|volume| volume.device_object == object)
 }
 
-/// A file object that had a file open goes; `last`: and with it the last open of that file.
-pub(crate) fn file_gone(file: &File, last: Option<FileId>) {
+/// A file object that had a file open goes; `last`: and with it the last open of that stream, of that file.
+pub(crate) fn file_gone(file: &File, last: [Option<FileId>; 2]) {
     context::file_gone(file, last);
+    op::mount::file_gone(file);
+}
+
+/// A transaction was committed or rolled back: the filters that are enlisted in it are told.
+pub(crate) fn transaction_ended(address: usize, committed: bool) {
+    if committed {
+        transaction::committed(address);
+    } else {
+        transaction::rolled_back(address);
+    }
 }
 
 /// Cancels the operations that a thread waits for; false: there is none.

@@ -18,10 +18,9 @@ use crate::namespace::DeviceId;
 use crate::ntos::handle::{self, Target};
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::{Guest, wide};
-use crate::ntos::{driver, irql, object};
+use crate::ntos::{irql, object};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
-use crate::verifier;
 use std::sync::Arc;
 
 /// `STATUS_FLT_NO_DEVICE_OBJECT` is what a volume without a disk answers.
@@ -319,76 +318,5 @@ exports! { "fltmgr.sys";
         info::hold(&volume, 1);
         out.write(volume.address);
         NtStatus::SUCCESS
-    }
-}
-
-/// What the bench knows by name and does not do: it says so, and answers with what a system without it would.
-fn refuse(function: &str, why: &str) -> NtStatus {
-    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
-    verifier::finding("refused", format!("{service} called {function}: {why}"));
-    NtStatus::NOT_SUPPORTED
-}
-
-/// Functions that are refused by their names.
-pub(super) mod refused {
-    use super::{Guest, NtStatus, refuse};
-
-    const NO_TRANSACTIONS: &str =
-        "the bench has no transactions; FLT_RELATED_OBJECTS.Transaction is always NULL";
-    const NO_SECTIONS: &str = "the bench has no memory manager that would map a file's data";
-
-    exports! { "fltmgr.sys";
-        /// Refused.
-        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
-        fn FltEnlistInTransaction(_instance: usize, _transaction: usize, _context: usize, _mask: u32) -> NtStatus {
-            refuse("FltEnlistInTransaction", NO_TRANSACTIONS)
-        }
-
-        /// Refused.
-        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
-        fn FltGetTransactionContext(_instance: usize, _transaction: usize, out: Guest<usize>) -> NtStatus {
-            out.write(0);
-            refuse("FltGetTransactionContext", NO_TRANSACTIONS)
-        }
-
-        /// Refused.
-        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
-        fn FltSetTransactionContext(
-            _instance: usize, _transaction: usize, _operation: u32, _new: usize, old: Guest<usize>,
-        ) -> NtStatus {
-            old.write_opt(0);
-            refuse("FltSetTransactionContext", NO_TRANSACTIONS)
-        }
-
-        /// Refused.
-        refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
-        fn FltDeleteTransactionContext(_instance: usize, _transaction: usize, old: Guest<usize>) -> NtStatus {
-            old.write_opt(0);
-            refuse("FltDeleteTransactionContext", NO_TRANSACTIONS)
-        }
-
-        /// Refused.
-        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
-        fn FltRegisterForDataScan(_instance: usize) -> NtStatus {
-            refuse("FltRegisterForDataScan", NO_SECTIONS)
-        }
-
-        /// Refused.
-        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
-        fn FltCreateSectionForDataScan(
-            _instance: usize, _file: usize, _context: usize, _access: u32, _attributes: usize, _size: usize,
-            _protection: u32, _allocation: u32, _flags: u32, handle: Guest<usize>, object: Guest<usize>,
-            _length: Guest<i64>,
-        ) -> NtStatus {
-            handle.write_opt(0);
-            object.write_opt(0);
-            refuse("FltCreateSectionForDataScan", NO_SECTIONS)
-        }
-
-        /// Refused.
-        refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
-        fn FltCloseSectionForDataScan(_context: usize) -> NtStatus {
-            refuse("FltCloseSectionForDataScan", NO_SECTIONS)
-        }
     }
 }

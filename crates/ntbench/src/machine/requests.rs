@@ -178,6 +178,13 @@ fn system_call(call: &SystemCall) -> Reply {
             ntos::syscall::nt_query_attributes_file(name, *root)
         }
         SystemCall::CancelIo { tid } => status(ntos::syscall::nt_cancel_synchronous_io(*tid)),
+        SystemCall::CreateTransaction => Completion {
+            handle: ntos::transaction::nt_create(),
+            ..status(NtStatus::SUCCESS)
+        },
+        SystemCall::EndTransaction { handle, commit } => {
+            status(ntos::transaction::nt_end(*handle, *commit))
+        }
         SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
     });
     Reply::Completion(completion)

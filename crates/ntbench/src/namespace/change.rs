@@ -108,6 +108,10 @@ impl OpenFile {
         name: &str,
         replace: bool,
     ) -> Result<(), NtStatus> {
+        if self.stream.is_some() {
+            // A stream has no place in a directory: it can only be given another name in its file.
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
         let (from, mut to) = self.target(target, name)?;
         let tree = self.tree().ok_or(NtStatus::INVALID_PARAMETER)?;
         if self.is_directory() {
@@ -148,6 +152,9 @@ impl OpenFile {
         if self.is_directory() {
             return Err(NtStatus::FILE_IS_A_DIRECTORY);
         }
+        if self.stream.is_some() {
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
         let (from, mut to) = self.target(target, name)?;
         self.make_room(&from, &mut to, replace)?;
         fs::linkat(
@@ -163,16 +170,44 @@ impl OpenFile {
         })
     }
 
-    /// Asks for the deletion at the last close, or takes that back.
-    pub(crate) fn set_delete(&self, delete: bool) -> Result<(), NtStatus> {
+    /// Gives a named stream another name in its file: what a rename to `:name` is.
+    pub(crate) fn rename_stream(&self, name: &str, replace: bool) -> Result<(), NtStatus> {
+        let (Some(stream), Some(id), Some(tree)) = (&self.stream, self.file_id(), self.tree())
+        else {
+            return Err(NtStatus::INVALID_PARAMETER);
+        };
+        tree.notes.rename_stream(id, stream, name, replace)?;
+        RENAMES.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Whether the last close of this open deletes: what `FILE_DELETE_ON_CLOSE` asked for when it was made.
+    pub(crate) fn set_delete_on_close(&self, delete: bool) {
+        self.change_state(|state| state.delete_on_close = delete);
+    }
+
+    /// Asks for the deletion at the last close, or takes that back. `posix`: the name goes when this open does;
+    /// `even_read_only`: whatever the attribute says.
+    pub(crate) fn set_delete(
+        &self,
+        delete: bool,
+        posix: bool,
+        even_read_only: bool,
+    ) -> Result<(), NtStatus> {
         if delete {
-            if self.place().is_none() || self.attributes() & FILE_ATTRIBUTE_READONLY != 0 {
+            let read_only = self.attributes() & FILE_ATTRIBUTE_READONLY != 0 && !even_read_only;
+            if read_only || (self.place().is_none() && self.stream.is_none()) {
                 return Err(NtStatus::CANNOT_DELETE);
             }
-            if self.reparse_tag() == 0 && !self.is_empty()? {
-                return Err(NtStatus::DIRECTORY_NOT_EMPTY);
-            }
         }
+        if let Some(stream) = &self.stream {
+            stream.set_delete(delete);
+            return Ok(());
+        }
+        if delete && self.reparse_tag() == 0 && !self.is_empty()? {
+            return Err(NtStatus::DIRECTORY_NOT_EMPTY);
+        }
+        self.change_state(|state| state.posix = delete && posix);
         self.with_link(|link: &Link| link.set_delete(delete));
         Ok(())
     }
@@ -187,7 +222,7 @@ impl OpenFile {
 
     /// Makes it a reparse point, or changes what it holds.
     pub(crate) fn set_reparse(&self, data: ReparseData) -> Result<(), NtStatus> {
-        let (Some(id), Some(tree), Some(stat)) = (self.id(), self.tree(), self.stat()) else {
+        let (Some(id), Some(tree), Some(stat)) = (self.file_id(), self.tree(), self.stat()) else {
             return Err(NtStatus::INVALID_DEVICE_REQUEST);
         };
         if self.place().is_none() {
@@ -214,7 +249,7 @@ impl OpenFile {
 
     /// Makes it an ordinary file again; tag and owner must be those it has.
     pub(crate) fn delete_reparse(&self, data: &ReparseData) -> Result<(), NtStatus> {
-        let (Some(id), Some(tree)) = (self.id(), self.tree()) else {
+        let (Some(id), Some(tree)) = (self.file_id(), self.tree()) else {
             return Err(NtStatus::INVALID_DEVICE_REQUEST);
         };
         let Some(there) = tree.notes.reparse(id) else {

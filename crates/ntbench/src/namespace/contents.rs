@@ -34,9 +34,12 @@ impl OpenFile {
     }
 
     /// A descriptor to read and write by. What the host lets nobody write is opened for reading alone.
-    fn data(&self) -> Result<&OwnedFd, NtStatus> {
+    pub(crate) fn data(&self) -> Result<&OwnedFd, NtStatus> {
         if self.is_directory() || self.tree().is_none() {
             return Err(NtStatus::INVALID_DEVICE_REQUEST);
+        }
+        if let Some(stream) = &self.stream {
+            return Ok(&stream.data);
         }
         if let Some(fd) = self.data.get() {
             return Ok(fd);
@@ -144,7 +147,7 @@ impl OpenFile {
 
     /// Sets times and attributes.
     pub(crate) fn set_basic(&self, basic: Basic) -> Result<(), NtStatus> {
-        let (Some(id), Some(tree), Some(stat)) = (self.id(), self.tree(), self.stat()) else {
+        let (Some(id), Some(tree), Some(stat)) = (self.file_id(), self.tree(), self.stat()) else {
             return Err(NtStatus::INVALID_DEVICE_REQUEST);
         };
         if let Some(attributes) = basic.attributes {

@@ -156,6 +156,55 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// The components that lead to the file or directory with that number, by one of its names; `None`: none has it.
+    pub(crate) fn find_id(&self, id: u64) -> Result<Option<Vec<String>>, NtStatus> {
+        let root = self
+            .root
+            .try_clone()
+            .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+        let stat = fs::fstat(&root).map_err(refused)?;
+        if stat.st_ino == id {
+            return Ok(Some(Vec::new()));
+        }
+        let mut left: Vec<(OwnedFd, Vec<String>)> = vec![(root, Vec::new())];
+        while let Some((directory, path)) = left.pop() {
+            // A directory that the host lets nobody read holds nothing for anybody.
+            let listing = fs::openat(
+                &directory,
+                ".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .and_then(fs::Dir::new);
+            let Ok(listing) = listing else { continue };
+            for entry in listing {
+                let entry = entry.map_err(refused)?;
+                let Ok(name) = entry.file_name().to_str() else {
+                    continue;
+                };
+                if matches!(name, "." | "..") {
+                    continue;
+                }
+                let Some((fd, below)) = open_entry(directory.as_fd(), name)? else {
+                    continue;
+                };
+                let mut path = path.clone();
+                path.push(name.to_owned());
+                if below.st_ino == id && below.st_dev == stat.st_dev {
+                    return Ok(Some(path));
+                }
+                if FileType::from_raw_mode(below.st_mode) == FileType::Directory
+                    && below.st_dev == stat.st_dev
+                {
+                    left.push((fd, path));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// What a reparse point holds; `None`: it is none.
 pub(crate) fn reparse_of(
     fd: &OwnedFd,

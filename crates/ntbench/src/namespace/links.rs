@@ -138,12 +138,12 @@ impl Link {
         table.by_path.insert(to, self.number);
     }
 
-    /// The open ends; gives the name where it is to be deleted now.
-    pub(crate) fn leave(self) -> Option<Place> {
+    /// The open ends; gives the name where it is to be deleted now: by the last open of it, or `at_once`.
+    pub(crate) fn leave(self, at_once: bool) -> Option<Place> {
         let mut table = self.table.lock();
         let entry = table.entries.get_mut(&self.number)?;
         entry.opens -= 1;
-        if entry.opens > 0 {
+        if entry.opens > 0 && !(at_once && entry.delete) {
             return None;
         }
         let entry = table.entries.remove(&self.number)?;

@@ -45,6 +45,11 @@ impl Locks {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anybody has locked anything of a file.
+    pub(crate) fn any(&self, id: FileId) -> bool {
+        self.lock().get(&id).is_some_and(|locks| !locks.is_empty())
+    }
+
     /// Locks a range. `wait`: until nobody else holds any of it.
     pub(crate) fn acquire(
         &self,

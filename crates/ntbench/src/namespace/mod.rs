@@ -4,7 +4,7 @@
 //! This half knows files and statuses, and nothing of drivers: it is the file system *below* the filters. Which kernel
 //! frames lie on the stack meanwhile is the I/O manager's affair.
 //!
-//! Where Windows differs: files have one stream and no short name; a symbolic link that climbs out of its share leads
+//! Where Windows differs: named streams last as long as the machine runs; files have no short name; a symbolic link that climbs out of its share leads
 //! nowhere; every class of symbolic link is followed (Windows follows those that begin on a server only where it is told
 //! to); a mount point on a share, which its server would follow, leads nowhere; a referral and a connection last for
 //! ever; the time of creation is that of the last write unless it was set.
@@ -22,6 +22,7 @@ pub(crate) mod open;
 mod opened;
 pub(crate) mod reparse;
 pub(crate) mod sharing;
+pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -36,7 +37,10 @@ use std::sync::Arc;
 
 use crate::{
     abi::{
-        file::{FILE_CREATE, FILE_NON_DIRECTORY_FILE, FILE_OPENED, IO_REPARSE_TAG_SYMLINK},
+        file::{
+            FILE_CREATE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF, FILE_OPENED,
+            IO_REPARSE_TAG_SYMLINK,
+        },
         status::{self, NtStatus},
     },
     wire::NamespaceConfig,
@@ -224,6 +228,9 @@ impl Namespace {
         if path.trailing_backslash || (spelled.is_empty() && !name.is_empty()) {
             spelled.push(BACKSLASH);
         }
+        if let Some((_, suffix)) = &path.stream {
+            spelled.extend_from_slice(suffix);
+        }
         Ok(spelled)
     }
 }
@@ -243,7 +250,49 @@ impl Namespace {
             append(&mut name, self.mup.head(opened)?);
         }
         append(&mut name, self.mup.below(device, opened, &place.components));
+        if let Some(stream) = open.stream_name() {
+            name.extend(format!(":{stream}").encode_utf16());
+        }
         Some(name)
+    }
+}
+
+impl Namespace {
+    /// Opens the file of that id, on a local volume; gives the name that it has there too.
+    pub(crate) fn create_by_id(
+        &self,
+        device: DeviceId,
+        id: u64,
+        request: &Request,
+    ) -> Result<(Outcome, Vec<u16>), NtStatus> {
+        let DeviceId::Volume(index) = device else {
+            return Err(NtStatus::NOT_SUPPORTED);
+        };
+        let volume = self.volumes.get(index).ok_or(NtStatus::NO_SUCH_DEVICE)?;
+        if !matches!(request.disposition, FILE_OPEN | FILE_OPEN_IF) {
+            return Err(NtStatus::INVALID_PARAMETER);
+        }
+        // What NTFS answers where no file has that number (any more).
+        let components = volume
+            .tree
+            .folder
+            .find_id(id)?
+            .ok_or(NtStatus::INVALID_PARAMETER)?;
+        let path = Path {
+            components,
+            trailing_backslash: false,
+            stream: None,
+        };
+        let mut name = Vec::new();
+        append(&mut name, &path.components);
+        if name.is_empty() {
+            name.push(BACKSLASH);
+        }
+        let outcome = match volume.tree.create(&path, request)? {
+            Opened::File(file, information) => Outcome::Opened(file, information),
+            Opened::Link(consumed, data) => Outcome::Reparse(data, unparsed(&path, consumed)),
+        };
+        Ok((outcome, name))
     }
 }
 

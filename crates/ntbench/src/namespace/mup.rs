@@ -191,6 +191,7 @@ impl Mup {
         let path = Path {
             components: below.to_vec(),
             trailing_backslash: path.trailing_backslash,
+            stream: path.stream.clone(),
         };
         Ok(Target::Share {
             tree: Arc::clone(tree),
@@ -277,6 +278,7 @@ impl Mup {
             let path = Path {
                 components,
                 trailing_backslash: path.trailing_backslash,
+                stream: path.stream.clone(),
             };
             return Ok(Target::Share {
                 tree: Arc::clone(tree),

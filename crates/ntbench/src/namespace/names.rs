@@ -1,11 +1,13 @@
 //! Names as a file system sees them: backslash-separated UTF-16 components, compared without regard to case.
 
+use super::streams::StreamName;
 use crate::abi::status::NtStatus;
 
 /// The longest component that NTFS and SMB servers take, in UTF-16 units.
 const LONGEST_COMPONENT: usize = 255;
 
 pub(crate) const BACKSLASH: u16 = b'\\' as u16;
+const COLON: u16 = b':' as u16;
 
 /// A path below a volume's or a share's root, split and checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(crate) struct Path {
     pub(crate) components: Vec<String>,
     /// Whether the name ended in a backslash, which only a directory may.
     pub(crate) trailing_backslash: bool,
+    /// The stream that it names, and how that was written; `None`: the file or directory itself.
+    pub(crate) stream: Option<(StreamName, Vec<u16>)>,
 }
 
 impl Path {
@@ -21,15 +25,27 @@ impl Path {
     ///
     /// What `NtCreateFile` answers for a name that no file system could hold is `STATUS_OBJECT_NAME_INVALID`: an empty
     /// component, `.` or `..` (the Win32 layer has resolved those before a name gets here), a reserved character, a
-    /// lone surrogate, or a component that is too long. A colon counts as reserved: the volumes behind this bench have
-    /// no named streams.
+    /// lone surrogate, or a component that is too long. The last component may go on with a stream's name.
     pub(crate) fn parse(name: &[u16]) -> Result<Self, NtStatus> {
         if name.is_empty() {
             return Ok(Self {
                 components: Vec::new(),
                 trailing_backslash: false,
+                stream: None,
             });
         }
+        let (name, stream) = match name.iter().position(|unit| *unit == COLON) {
+            None => (name, None),
+            Some(at) => {
+                let (name, suffix) = name.split_at(at);
+                let stream = StreamName::parse(suffix).ok_or(NtStatus::OBJECT_NAME_INVALID)?;
+                // A directory's own stream may be named behind the backslash of its root alone.
+                if name.len() > 1 && name.last() == Some(&BACKSLASH) {
+                    return Err(NtStatus::OBJECT_NAME_INVALID);
+                }
+                (name, Some((stream, suffix.to_vec())))
+            }
+        };
         let Some((&BACKSLASH, rest)) = name.split_first() else {
             return Err(NtStatus::OBJECT_NAME_INVALID);
         };
@@ -38,6 +54,7 @@ impl Path {
                 return Ok(Self {
                     components: Vec::new(),
                     trailing_backslash: false,
+                    stream,
                 });
             }
             Some((&BACKSLASH, head)) => (head, true),
@@ -51,6 +68,7 @@ impl Path {
         Ok(Self {
             components,
             trailing_backslash,
+            stream,
         })
     }
 }
@@ -126,7 +144,8 @@ mod tests {
     #[test]
     fn what_no_file_can_be_called_is_refused() {
         for name in [
-            "a", "\\a\\\\b", "\\..", "\\a\\.", "\\a/b", "\\a:b", "\\a*", "\\a\u{1}", "\\\\",
+            "a", "\\a\\\\b", "\\..", "\\a\\.", "\\a/b", "\\a:b\\c", "\\a:", "\\b\\:s", "\\a*",
+            "\\a\u{1}", "\\\\",
         ] {
             assert_eq!(parse(name), Err(NtStatus::OBJECT_NAME_INVALID), "{name:?}");
         }

@@ -1,11 +1,12 @@
 //! What a volume keeps of a file that the host's file system cannot: reparse data, attributes that only Windows has, the
-//! time of creation. By the host's device and inode, for as long as the machine runs.
+//! time of creation, named streams. By the host's device and inode, for as long as the machine runs.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::reparse::ReparseData;
 use super::sharing::FileId;
+use super::streams::Stream;
 
 /// What is kept of one file.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Note {
     pub(crate) attributes: Option<u32>,
     /// `CreationTime`, in 100 ns since 1601.
     pub(crate) created: Option<i64>,
+    /// Its named streams.
+    pub(super) streams: Vec<Arc<Stream>>,
 }
 
 /// The notes of one volume.

@@ -14,6 +14,7 @@ use super::{
     notes::Notes,
     reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
+    streams::{Stream, StreamName},
 };
 use crate::abi::{
     file::{
@@ -58,7 +59,12 @@ pub(crate) struct OpenFile {
     pub(super) fd: Option<OwnedFd>,
     /// A descriptor to read and write by, once one was needed.
     pub(super) data: OnceLock<OwnedFd>,
+    /// What tells its stream from others.
     pub(super) id: Option<FileId>,
+    /// What tells its file from others: the same where the stream is the file's own data.
+    pub(super) file_id: Option<FileId>,
+    /// The named stream that it is.
+    pub(super) stream: Option<Arc<Stream>>,
     pub(super) directory: bool,
     pub(super) access: u32,
     pub(super) state: Mutex<State>,
@@ -71,6 +77,12 @@ pub(super) struct State {
     pub(super) hold: Option<ShareHold>,
     pub(super) link: Option<Link>,
     pub(super) delete_on_close: bool,
+    /// Whether the name goes when this open does, whoever else has the file open (`FILE_DISPOSITION_POSIX_SEMANTICS`).
+    pub(super) posix: bool,
+    /// Whether its clean-up took the stream or the file away.
+    pub(super) deleted: bool,
+    /// Whether it has left its named stream.
+    pub(super) left: bool,
 }
 
 /// How a create went on.
@@ -109,16 +121,85 @@ impl Tree {
         }
         match self.walk(&path.components, request)? {
             Walk::Link { consumed, data } => Ok(Opened::Link(consumed, data)),
-            Walk::Missing(place) => self.make(place, path.trailing_backslash, request),
+            Walk::Missing(place) => match &path.stream {
+                Some((StreamName::Named(name), _)) => self.make_both(place, name, request),
+                Some((StreamName::Index, _)) if request.options & FILE_DIRECTORY_FILE == 0 => {
+                    Err(NtStatus::OBJECT_NAME_NOT_FOUND)
+                }
+                _ => self.make(place, path.trailing_backslash, request),
+            },
             Walk::Found(found) => {
                 if request.options & FILE_OPEN_REPARSE_POINT == 0
                     && let Some(data) = folder::reparse_of(&found.fd, &found.stat, &self.notes)?
                 {
                     return Ok(Opened::Link(path.components.len(), data));
                 }
-                self.open(found, path.trailing_backslash, request)
+                let directory = found.kind() == FileType::Directory;
+                match &path.stream {
+                    Some((StreamName::Named(name), _)) => self.open_stream(found, name, request),
+                    Some((StreamName::Data, _)) if directory => Err(NtStatus::FILE_IS_A_DIRECTORY),
+                    Some((StreamName::Index, _)) if !directory => Err(NtStatus::NOT_A_DIRECTORY),
+                    _ => self.open(found, path.trailing_backslash, request),
+                }
             }
         }
+    }
+
+    /// Makes a file and a named stream of it.
+    fn make_both(
+        self: &Arc<Self>,
+        place: Place,
+        name: &str,
+        request: &Request,
+    ) -> Result<Opened, NtStatus> {
+        if matches!(request.disposition, FILE_OPEN | FILE_OVERWRITE) {
+            return Err(NtStatus::OBJECT_NAME_NOT_FOUND);
+        }
+        if request.options & FILE_DIRECTORY_FILE != 0 {
+            return Err(NtStatus::NOT_A_DIRECTORY);
+        }
+        let found = folder::make(place, false, false)?;
+        self.open_stream(found, name, request)
+    }
+
+    /// Opens or makes a named stream of what is there.
+    fn open_stream(
+        self: &Arc<Self>,
+        found: Found,
+        name: &str,
+        request: &Request,
+    ) -> Result<Opened, NtStatus> {
+        if request.options & FILE_DIRECTORY_FILE != 0 {
+            return Err(NtStatus::NOT_A_DIRECTORY);
+        }
+        let file_id = (found.stat.st_dev, found.stat.st_ino);
+        let there = self.notes.stream(file_id, name);
+        let replaces = matches!(
+            request.disposition,
+            FILE_SUPERSEDE | FILE_OVERWRITE | FILE_OVERWRITE_IF
+        );
+        match (&there, request.disposition) {
+            (Some(_), FILE_CREATE) => return Err(NtStatus::OBJECT_NAME_COLLISION),
+            (None, FILE_OPEN | FILE_OVERWRITE) => return Err(NtStatus::OBJECT_NAME_NOT_FOUND),
+            _ => {}
+        }
+        let wants_write = granted(request.access) & (FILE_WRITE_DATA | FILE_APPEND_DATA) != 0;
+        let directory = found.kind() == FileType::Directory;
+        if found.attributes() & FILE_ATTRIBUTE_READONLY != 0 && !directory {
+            if wants_write || replaces || there.is_none() {
+                return Err(NtStatus::ACCESS_DENIED);
+            }
+            if request.options & FILE_DELETE_ON_CLOSE != 0 {
+                return Err(NtStatus::CANNOT_DELETE);
+            }
+        }
+        let (stream, information) = match (there, request.disposition) {
+            (None, _) => (self.notes.make_stream(file_id, name)?, FILE_CREATED),
+            (Some(stream), FILE_SUPERSEDE) => (stream, FILE_SUPERSEDED),
+            (Some(stream), _) if replaces => (stream, FILE_OVERWRITTEN),
+            (Some(stream), _) => (stream, FILE_OPENED),
+        };
+        self.enter(found, Some(stream), request, information)
     }
 
     fn walk(&self, components: &[String], request: &Request) -> Result<Walk, NtStatus> {
@@ -167,7 +248,7 @@ impl Tree {
             return Err(NtStatus::CANNOT_DELETE);
         }
         let found = folder::make(place, directory, read_only)?;
-        self.enter(found, request, FILE_CREATED)
+        self.enter(found, None, request, FILE_CREATED)
     }
 
     fn open(
@@ -213,13 +294,14 @@ impl Tree {
             FILE_OVERWRITE | FILE_OVERWRITE_IF => FILE_OVERWRITTEN,
             _ => FILE_OPENED,
         };
-        self.enter(found, request, information)
+        self.enter(found, None, request, information)
     }
 
     /// Takes the open's place in the share table, then does to the file what the disposition says.
     fn enter(
         self: &Arc<Self>,
         found: Found,
+        stream: Option<Arc<Stream>>,
         request: &Request,
         information: usize,
     ) -> Result<Opened, NtStatus> {
@@ -231,7 +313,8 @@ impl Tree {
             _ => 0,
         };
         let access = granted(request.access);
-        let id = (found.stat.st_dev, found.stat.st_ino);
+        let file_id = (found.stat.st_dev, found.stat.st_ino);
+        let id = stream.as_ref().map_or(file_id, |stream| stream.id);
         let hold = if request.ignore_share_access {
             None
         } else {
@@ -241,21 +324,29 @@ impl Tree {
             Some(place) => Some(self.links.enter(place)?),
             None => None,
         };
-        if replaces {
+        if let Some(stream) = &stream {
+            if replaces {
+                stream.truncate()?;
+            }
+            stream.enter()?;
+        } else if replaces {
             found.truncate()?;
         }
         let state = State {
             hold,
             link,
             delete_on_close: request.options & FILE_DELETE_ON_CLOSE != 0,
+            ..State::default()
         };
         Ok(Opened::File(
             OpenFile {
                 tree: Some(Arc::clone(self)),
-                directory: found.kind() == FileType::Directory,
+                directory: stream.is_none() && found.kind() == FileType::Directory,
                 fd: Some(found.fd),
                 data: OnceLock::new(),
                 id: Some(id),
+                file_id: Some(file_id),
+                stream,
                 access,
                 state: Mutex::new(state),
                 listing: Mutex::default(),

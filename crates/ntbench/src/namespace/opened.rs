@@ -22,6 +22,8 @@ impl OpenFile {
             fd: None,
             data: OnceLock::new(),
             id: None,
+            file_id: None,
+            stream: None,
             directory: true,
             access: 0,
             state: Mutex::default(),
@@ -31,6 +33,11 @@ impl OpenFile {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known of the open.
+    pub(super) fn change_state(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
     }
 
     /// Runs `with` on the place where an enumeration of the directory is kept.
@@ -68,9 +75,49 @@ impl OpenFile {
         folder::reparse_of(fd, &self.stat()?, &tree.notes).ok()?
     }
 
-    /// What tells it from other files; `None` for a directory that is not the host's.
+    /// What tells its stream from others; `None` for a directory that is not the host's.
     pub(crate) fn id(&self) -> Option<FileId> {
         self.id
+    }
+
+    /// What tells its file from others, whichever stream of it this is.
+    pub(crate) fn file_id(&self) -> Option<FileId> {
+        self.file_id
+    }
+
+    /// The name of the named stream that it is.
+    pub(crate) fn stream_name(&self) -> Option<String> {
+        self.stream.as_ref().map(|stream| stream.name())
+    }
+
+    /// How long its data are, and how many bytes they take; of a directory neither.
+    pub(crate) fn size(&self) -> (i64, i64) {
+        match &self.stream {
+            Some(stream) => stream.size(),
+            None if self.directory => (0, 0),
+            None => self
+                .stat()
+                .map_or((0, 0), |stat| (stat.st_size, stat.st_blocks * 512)),
+        }
+    }
+
+    /// The file's streams with their lengths, its own data first.
+    pub(crate) fn streams(&self) -> Vec<(String, (i64, i64))> {
+        let (Some(stat), Some(id), Some(tree)) = (self.stat(), self.file_id, &self.tree) else {
+            return Vec::new();
+        };
+        let mut streams = Vec::new();
+        if folder::attributes(&stat) & FILE_ATTRIBUTE_DIRECTORY == 0 {
+            streams.push((String::new(), (stat.st_size, stat.st_blocks * 512)));
+        }
+        let named = tree.notes.streams(id);
+        streams.extend(named.iter().map(|stream| (stream.name(), stream.size())));
+        streams
+    }
+
+    /// Whether its clean-up took it away: it can be asked about no more.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.lock().deleted
     }
 
     /// Whether it is a directory.
@@ -80,7 +127,11 @@ impl OpenFile {
 
     /// Whether its last close deletes it.
     pub(crate) fn delete_pending(&self) -> bool {
-        self.with_link(Link::delete_pending).unwrap_or(false) || self.lock().delete_on_close
+        let pending = match &self.stream {
+            Some(stream) => stream.delete_pending(),
+            None => self.with_link(Link::delete_pending).unwrap_or(false),
+        };
+        pending || self.lock().delete_on_close
     }
 
     /// Runs `look` on the name that it was opened by; `None`: it is the root, or has been cleaned up.
@@ -109,23 +160,50 @@ impl OpenFile {
         let hold = state.hold.take();
         let link = state.link.take();
         let delete = std::mem::take(&mut state.delete_on_close);
+        let posix = state.posix;
         drop(state);
         drop(hold);
-        let Some(link) = link else { return };
-        if delete {
+        let Some(link) = link else {
+            self.leave_stream(delete);
+            return;
+        };
+        self.leave_stream(delete);
+        if delete && self.stream.is_none() {
             link.set_delete(true);
         }
-        if let Some(place) = link.leave() {
+        if let Some(place) = link.leave(posix) {
             let last = self.stat().is_some_and(|stat| stat.st_nlink <= 1) || self.directory;
             // A directory that has been filled meanwhile stays, as on Windows, and nobody is left to be told.
-            let gone = folder::remove(&place.parent, &place.name, self.directory).is_ok();
-            if let (true, true, Some(tree), Some(id)) = (gone, last, &self.tree, self.id) {
+            let directory = self
+                .stat()
+                .is_some_and(|stat| folder::attributes(&stat) & FILE_ATTRIBUTE_DIRECTORY != 0);
+            let gone = folder::remove(&place.parent, &place.name, directory).is_ok();
+            self.lock().deleted |= gone;
+            if let (true, true, Some(tree), Some(id)) = (gone, last, &self.tree, self.file_id) {
                 tree.notes.forget(id);
             }
         }
     }
 
-    /// What the host says of it now; `None` for a directory that is not the host's.
+    /// Its part in a named stream ends, and with the last one what was to be deleted goes.
+    fn leave_stream(&self, delete: bool) {
+        let mut state = self.lock();
+        let Some(stream) = self.stream.as_ref().filter(|_| !state.left) else {
+            return;
+        };
+        state.left = true;
+        if delete {
+            stream.set_delete(true);
+        }
+        if stream.leave() {
+            state.deleted = true;
+            if let (Some(tree), Some(id)) = (&self.tree, self.file_id) {
+                tree.notes.remove_stream(id, stream);
+            }
+        }
+    }
+
+    /// What the host says of its file now; `None` for a directory that is not the host's.
     pub(crate) fn stat(&self) -> Option<Stat> {
         self.fd.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok())
     }

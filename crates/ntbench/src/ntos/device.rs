@@ -222,10 +222,4 @@ exports! { "ntoskrnl.exe";
     fn IofCompleteRequest(irp: usize, _boost: i8) {
         no_irps("IoCompleteRequest", irp)
     }
-
-    /// A file object's transaction: there are none.
-    partial "NULL always: there are no transactions"
-    fn IoGetTransactionParameterBlock(_file: usize) -> usize {
-        0
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
-use super::{device, etw, handle, lookaside, mdl, object, pool, registry, sync, threads};
+use super::{device, etw, handle, lookaside, mdl, object, pool, registry, section, sync, threads};
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
 use crate::loader::Image;
@@ -187,6 +187,7 @@ impl Driver {
         sync::report_leaks(&self.service);
         lookaside::report_leaks(&self.service);
         etw::report_leaks(&self.service);
+        section::report_leaks(&self.service);
         handle::report_leaks(&self.service);
         object::report_leaks(&self.service);
         pool::flush();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::{Guest, OwnedString};
-use super::object::{self, Kind};
+use super::object::{self, Counted, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
@@ -41,35 +41,50 @@ struct State {
     names: Vec<(NameKey, u64, Vec<u16>)>,
     /// Keeps the file object that it was opened relative to.
     related: Option<Arc<File>>,
+    /// In which transaction it was opened, and the `TXN_PARAMETER_BLOCK` that says so.
+    transaction: Option<(Arc<Counted>, Box<[u64; 2]>)>,
 }
 
 /// A name's format, and the address of the provider that it came from.
 pub(crate) type NameKey = (u32, usize);
+
+/// A name that begins so is a stream's of the file that it is relative to.
+const COLON: u16 = b':' as u16;
 
 /// Bodies of deleted file objects, the oldest first. They come into use again only when many have gathered, so that a
 /// pointer that a driver kept too long leads to nothing for a while.
 static DELETED: Mutex<VecDeque<usize>> = Mutex::new(VecDeque::new());
 const DELETED_KEPT: usize = 4096;
 
-/// How often each file is open: the life of what a file system keeps for it, and of a filter's stream contexts.
-static OPENS: LazyLock<Mutex<HashMap<FileId, usize>>> = LazyLock::new(Mutex::default);
+/// How often each stream and each file is open: the life of a filter's contexts with them.
+#[derive(Default)]
+struct Opens {
+    streams: HashMap<FileId, usize>,
+    files: HashMap<FileId, usize>,
+}
 
-fn opens() -> MutexGuard<'static, HashMap<FileId, usize>> {
+static OPENS: LazyLock<Mutex<Opens>> = LazyLock::new(Mutex::default);
+
+fn opens() -> MutexGuard<'static, Opens> {
     OPENS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Notes a close; whether it was the last one of that file.
-fn closed(id: FileId) -> bool {
-    let mut opens = opens();
-    let Some(count) = opens.get_mut(&id) else {
-        return false;
-    };
+/// Counts a close; the id, if it was the last one.
+fn closed(counts: &mut HashMap<FileId, usize>, id: Option<FileId>) -> Option<FileId> {
+    let count = counts.get_mut(&id?)?;
     *count -= 1;
-    let last = *count == 0;
-    if last {
-        opens.remove(&id);
+    if *count > 0 {
+        return None;
     }
-    last
+    counts.remove(&id?);
+    id
+}
+
+/// What ends with a close: the stream's life, the file's.
+fn last_of(open: &OpenFile) -> [Option<FileId>; 2] {
+    let mut opens = opens();
+    let Opens { streams, files } = &mut *opens;
+    [closed(streams, open.id()), closed(files, open.file_id())]
 }
 
 fn body() -> usize {
@@ -96,9 +111,15 @@ impl File {
         let full = match related {
             None => name.to_vec(),
             Some(related) => {
-                let mut full = related.full();
+                let moved = related.opened().is_some_and(|open| open.was_moved());
+                let mut full = if moved {
+                    // What was renamed meanwhile is opened below where it is now.
+                    fltmgr::op::name_now(related)
+                } else {
+                    related.full()
+                };
                 if !name.is_empty() {
-                    if full.last() != Some(&BACKSLASH) {
+                    if full.last() != Some(&BACKSLASH) && name.first() != Some(&COLON) {
                         full.push(BACKSLASH);
                     }
                     full.extend_from_slice(name);
@@ -189,9 +210,14 @@ impl File {
 
     /// Puts what it has open.
     pub(crate) fn set_open(&self, open: OpenFile) {
+        let mut counts = opens();
         if let Some(id) = open.id() {
-            *opens().entry(id).or_default() += 1;
+            *counts.streams.entry(id).or_default() += 1;
         }
+        if let Some(id) = open.file_id() {
+            *counts.files.entry(id).or_default() += 1;
+        }
+        drop(counts);
         self.lock().open = Some(Arc::new(open));
     }
 
@@ -218,6 +244,32 @@ impl File {
             .names
             .retain(|(known, as_of, _)| *known != key && *as_of == now);
         state.names.push((key, now, name.to_vec()));
+    }
+
+    /// Puts it into a transaction, which it holds a reference to.
+    pub(crate) fn set_transaction(&self, transaction: &Arc<Counted>) {
+        transaction.reference();
+        let length = 16 | u64::from(super::transaction::DEFAULT_VIEW) << 16;
+        let block = Box::new([length, transaction.address() as u64]);
+        self.lock().transaction = Some((Arc::clone(transaction), block));
+    }
+
+    /// The transaction that it was opened in; 0: none.
+    pub(crate) fn transaction(&self) -> usize {
+        let state = self.lock();
+        state
+            .transaction
+            .as_ref()
+            .map_or(0, |(transaction, _)| transaction.address())
+    }
+
+    /// Its `TXN_PARAMETER_BLOCK`; 0: none.
+    pub(crate) fn transaction_block(&self) -> usize {
+        let state = self.lock();
+        state
+            .transaction
+            .as_ref()
+            .map_or(0, |(_, block)| block.as_ptr().expose_provenance())
     }
 
     /// Notes at which reparse point its create ended.
@@ -270,7 +322,7 @@ impl File {
         operation::close(self);
         let open = self.lock().open.take();
         if let Some(open) = open {
-            fltmgr::file_gone(self, open.id().filter(|id| closed(*id)));
+            fltmgr::file_gone(self, last_of(&open));
         }
     }
 
@@ -299,15 +351,19 @@ impl File {
 
     /// The last reference is gone: `IRP_MJ_CLOSE` for a file that was opened, and the body goes.
     fn delete(self: &Arc<Self>) {
-        if let Some(id) = self.with_open(OpenFile::id) {
+        if let Some(open) = self.opened() {
             operation::close(self);
-            fltmgr::file_gone(self, id.filter(|id| closed(*id)));
+            fltmgr::file_gone(self, last_of(&open));
         }
         let mut state = self.lock();
         let open = state.open.take();
         let related = state.related.take();
+        let transaction = state.transaction.take();
         drop(state);
         drop(open);
+        if let Some((transaction, _)) = transaction {
+            transaction.dereference();
+        }
         if let Some(related) = related {
             related.dereference();
         }

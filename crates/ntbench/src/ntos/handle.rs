@@ -22,6 +22,10 @@ pub(crate) enum Target {
     Key(Arc<registry::KeyHandle>),
     /// A thread that a driver started, by its object.
     Thread(usize),
+    /// A process, by its object.
+    Process(usize),
+    /// A section or transaction.
+    Counted(Arc<object::Counted>),
 }
 
 struct Entry {
@@ -70,6 +74,11 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
              close it; set OBJ_KERNEL_HANDLE in the object attributes",
         );
     }
+    insert(target, access, kernel, opener)
+}
+
+fn insert(target: Target, access: u32, kernel: bool, opener: Option<String>) -> u64 {
+    let process = (!kernel).then(|| thread::current().pid());
     let mut table = lock();
     table.next += 4;
     let handle = if kernel {
@@ -87,6 +96,13 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
         },
     );
     handle
+}
+
+/// As [`open`] for kernel mode, where a handle of the current process's is what the caller may well want: one that a
+/// program is to get.
+pub(crate) fn open_for(target: Target, access: u32, attributes: u32) -> u64 {
+    let opener = driver::calling().map(|driver| driver.service.clone());
+    insert(target, access, attributes & OBJ_KERNEL_HANDLE != 0, opener)
 }
 
 /// What a handle refers to, for a caller of that mode in the current process.
@@ -120,7 +136,8 @@ pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
     let entry = lock().entries.remove(&handle);
     match entry.map(|entry| entry.target) {
         Some(Target::File(file)) => file.close_handle(),
-        Some(Target::Key(_) | Target::Thread(_)) => {}
+        Some(Target::Counted(counted)) => counted.close_handle(),
+        Some(Target::Key(_) | Target::Thread(_) | Target::Process(_)) => {}
         None => return NtStatus::INVALID_HANDLE,
     }
     NtStatus::SUCCESS
@@ -146,13 +163,17 @@ pub(crate) fn report_leaks(service: &str) {
             Target::File(file) => format!("file {}", file.full_name()),
             Target::Key(key) => format!("key {}", key.path),
             Target::Thread(_) => "thread that it started".to_owned(),
+            Target::Process(_) => "process".to_owned(),
+            Target::Counted(counted) => counted.what.to_owned(),
         };
         verifier::finding(
             "handle-leak",
             format!("{service} went away with handle {handle:#x} open on the {what}"),
         );
-        if let Target::File(file) = entry.target {
-            file.close_handle();
+        match entry.target {
+            Target::File(file) => file.close_handle(),
+            Target::Counted(counted) => counted.close_handle(),
+            Target::Key(_) | Target::Thread(_) | Target::Process(_) => {}
         }
     }
 }
@@ -171,7 +192,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle's object, referenced.
-    partial "files, threads and the pseudo-handles of process and thread"
+    partial "files, threads, processes, sections, transactions and the pseudo-handles of process and thread"
     fn ObReferenceObjectByHandle(
         handle: u64,
         access: u32,
@@ -198,18 +219,21 @@ exports! { "ntoskrnl.exe";
             Ok(found) => found,
             Err(status) => return status,
         };
-        if let Target::Thread(address) = target {
-            if object_type != 0 && object_type != super::thread_type() {
-                return NtStatus::OBJECT_TYPE_MISMATCH;
-            }
+        let (address, kind) = match &target {
+            Target::File(file) => (file.address(), super::file_object_type()),
+            Target::Thread(address) => (*address, super::thread_type()),
+            Target::Process(address) => (*address, super::process_type()),
+            Target::Counted(counted) => (counted.address(), counted.object_type),
+            Target::Key(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
+        };
+        if object_type != 0 && object_type != kind {
+            return NtStatus::OBJECT_TYPE_MISMATCH;
+        }
+        let Target::File(file) = target else {
             object::ObfReferenceObject(address);
             result.write(address);
             return NtStatus::SUCCESS;
-        }
-        let Target::File(file) = target else { return NtStatus::OBJECT_TYPE_MISMATCH };
-        if object_type != 0 && object_type != super::file_object_type() {
-            return NtStatus::OBJECT_TYPE_MISMATCH;
-        }
+        };
         if mode == USER_MODE && access & !granted != 0 {
             return NtStatus::ACCESS_DENIED;
         }

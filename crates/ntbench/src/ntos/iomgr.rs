@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use super::file::File;
 use super::memory::wide;
+use super::object::Counted;
 use super::{MACHINE, handle};
 use crate::abi::base::Guid;
 use crate::abi::file::{
     DELETE, FILE_APPEND_DATA, FILE_CREATE, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE,
-    FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_IF,
-    FILE_OVERWRITE_IF, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY, FILE_SYNCHRONOUS_IO_ALERT,
-    FILE_SYNCHRONOUS_IO_NONALERT, FILE_VALID_OPTIONS, FILE_WRITE_THROUGH, IO_REPARSE, SYNCHRONIZE,
+    FILE_NO_INTERMEDIATE_BUFFERING, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_BY_FILE_ID,
+    FILE_OPEN_IF, FILE_OVERWRITE_IF, FILE_RANDOM_ACCESS, FILE_SEQUENTIAL_ONLY,
+    FILE_SYNCHRONOUS_IO_ALERT, FILE_SYNCHRONOUS_IO_NONALERT, FILE_VALID_OPTIONS,
+    FILE_WRITE_THROUGH, IO_REPARSE, SYNCHRONIZE,
 };
 use crate::abi::flt::USER_MODE;
 use crate::abi::io::{
@@ -60,6 +62,8 @@ pub(crate) struct Create {
     pub(crate) generated: bool,
     /// Whether the directory of the last component is to be opened, for a rename to there.
     pub(crate) target_directory: bool,
+    /// The transaction that the file is opened in.
+    pub(crate) transaction: Option<Arc<Counted>>,
 }
 
 impl Create {
@@ -81,6 +85,7 @@ impl Create {
             ecps: 0,
             generated: false,
             target_directory: false,
+            transaction: None,
         }
     }
 }
@@ -167,10 +172,14 @@ pub(crate) fn create(create: &Create) -> Created {
     let mut name = create.name.clone();
     let mut related = create.root.clone();
     for _ in 0..=MOST_REPARSES {
-        let (volume, rest) = match parse(&name, related.as_ref()) {
+        let by_id = create.options & FILE_OPEN_BY_FILE_ID != 0;
+        let (volume, rest) = match parse(&name, related.as_ref(), by_id) {
             Ok(found) => found,
             Err(status) => return Created::failed(status),
         };
+        if let Err(status) = fltmgr::op::mount::mount(&volume) {
+            return Created::failed(status);
+        }
         if let Some(below) = &create.below
             && !Arc::ptr_eq(&below.volume, &volume)
         {
@@ -181,6 +190,13 @@ pub(crate) fn create(create: &Create) -> Created {
             related.reference();
         }
         let file = File::new(&volume, &rest, related.as_ref(), file_flags(create.options));
+        if let Some(transaction) = &create.transaction {
+            if let Err(status) = super::transaction::active(transaction.address()) {
+                file.dereference();
+                return Created::failed(status);
+            }
+            file.set_transaction(transaction);
+        }
         let done = operation::create(&file, create);
         match done.status {
             NtStatus::REPARSE => {
@@ -318,9 +334,11 @@ pub(crate) fn open_target(
 fn parse(
     name: &[u16],
     related: Option<&Arc<File>>,
+    by_id: bool,
 ) -> Result<(Arc<fltmgr::Volume>, Vec<u16>), NtStatus> {
     if let Some(related) = related {
-        if name.first() == Some(&BACKSLASH) {
+        // The bytes of an id may be anything.
+        if !by_id && name.first() == Some(&BACKSLASH) {
             return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD);
         }
         return Ok((Arc::clone(&related.volume), name.to_vec()));

@@ -38,6 +38,7 @@ pub(crate) mod ps;
 pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;
+pub(crate) mod section;
 pub(crate) mod slist;
 pub(crate) mod special;
 pub(crate) mod strings;
@@ -46,6 +47,7 @@ pub(crate) mod syscall;
 pub(crate) mod table;
 pub(crate) mod threads;
 pub(crate) mod time;
+pub(crate) mod transaction;
 mod unmodelled;
 pub(crate) mod wide;
 pub(crate) mod worker;
@@ -87,7 +89,9 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         zw::exports(),
         registry::exports(),
         routines::exports(),
+        section::exports(),
         etw::exports(),
+        transaction::exports(),
         unmodelled::exports(),
         unmodelled::filters::exports(),
         exports(),
@@ -205,6 +209,7 @@ struct ObjectType {
 static FILE_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static PROCESS_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static THREAD_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+static SECTION_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 
 impl ObjectType {
     fn new() -> Self {
@@ -230,8 +235,14 @@ pub(crate) fn thread_type() -> usize {
     THREAD_TYPE.value
 }
 
+/// The type of sections.
+pub(crate) fn section_type() -> usize {
+    SECTION_TYPE.value
+}
+
 exports! { "ntoskrnl.exe";
     data IoFileObjectType = || FILE_TYPE.variable;
     data PsProcessType = || PROCESS_TYPE.variable;
     data PsThreadType = || THREAD_TYPE.variable;
+    data MmSectionObjectType = || SECTION_TYPE.variable;
 }

@@ -1,6 +1,7 @@
 //! Objects that drivers hold by pointer: what they are, and who holds how many references.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::driver;
@@ -12,8 +13,83 @@ use crate::{bugcheck, thread, verifier};
 pub(crate) enum Kind {
     /// A file object.
     File(Arc<File>),
+    /// A section or transaction, which goes with its last reference.
+    Counted(Arc<Counted>),
     /// A process or thread, which the bench never deletes.
     Lasting(&'static str),
+}
+
+/// What is the same of every object whose body is nobody's business and that lives by its references.
+pub(crate) struct Counted {
+    /// What it is, for findings.
+    pub(crate) what: &'static str,
+    /// Its object type, as drivers name it.
+    pub(crate) object_type: usize,
+    address: usize,
+    references: AtomicI64,
+    handles: AtomicI64,
+    gone: fn(usize),
+}
+
+/// How long such a body is.
+const BODY: usize = 0x100;
+
+impl Counted {
+    /// Makes one with one reference; `gone` is called with its address when the last is given back.
+    pub(crate) fn make(what: &'static str, object_type: usize, gone: fn(usize)) -> Arc<Self> {
+        let address = allocate(BODY);
+        let made = Arc::new(Self {
+            what,
+            object_type,
+            address,
+            references: AtomicI64::new(1),
+            handles: AtomicI64::new(0),
+            gone,
+        });
+        insert(address, Kind::Counted(Arc::clone(&made)));
+        made
+    }
+
+    /// Where its body is.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Takes a reference; gives the new count.
+    pub(crate) fn reference(&self) -> i64 {
+        self.references.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Gives one back; gives the new count.
+    pub(crate) fn dereference(&self) -> i64 {
+        let left = self.references.fetch_sub(1, Ordering::AcqRel) - 1;
+        if left < 0 || left < self.handles.load(Ordering::Acquire) {
+            bugcheck::raise(
+                0x18,
+                [0, self.address as u64, 2, left.cast_unsigned()],
+                format!("too many references to the {} were given back", self.what),
+            );
+        }
+        if left == 0 {
+            remove(self.address);
+            (self.gone)(self.address);
+        }
+        left
+    }
+
+    /// A handle to it was made; it holds a reference.
+    pub(crate) fn add_handle(&self) {
+        self.reference();
+        self.handles.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A handle to it was closed.
+    pub(crate) fn close_handle(&self) {
+        if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            super::transaction::handles_closed(self);
+        }
+        self.dereference();
+    }
 }
 
 struct Entry {
@@ -57,6 +133,15 @@ pub(crate) fn at(address: usize) -> Option<Kind> {
     lock().get(&address).map(|entry| entry.kind.clone())
 }
 
+/// Every file object.
+pub(crate) fn files() -> Vec<Arc<File>> {
+    let file = |entry: &Entry| match &entry.kind {
+        Kind::File(file) => Some(Arc::clone(file)),
+        _ => None,
+    };
+    lock().values().filter_map(file).collect()
+}
+
 /// The file object at that address; a pointer to anything else that a driver passed is a bug check.
 pub(crate) fn file(address: usize, function: &str) -> Arc<File> {
     match at(address) {
@@ -96,6 +181,7 @@ pub(crate) fn report_leaks(service: &str) {
         if count > 0 {
             let what = match &entry.kind {
                 Kind::File(file) => format!("file object {}", file.full_name()),
+                Kind::Counted(counted) => counted.what.to_owned(),
                 Kind::Lasting(what) => (*what).to_owned(),
             };
             leaks.push((*address, count, what));
@@ -140,13 +226,17 @@ fn lasting(address: usize) -> bool {
 
 exports! { "ntoskrnl.exe";
     /// Takes a reference; gives the new count.
-    partial "the count of objects other than files is not told: 1"
+    partial "the count of processes, threads and devices is not told: 1"
     fn ObfReferenceObject(object: usize) -> i64 {
         super::irql::at_most("ObfReferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {
             Some(Kind::File(file)) => {
                 account(object, 1);
                 file.reference()
+            }
+            Some(Kind::Counted(counted)) => {
+                account(object, 1);
+                counted.reference()
             }
             Some(Kind::Lasting(_)) => {
                 account(object, 1);
@@ -161,13 +251,17 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Gives a reference back; gives the new count.
-    partial "the count of objects other than files is not told: 1"
+    partial "the count of processes, threads and devices is not told: 1"
     fn ObfDereferenceObject(object: usize) -> i64 {
         super::irql::at_most("ObfDereferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {
             Some(Kind::File(file)) => {
                 account(object, -1);
                 file.dereference()
+            }
+            Some(Kind::Counted(counted)) => {
+                account(object, -1);
+                counted.dereference()
             }
             Some(Kind::Lasting(_)) => {
                 account(object, -1);

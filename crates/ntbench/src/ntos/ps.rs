@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::memory::{Guest, wide};
-use super::{irql, pool};
-use crate::abi::base::UnicodeString;
+use super::{handle, irql, pool};
+use crate::abi::base::{ClientId, UnicodeString};
+use crate::abi::flt::KERNEL_MODE;
+use crate::abi::ob::ObjectAttributes;
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL, Process};
 
@@ -31,6 +33,26 @@ pub(crate) fn process_at(object: usize) -> Option<Arc<Process>> {
         .cloned()
 }
 
+/// Whether that thread is one of that process.
+fn has_thread(pid: u64, tid: u64) -> bool {
+    thread::all()
+        .into_iter()
+        .any(|thread| thread.pid() == pid && thread.tid == tid)
+}
+
+/// The process with that id that has a thread, or is the calling one's.
+pub(crate) fn process_of(pid: u64) -> Option<Arc<Process>> {
+    let found = thread::all()
+        .into_iter()
+        .find(|thread| thread.pid() == pid)
+        .map(|thread| Arc::clone(&thread.process))?;
+    KNOWN
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(found.object, Arc::clone(&found));
+    Some(found)
+}
+
 /// Tag of the image names that are handed out.
 const TAG_NAME: u32 = u32::from_le_bytes(*b"PsIn");
 
@@ -53,6 +75,30 @@ exports! { "ntoskrnl.exe";
     /// The current process's object.
     fn PsGetCurrentProcess() -> usize {
         current_process()
+    }
+
+    /// A handle for the process with an id.
+    partial "of processes that have threads; nobody is denied access"
+    fn ZwOpenProcess(handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, client: Guest<ClientId>) -> NtStatus {
+        irql::at_most("ZwOpenProcess", PASSIVE_LEVEL);
+        handle.write(0);
+        if let Some(status) = crate::faults::check("ZwOpenProcess") {
+            return status;
+        }
+        let attributes = attributes.read();
+        // A process has no name to be opened by: the id alone says which one is meant.
+        if !attributes.object_name.is_null() || client.is_null() {
+            return NtStatus::INVALID_PARAMETER_MIX;
+        }
+        let client = client.read();
+        let Some(process) = process_of(client.process.expose_provenance() as u64) else {
+            return NtStatus::INVALID_CID;
+        };
+        if !client.thread.is_null() && !has_thread(process.pid, client.thread.expose_provenance() as u64) {
+            return NtStatus::INVALID_CID;
+        }
+        handle.write(handle::open(handle::Target::Process(process.object), access, attributes.attributes, KERNEL_MODE));
+        NtStatus::SUCCESS
     }
 
     /// The current thread's object. Compilers usually read it from the processor's block.

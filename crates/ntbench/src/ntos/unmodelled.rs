@@ -1,16 +1,12 @@
-//! What minifilters import and the bench does not model: transactions, other processes' objects, sections. An image that imports them loads,
+//! What minifilters import and the bench does not model: transactions. An image that imports them loads,
 //! and a driver that calls them is told so.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::driver;
 use super::memory::Guest;
-use super::{ObjectType, driver};
 use crate::status::NtStatus;
 use crate::verifier;
-
-use std::sync::LazyLock;
-
-static TRANSACTION_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 
 fn refuse(function: &str, why: &str) -> NtStatus {
     let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
@@ -32,40 +28,6 @@ fn put(text: &str, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
 }
 
 exports! { "ntoskrnl.exe";
-    partial "no object has this type"
-    data TmTransactionObjectType = || TRANSACTION_TYPE.variable;
-
-    /// Refused.
-    refused "the bench has no transactions: STATUS_NOT_SUPPORTED"
-    fn ZwQueryInformationTransaction(
-        _transaction: u64, _class: u32, _buffer: usize, _length: u32, returned: Guest<u32>,
-    ) -> NtStatus {
-        returned.write_opt(0);
-        refuse("ZwQueryInformationTransaction", "the bench has no transactions")
-    }
-
-    /// Refused.
-    refused "processes have no handles here: STATUS_NOT_SUPPORTED"
-    fn ZwOpenProcess(handle: Guest<u64>, _access: u32, _attributes: usize, _client: usize) -> NtStatus {
-        handle.write(0);
-        refuse("ZwOpenProcess", "the bench has no handles to processes")
-    }
-
-    /// Refused.
-    refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
-    fn ZwMapViewOfSection(
-        _section: u64, _process: u64, _base: usize, _zero_bits: usize, _commit: usize, _offset: usize, _size: usize,
-        _inherit: u32, _allocation: u32, _protection: u32,
-    ) -> NtStatus {
-        refuse("ZwMapViewOfSection", "the bench has no memory manager that would map a file's data")
-    }
-
-    /// Refused.
-    refused "no memory manager maps files: STATUS_NOT_SUPPORTED"
-    fn ZwUnmapViewOfSection(_process: u64, _base: usize) -> NtStatus {
-        refuse("ZwUnmapViewOfSection", "the bench has no memory manager that would map a file's data")
-    }
-
     /// An IPv4 address as text, with its port unless that is 0; both come in network byte order.
     fn RtlIpv4AddressToStringExA(address: Guest<[u8; 4]>, port: u16, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
         let address = Ipv4Addr::from(address.read());

@@ -263,8 +263,8 @@ exports! { "ntoskrnl.exe";
         })
     }
 
-    /// A handle for an object that is known by its address: a file object.
-    partial "for file objects alone"
+    /// A handle for an object that is known by its address: a file object, a process, a section, a transaction.
+    partial "for file objects, processes, sections and transactions"
     fn ObOpenObjectByPointer(
         address: usize, attributes: u32, _access_state: usize, access: u32, object_type: usize, _mode: i8,
         out: Guest<u64>,
@@ -274,12 +274,24 @@ exports! { "ntoskrnl.exe";
         if let Some(status) = faults::check("ObOpenObjectByPointer") {
             return status;
         }
-        let Some(object::Kind::File(file)) = object::at(address) else { return NtStatus::OBJECT_TYPE_MISMATCH };
-        if object_type != 0 && object_type != super::file_object_type() {
+        let (target, kind) = match object::at(address) {
+            Some(object::Kind::File(file)) => (Target::File(file), super::file_object_type()),
+            Some(object::Kind::Counted(counted)) => {
+                let kind = counted.object_type;
+                (Target::Counted(counted), kind)
+            }
+            _ if super::ps::process_at(address).is_some() => (Target::Process(address), super::process_type()),
+            _ => return NtStatus::OBJECT_TYPE_MISMATCH,
+        };
+        if object_type != 0 && object_type != kind {
             return NtStatus::OBJECT_TYPE_MISMATCH;
         }
-        file.add_handle();
-        out.write(handle::open(Target::File(file), access, attributes, KERNEL_MODE));
+        match &target {
+            Target::File(file) => file.add_handle(),
+            Target::Counted(counted) => counted.add_handle(),
+            _ => {}
+        }
+        out.write(handle::open(target, access, attributes, KERNEL_MODE));
         NtStatus::SUCCESS
     }
 }

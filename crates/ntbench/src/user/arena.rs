@@ -182,6 +182,40 @@ impl Pages {
         protect(self.base() + from * PAGE, count * PAGE, state)
     }
 
+    /// Shows a file of the host in the pages, from an offset of it on: a view of a section.
+    pub(crate) fn cover(&self, file: &OwnedFd, offset: u64, write: bool) -> io::Result<()> {
+        let state = if write {
+            State::ReadWrite
+        } else {
+            State::ReadOnly
+        };
+        let offset = libc::off_t::try_from(offset).map_err(io::Error::other)?;
+        let bits = bits(state);
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        let base = std::ptr::with_exposed_provenance_mut(self.base());
+        // SAFETY: the pages are this buffer's, and hold nothing that anybody refers to yet.
+        let got = unsafe { libc::mmap(base, self.length(), bits, flags, file.as_raw_fd(), offset) };
+        if got != base {
+            return Err(io::Error::last_os_error());
+        }
+        self.set(0, self.count, state)
+    }
+
+    /// Shows the arena's own memory in them again.
+    pub(crate) fn uncover(&self) -> io::Result<()> {
+        let offset = libc::off_t::try_from(self.first * PAGE).map_err(io::Error::other)?;
+        let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        let base = std::ptr::with_exposed_provenance_mut(self.base());
+        let fd = memory()?.as_raw_fd();
+        // SAFETY: the pages are this buffer's; what was shown in them goes, as its owner wants.
+        let got = unsafe { libc::mmap(base, self.length(), libc::PROT_NONE, flags, fd, offset) };
+        if got == base {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
     /// Puts bytes at an offset, whatever the page's state was before, and leaves the page readable and writable.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
         assert!(
@@ -204,13 +238,17 @@ impl Pages {
     }
 }
 
-/// Changes pages of the arena. Safe in a signal handler.
-pub(super) fn protect(address: usize, length: usize, state: State) -> io::Result<()> {
-    let bits = match state {
+fn bits(state: State) -> libc::c_int {
+    match state {
         State::Absent => libc::PROT_NONE,
         State::ReadOnly => libc::PROT_READ,
         State::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
-    };
+    }
+}
+
+/// Changes pages of the arena. Safe in a signal handler.
+pub(super) fn protect(address: usize, length: usize, state: State) -> io::Result<()> {
+    let bits = bits(state);
     // SAFETY: callers name pages of the arena alone, which holds nothing of the host's.
     if unsafe { libc::mprotect(std::ptr::with_exposed_provenance_mut(address), length, bits) } != 0
     {

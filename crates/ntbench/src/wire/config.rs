@@ -311,6 +311,10 @@ pub struct CreateFile {
     pub attributes: u32,
     /// `OBJECT_ATTRIBUTES.Attributes`.
     pub object_attributes: u32,
+    /// The transaction that the file is opened in, by its handle; 0: none (`CreateFileTransacted`).
+    pub transaction: u64,
+    /// With `FILE_OPEN_BY_FILE_ID`: the file's id, whose eight bytes are the end of the name.
+    pub file_id: Option<u64>,
 }
 
 impl Default for CreateFile {
@@ -325,6 +329,8 @@ impl Default for CreateFile {
             options: 0x20,
             attributes: 0x80,
             object_attributes: 0x40,
+            transaction: 0,
+            file_id: None,
         }
     }
 }

@@ -121,6 +121,15 @@ pub enum SystemCall {
     },
     /// A call on an open file; answered with [`Reply::Transferred`].
     File(IoCall),
+    /// `NtCreateTransaction`; the handle is in the answer.
+    CreateTransaction,
+    /// `NtCommitTransaction`, or `NtRollbackTransaction`.
+    EndTransaction {
+        /// The transaction's handle.
+        handle: u64,
+        /// Commits; else rolls back.
+        commit: bool,
+    },
     /// `NtClose`.
     Close {
         /// The handle.

@@ -1,9 +1,9 @@
 //! `IRP_MJ_FILE_SYSTEM_CONTROL` and `IRP_MJ_DEVICE_CONTROL`.
 //!
-//! Controls of reparse points are done ([`super::reparse`]). Requests for opportunistic locks are answered as by a file
+//! Controls of reparse points and the locking of volumes are done ([`super::reparse`], [`super::mount`]). Requests for opportunistic locks are answered as by a file
 //! system that grants none. Everything else is refused as an unknown code is.
 
-use super::{Answer, Context, reparse};
+use super::{Answer, Context, mount, reparse};
 use crate::abi::io::IRP_MN_USER_FS_REQUEST;
 use crate::abi::params::Control;
 use crate::abi::status;
@@ -13,7 +13,6 @@ use crate::status::NtStatus;
 const SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
-const IS_VOLUME_MOUNTED: u32 = 0x0009_0028;
 /// `FSCTL_REQUEST_OPLOCK_LEVEL_1`, `_LEVEL_2`, `FSCTL_REQUEST_BATCH_OPLOCK`, `FSCTL_REQUEST_FILTER_OPLOCK`,
 /// `FSCTL_REQUEST_OPLOCK`.
 const OPLOCK_REQUESTS: [u32; 5] = [
@@ -53,7 +52,10 @@ pub(super) fn file_system(context: &Context<'_>) -> Answer {
         GET_REPARSE_POINT => reparse::get(context, &control),
         SET_REPARSE_POINT => reparse::set(context, &control),
         DELETE_REPARSE_POINT => reparse::delete(context, &control),
-        IS_VOLUME_MOUNTED | OPLOCK_NOTIFY => Ok((NtStatus::SUCCESS, 0)),
+        code @ (mount::LOCK_VOLUME | mount::UNLOCK_VOLUME | mount::DISMOUNT_VOLUME) => {
+            mount::control(context, code)
+        }
+        mount::IS_VOLUME_MOUNTED | OPLOCK_NOTIFY => Ok((NtStatus::SUCCESS, 0)),
         code if OPLOCK_REQUESTS.contains(&code) => Err(status::OPLOCK_NOT_GRANTED),
         code if OPLOCK_ANSWERS.contains(&code) => Err(status::INVALID_OPLOCK_PROTOCOL),
         _ => Err(NtStatus::INVALID_DEVICE_REQUEST),

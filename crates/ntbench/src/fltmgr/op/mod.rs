@@ -10,6 +10,7 @@ mod control;
 mod directory;
 mod lock;
 mod memory;
+pub(crate) mod mount;
 mod query;
 mod reparse;
 mod security;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use super::below;
 use super::flight::Flight;
+use super::section;
 use crate::abi::flt::IoParameterBlock;
 use crate::abi::io::{
     FO_CLEANUP_COMPLETE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL,
@@ -58,6 +60,15 @@ impl Context<'_> {
         self.block.parameters.get()
     }
 
+    /// Before the file is cut to `end` bytes: whoever has a view of what is to go keeps it as it is.
+    fn shorten(&self, end: i64) -> Result<(), NtStatus> {
+        let (now, _) = self.open.size();
+        match self.open.id() {
+            Some(id) if (0..now).contains(&end) => section::make_way(self.flight, id, end),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it is paging I/O.
     fn is_paging(&self) -> bool {
         self.block.irp_flags & IRP_PAGING_IO != 0
@@ -87,6 +98,7 @@ pub(super) fn dispatch(flight: &Flight) -> IoStatusBlock {
 
 fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer {
     if block.major_function == IRP_MJ_CLEANUP {
+        mount::cleaned_up(file);
         return Ok((file::clean_up_below(file), 0));
     }
     // Without an open of its own below the filters the file system does not know the file object.
@@ -97,6 +109,9 @@ fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer 
         file: Arc::clone(file),
         open,
     };
+    if mount::is_dismounted(file) {
+        return Err(NtStatus::VOLUME_DISMOUNTED);
+    }
     let cleaned = file.object(|object| object.flags & FO_CLEANUP_COMPLETE != 0);
     let after_cleanup = matches!(
         block.major_function,
@@ -104,6 +119,10 @@ fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer 
     );
     if cleaned && !after_cleanup && !context.is_paging() {
         return Err(NtStatus::FILE_CLOSED);
+    }
+    if cleaned && context.open.is_deleted() {
+        // NTFS knows nothing any more of what the clean-up deleted.
+        return Err(NtStatus::FILE_DELETED);
     }
     match block.major_function {
         IRP_MJ_READ => transfer::read(&context),

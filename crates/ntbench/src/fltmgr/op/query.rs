@@ -71,19 +71,19 @@ struct Facts {
 fn facts(context: &Context<'_>) -> Facts {
     let open = &context.open;
     let stat = open.stat();
-    let plain = |value: i64| if open.is_directory() { 0 } else { value };
+    let (end, allocation) = open.size();
     let attributes = match open.attributes() {
         0 => FILE_ATTRIBUTE_NORMAL,
         attributes => attributes,
     };
     let created = open
         .tree()
-        .zip(open.id())
+        .zip(open.file_id())
         .and_then(|(tree, id)| tree.created(id));
     Facts {
         times: stat.map_or([0; 4], |stat| listing::times(&stat, created)),
-        end: stat.map_or(0, |stat| plain(stat.st_size)),
-        allocation: stat.map_or(0, |stat| plain(stat.st_blocks * 512)),
+        end,
+        allocation,
         links: stat.map_or(1, |stat| u32::try_from(stat.st_nlink).unwrap_or(1)),
         id: stat.map_or(0, |stat| stat.st_ino),
         device: stat.map_or(0, |stat| stat.st_dev),
@@ -129,6 +129,43 @@ fn named(context: &Context<'_>) -> Bytes {
     Bytes::default().u32(length).units(&name)
 }
 
+/// `FILE_STREAM_INFORMATION` for each stream: as many as fit whole.
+fn streams(context: &Context<'_>, query: &QueryInformation) -> Answer {
+    const FIXED: usize = 24;
+    let room = query.length as usize;
+    if room < FIXED {
+        return Err(NtStatus::INFO_LENGTH_MISMATCH);
+    }
+    let mut out: Vec<u8> = Vec::new();
+    let mut last = None;
+    for (name, (end, allocation)) in context.open.streams() {
+        let name: Vec<u16> = format!(":{name}:$DATA").encode_utf16().collect();
+        let entry = Bytes::default()
+            .u32(0)
+            .u32(u32::try_from(name.len() * 2).unwrap_or(0))
+            .i64(end)
+            .i64(allocation)
+            .units(&name)
+            .0;
+        let at = out.len().next_multiple_of(8);
+        if at + entry.len() > room {
+            if last.is_none() {
+                out.extend(&entry[..room]);
+            }
+            context.put(query.buffer, 0, &out)?;
+            return Ok((NtStatus::BUFFER_OVERFLOW, out.len()));
+        }
+        out.resize(at, 0);
+        out.extend(entry);
+        if let Some(last) = last.replace(at) {
+            let distance = u32::try_from(at - last).unwrap_or(0);
+            out[last..last + 4].copy_from_slice(&distance.to_le_bytes());
+        }
+    }
+    context.put(query.buffer, 0, &out)?;
+    Ok((NtStatus::SUCCESS, out.len()))
+}
+
 pub(super) fn query(context: &Context<'_>) -> Answer {
     let query: QueryInformation = context.arm();
     let facts = facts(context);
@@ -158,17 +195,7 @@ pub(super) fn query(context: &Context<'_>) -> Answer {
         NAME | NORMALIZED_NAME => {
             return context.put_cut(query.buffer, query.length, 8, &named(context).0);
         }
-        STREAM if context.open.is_directory() => return Ok((NtStatus::SUCCESS, 0)),
-        STREAM => {
-            let name: Vec<u16> = "::$DATA".encode_utf16().collect();
-            let stream = Bytes::default()
-                .u32(0)
-                .u32(u32::try_from(name.len() * 2).unwrap_or(0))
-                .i64(facts.end)
-                .i64(facts.allocation)
-                .units(&name);
-            return context.put_cut(query.buffer, query.length, 24, &stream.0);
-        }
+        STREAM => return streams(context, &query),
         // No volume here has short names.
         ALTERNATE_NAME => return Err(NtStatus::OBJECT_NAME_NOT_FOUND),
         ALL => {

@@ -2,9 +2,11 @@
 
 use super::{Answer, Context};
 use crate::abi::file::FILE_BASIC_INFORMATION_CLASS;
+use crate::abi::io::FO_DELETE_ON_CLOSE;
 use crate::abi::params::SetInformation;
 use crate::namespace::contents::Basic;
 use crate::namespace::open::OpenFile;
+use crate::namespace::streams::StreamName;
 use crate::ntos::object;
 use crate::status::NtStatus;
 
@@ -20,9 +22,13 @@ pub(crate) const LINK_EX: u32 = 72;
 
 /// `FILE_RENAME_REPLACE_IF_EXISTS`, and `FILE_RENAME_POSIX_SEMANTICS`, which no volume here has.
 const REPLACE_IF_EXISTS: u32 = 1;
-/// `FILE_DISPOSITION_DELETE`, and what may come with it here: `FILE_DISPOSITION_FORCE_IMAGE_SECTION_CHECK`.
+/// `FILE_DISPOSITION_DELETE`, `_POSIX_SEMANTICS`, `_ON_CLOSE`, `_IGNORE_READONLY_ATTRIBUTE`; with
+/// `_FORCE_IMAGE_SECTION_CHECK` they are all.
 const DISPOSITION_DELETE: u32 = 1;
-const DISPOSITION_IMAGE_CHECK: u32 = 4;
+const DISPOSITION_POSIX: u32 = 2;
+const DISPOSITION_ON_CLOSE: u32 = 8;
+const DISPOSITION_IGNORE_READ_ONLY: u32 = 0x10;
+const DISPOSITION_KNOWN: u32 = 0x1F;
 
 /// Whether a class needs the right to delete.
 pub(crate) fn deletes(class: u32) -> bool {
@@ -107,6 +113,15 @@ fn basic(bytes: &[u8]) -> Result<Basic, NtStatus> {
 fn name(context: &Context<'_>, set: &SetInformation, bytes: &[u8]) -> Answer {
     let extended = matches!(set.class, RENAME_EX | LINK_EX);
     let (name, _, replace) = target(bytes, extended)?;
+    if name.first() == Some(&u16::from(b':')) && matches!(set.class, RENAME | RENAME_EX) {
+        let StreamName::Named(name) =
+            StreamName::parse(&name).ok_or(NtStatus::OBJECT_NAME_INVALID)?
+        else {
+            return Err(NtStatus::INVALID_PARAMETER);
+        };
+        context.open.rename_stream(&name, replace)?;
+        return Ok((NtStatus::SUCCESS, 0));
+    }
     let parent = if set.parent_of_target == 0 {
         None
     } else {
@@ -137,15 +152,25 @@ pub(super) fn set(context: &Context<'_>) -> Answer {
         RENAME | RENAME_EX | LINK | LINK_EX => return name(context, &set, &bytes),
         DISPOSITION => {
             let delete = *bytes.first().ok_or(NtStatus::INFO_LENGTH_MISMATCH)? != 0;
-            delete_file(context, delete)?;
+            delete_file(context, delete, 0)?;
         }
         DISPOSITION_EX => {
             let flags = word(&bytes, 0)?;
-            if flags & !(DISPOSITION_DELETE | DISPOSITION_IMAGE_CHECK) != 0 {
-                // POSIX semantics, ignoring of the read-only attribute, a change of FILE_DELETE_ON_CLOSE.
-                return Err(NtStatus::NOT_SUPPORTED);
+            if flags & !DISPOSITION_KNOWN != 0 {
+                return Err(NtStatus::INVALID_PARAMETER);
             }
-            delete_file(context, flags & DISPOSITION_DELETE != 0)?;
+            if flags & DISPOSITION_ON_CLOSE != 0 {
+                // Only an open that was made with FILE_DELETE_ON_CLOSE has something to change.
+                if context
+                    .file
+                    .object(|object| object.flags & FO_DELETE_ON_CLOSE == 0)
+                {
+                    return Err(NtStatus::NOT_SUPPORTED);
+                }
+                open.set_delete_on_close(flags & DISPOSITION_DELETE != 0);
+            } else {
+                delete_file(context, flags & DISPOSITION_DELETE != 0, flags)?;
+            }
         }
         POSITION => {
             let position = long(&bytes, 0)?;
@@ -156,12 +181,17 @@ pub(super) fn set(context: &Context<'_>) -> Answer {
                 .file
                 .object(|object| object.current_byte_offset = position);
         }
-        ALLOCATION => open.set_allocation(long(&bytes, 0)?)?,
+        ALLOCATION => {
+            let size = long(&bytes, 0)?;
+            context.shorten(size)?;
+            open.set_allocation(size)?;
+        }
         END_OF_FILE => {
             let end = long(&bytes, 0)?;
             // The cache manager's own call moves the valid length up, never the end down.
-            let now = open.stat().map_or(0, |stat| stat.st_size);
+            let (now, _) = open.size();
             if set.advance_only == 0 || end > now {
+                context.shorten(end)?;
                 open.set_end(end)?;
             }
         }
@@ -170,8 +200,10 @@ pub(super) fn set(context: &Context<'_>) -> Answer {
     Ok((NtStatus::SUCCESS, 0))
 }
 
-fn delete_file(context: &Context<'_>, delete: bool) -> Result<(), NtStatus> {
-    context.open.set_delete(delete)?;
+fn delete_file(context: &Context<'_>, delete: bool, flags: u32) -> Result<(), NtStatus> {
+    let posix = flags & DISPOSITION_POSIX != 0;
+    let even_read_only = flags & DISPOSITION_IGNORE_READ_ONLY != 0;
+    context.open.set_delete(delete, posix, even_read_only)?;
     context
         .file
         .object(|object| object.delete_pending = u8::from(delete));

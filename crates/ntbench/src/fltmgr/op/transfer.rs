@@ -4,7 +4,6 @@ use super::{Answer, Context};
 use crate::abi::file::{FILE_APPEND_DATA, FILE_WRITE_DATA};
 use crate::abi::io::{FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, IRP_NOCACHE};
 use crate::abi::params::Transfer;
-use crate::abi::status;
 use crate::namespace::locks::Owner;
 use crate::status::NtStatus;
 
@@ -64,7 +63,7 @@ fn check_locks(
     {
         Ok(())
     } else {
-        Err(status::FILE_LOCK_CONFLICT)
+        Err(NtStatus::FILE_LOCK_CONFLICT)
     }
 }
 
@@ -98,7 +97,7 @@ pub(super) fn write(context: &Context<'_>) -> Answer {
         .filter(|_| context.is_paging() || context.open.access() & append != FILE_APPEND_DATA);
     check_locks(context, &transfer, offset.unwrap_or(u64::MAX), true)?;
     let bytes = context.get(transfer.buffer, transfer.mdl, transfer.length as usize)?;
-    let before = context.open.stat().map_or(0, |stat| stat.st_size);
+    let (before, _) = context.open.size();
     let (at, written) = context.open.write(offset, &bytes, context.is_paging())?;
     let end = at + written as u64;
     context.file.object(|object| {

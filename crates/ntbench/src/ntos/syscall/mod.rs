@@ -14,6 +14,7 @@ use super::file::File;
 use super::handle::{self, Target};
 use super::iomgr::{self, Create};
 use super::memory::{Guest, wide};
+use super::transaction;
 use crate::abi::file::{
     FILE_BASIC_INFORMATION_CLASS, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES,
     FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE,
@@ -38,6 +39,20 @@ const fn completion(status: NtStatus) -> Completion {
     }
 }
 
+/// The name that a program passes: text, or text with a file's id behind it.
+fn object_name(create: &CreateFile) -> Vec<u16> {
+    let mut name = wide(&create.name);
+    if let Some(id) = create.file_id {
+        let bytes = id.to_le_bytes();
+        name.extend(
+            bytes
+                .chunks_exact(2)
+                .map(|pair| u16::from_le_bytes([pair[0], pair[1]])),
+        );
+    }
+    name
+}
+
 /// `NtCreateFile`.
 pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
     stack::with_frames(cost::chain("create"), || {
@@ -45,8 +60,15 @@ pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
             Ok(root) => root,
             Err(status) => return completion(status),
         };
+        let transaction = match create.transaction {
+            0 => None,
+            handle => match transaction::of_handle(handle, USER_MODE) {
+                Ok(transaction) => Some(transaction),
+                Err(status) => return completion(status),
+            },
+        };
         let created = iomgr::create(&Create {
-            name: wide(&create.name),
+            name: object_name(create),
             root,
             object_attributes: create.object_attributes,
             access: create.access,
@@ -61,6 +83,7 @@ pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
             ecps: 0,
             generated: false,
             target_directory: false,
+            transaction,
         });
         let mut done = completion(created.status);
         done.information = created.information as u64;
@@ -103,6 +126,7 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             ecps: 0,
             generated: false,
             target_directory: false,
+            transaction: None,
         });
         let mut done = completion(created.status);
         if let Some(file) = created.file {
