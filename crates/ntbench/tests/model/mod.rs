@@ -17,6 +17,11 @@ use ntbench::{Machine, MachineError, NtStatus, Thread};
 
 use mingw::{COMPILER, library, run, scratch};
 
+/// A folder of its own for a test.
+pub(crate) fn scratch_folder() -> PathBuf {
+    scratch()
+}
+
 /// Compiles `tests/drivers/{name}.c`, `defines` in the form `DEFECT=1`.
 pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
     let folder = scratch();
