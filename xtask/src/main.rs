@@ -26,13 +26,14 @@ mod packages;
 mod program;
 mod run;
 mod setup;
+mod soak;
 mod stack_budget;
 mod stamp;
 mod steps;
 #[cfg(not(windows))]
 mod wine;
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -116,6 +117,13 @@ enum Command {
         #[arg(short, long, default_value = "headroom")]
         package: String,
     },
+    /// Play random scenarios on the driver with everything going wrong at once, and hold it to its invariants: --minutes, --seed,
+    /// --threads and more (`cargo xtask soak -- --help`)
+    Soak {
+        /// The soak's arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Lint the kernel half for the driver's target
     Clippy,
     /// Print the environment of driver builds as shell commands, or run a command in it
@@ -196,6 +204,7 @@ fn run(command: Command) -> Result<()> {
         Command::Reproduce { package } => {
             driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)
         }
+        Command::Soak { args } => soak::run(&layout, quiet, &args),
         Command::Clippy => driver::clippy(&setup::ensure(&layout, quiet)?, &layout),
         Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &layout, &command),
     }

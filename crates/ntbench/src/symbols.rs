@@ -17,11 +17,12 @@ pub(crate) struct Symbols {
 }
 
 enum Table {
-    Pdb(Box<Mutex<PdbTable>>),
+    Pdb(&'static Mutex<PdbTable>),
     Coff(Coff),
 }
 
-/// A .pdb's index borrows from the .pdb; both live as long as the process, as does every driver's name in a report.
+/// A .pdb's index borrows from the .pdb; both live as long as the process, as does every driver's name in a report. A driver that is
+/// loaded again finds its own ([`PdbTable::of`]).
 struct PdbTable {
     context: Context<'static, 'static>,
     data: Vec<(u32, String)>,
@@ -40,11 +41,8 @@ pub(crate) struct Place {
 impl Symbols {
     fn table(&self, image: &Image) -> &Table {
         self.table.get_or_init(|| {
-            let pdb = image.pdb.as_deref().and_then(PdbTable::open);
-            pdb.map_or_else(
-                || Table::Coff(Coff::read(&image.file)),
-                |table| Table::Pdb(Box::new(Mutex::new(table))),
-            )
+            let pdb = image.pdb.as_deref().and_then(PdbTable::of);
+            pdb.map_or_else(|| Table::Coff(Coff::read(&image.file)), Table::Pdb)
         })
     }
 
@@ -99,10 +97,27 @@ impl Symbols {
     }
 }
 
+/// What is known of a build's .pdb, by the identifier and the age that link it with its image.
+type Known = (([u8; 16], u32), &'static Mutex<PdbTable>);
+
+static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
 impl PdbTable {
-    /// A .pdb that cannot be read is as good as none: names are a help, not a condition.
-    fn open(path: &Path) -> Option<Self> {
+    /// The table of a .pdb. One that cannot be read is as good as none: names are a help, not a condition.
+    fn of(path: &Path) -> Option<&'static Mutex<Self>> {
         let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+        let information = file.pdb_information().ok()?;
+        let build = (information.guid.to_bytes_le(), information.age);
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, table)) = known.iter().find(|(of, _)| *of == build) {
+            return Some(table);
+        }
+        let table: &'static Mutex<Self> = Box::leak(Box::new(Mutex::new(Self::read(file)?)));
+        known.push((build, table));
+        Some(table)
+    }
+
+    fn read(mut file: pdb::PDB<'static, std::fs::File>) -> Option<Self> {
         let names = TypeFormatterFlags::NO_ARGUMENTS
             | TypeFormatterFlags::NO_FUNCTION_RETURN
             | TypeFormatterFlags::NAME_ONLY;

@@ -59,7 +59,8 @@ fn open(_context: &[u8]) -> Result<Box<dyn Link>, LinkError> {
 }
 
 /// What a status of the port's functions means for whoever called them.
-pub(crate) fn error_of(status: NtStatus) -> LinkError {
+#[must_use]
+pub fn error_of(status: NtStatus) -> LinkError {
     match status.0 {
         // STATUS_OBJECT_NAME_NOT_FOUND: there is no such port.
         0xc000_0034 => LinkError::NotLoaded,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::MACHINE_MARKER;
 use crate::wire::{
     Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
-    ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace,
+    ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, each_failure};
@@ -190,6 +190,17 @@ impl Machine {
         match self.link.ask(Request::Modules)? {
             Reply::Modules(modules) => Ok(modules),
             other => Err(protocol("Modules", &other)),
+        }
+    }
+
+    /// What memory is in use now. Other threads may be at it meanwhile.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn usage(&self) -> Result<Usage, MachineError> {
+        match self.link.ask(Request::Usage)? {
+            Reply::Usage(usage) => Ok(usage),
+            other => Err(protocol("Usage", &other)),
         }
     }
 

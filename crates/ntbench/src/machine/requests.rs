@@ -9,7 +9,7 @@ use crate::loader;
 use crate::symbols::Symbols;
 use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
-    Request, SystemCall,
+    Request, SystemCall, Usage,
 };
 use crate::{bugcheck, debugger, faults, ntos, stack, trace, verifier};
 
@@ -53,6 +53,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Read { address, length } => reply(id, read(address, length)),
         Request::Trace => reply(id, Reply::Trace(trace::take())),
         Request::Modules => reply(id, Reply::Modules(modules::infos())),
+        Request::Usage => reply(id, Reply::Usage(usage())),
         Request::Interrogate => worker::interrogate(),
         Request::SetFaults(rules) => {
             faults::set(rules);
@@ -236,6 +237,20 @@ fn read(address: u64, length: usize) -> Reply {
         not_there(format!(
             "memory at {address:#x}, {length:#x} bytes, is not all there"
         ))
+    }
+}
+
+fn usage() -> Usage {
+    let (pool_blocks, pool_bytes) = ntos::pool::held();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| {
+        let kilobytes = line.strip_prefix("RssAnon:")?.trim().strip_suffix(" kB")?;
+        kilobytes.parse::<u64>().ok()
+    });
+    Usage {
+        pool_blocks,
+        pool_bytes,
+        resident_bytes: resident.unwrap_or(0) << 10,
     }
 }
 

@@ -67,6 +67,15 @@ pub(crate) fn blocks() -> Vec<(usize, usize)> {
     Vec::new()
 }
 
+/// How many blocks drivers hold, and their bytes.
+pub(crate) fn held() -> (u64, u64) {
+    let state = lock();
+    let held = state.live.values().filter(|block| block.owner.is_some());
+    held.fold((0, 0), |(blocks, bytes), block| {
+        (blocks + 1, bytes + block.size as u64)
+    })
+}
+
 /// As Windows aligns: 16 bytes, and whole pages from a page on.
 fn layout(size: usize) -> Option<Layout> {
     let align = if size >= PAGE { PAGE } else { 16 };

@@ -94,6 +94,8 @@ pub enum Request {
     Trace,
     /// What is known of a driver's image.
     Modules,
+    /// What memory is in use now.
+    Usage,
     /// Replaces the fault rules and starts their counts afresh.
     SetFaults(Vec<FaultRule>),
     /// Asks every busy thread where it is; the machine ends after it.
@@ -166,6 +168,8 @@ pub enum Reply {
     Trace(Trace),
     /// Modules.
     Modules(Vec<ModuleInfo>),
+    /// Memory in use.
+    Usage(Usage),
     /// The end.
     Final(FinalReport),
     /// It could not be done; why.
@@ -233,6 +237,17 @@ pub struct ModuleInfo {
     pub size: u64,
     /// The .pdb found.
     pub pdb: Option<PathBuf>,
+}
+
+/// Memory in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Pool blocks that drivers hold.
+    pub pool_blocks: u64,
+    /// Their bytes, as asked for.
+    pub pool_bytes: u64,
+    /// Memory of the machine's process that is resident and not shared with a file, in bytes: the bench's own with the drivers'.
+    pub resident_bytes: u64,
 }
 
 /// A thread as started.

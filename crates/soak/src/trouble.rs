@@ -1,0 +1,480 @@
+//! Whoever makes trouble: changes settings, lets calls fail, attaches and detaches, unloads and loads, talks to the port and
+//! misbehaves there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fastrand::Rng;
+use headroom_harness::link::{Client, LinkError};
+use ntbench::wire::{BufferKind, DriverSpec, PortMessage, StackKind, ThreadSpec};
+use ntbench::{Machine, Thread};
+use protocol::Config;
+use protocol::port::{Hello, MAXIMUM_CLIENTS};
+use zerocopy::IntoBytes as _;
+
+use crate::ledger::{Broken, Invariant, sound};
+use crate::place::LOCAL;
+use crate::port::{Wire, connect};
+use crate::seed::pick;
+use crate::settings::{Scope, bad_settings, faults, parameters, settings};
+
+/// Some trouble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Settings,
+    BadSettings,
+    Faults,
+    NoFaults,
+    Attach,
+    Detach,
+    Instances,
+    Status,
+    Watermarks,
+    Drain,
+    Rubbish,
+    Hostile,
+    Crowd,
+    Hang,
+    Die,
+    Reload,
+    FailingLoad,
+    Delay,
+}
+
+impl Trouble {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Settings => "settings changed",
+            Self::BadSettings => "settings refused",
+            Self::Faults => "calls made to fail",
+            Self::NoFaults => "calls let succeed",
+            Self::Attach => "volumes attached",
+            Self::Detach => "volumes detached",
+            Self::Instances => "instances listed",
+            Self::Status => "status asked",
+            Self::Watermarks => "watermarks read",
+            Self::Drain => "drains",
+            Self::Rubbish => "rubbish sent",
+            Self::Hostile => "hostile buffers",
+            Self::Crowd => "port crowded",
+            Self::Hang => "clients that hung",
+            Self::Die => "clients that died",
+            Self::Reload => "reloads",
+            Self::FailingLoad => "loads with failing calls",
+            Self::Delay => "delays",
+        }
+    }
+}
+
+/// What one that only talks to the port does.
+const TALK: [Trouble; 11] = [
+    Trouble::Instances,
+    Trouble::Status,
+    Trouble::Watermarks,
+    Trouble::Drain,
+    Trouble::Drain,
+    Trouble::Drain,
+    Trouble::Rubbish,
+    Trouble::Hostile,
+    Trouble::Hang,
+    Trouble::Die,
+    Trouble::Delay,
+];
+
+/// What else the one does who may do everything.
+const RULE: [Trouble; 13] = [
+    Trouble::Settings,
+    Trouble::Settings,
+    Trouble::Settings,
+    Trouble::BadSettings,
+    Trouble::Faults,
+    Trouble::Faults,
+    Trouble::NoFaults,
+    Trouble::Attach,
+    Trouble::Detach,
+    Trouble::Crowd,
+    Trouble::Delay,
+    Trouble::Delay,
+    Trouble::Drain,
+];
+
+/// Which driver, and how it is loaded.
+#[derive(Clone)]
+pub(crate) struct Subject {
+    /// What is loaded.
+    pub(crate) spec: DriverSpec,
+    /// It is Headroom's own: it has a port, a ring and watermarks.
+    pub(crate) ours: bool,
+}
+
+/// One who makes trouble.
+pub(crate) struct Troublemaker {
+    machine: Machine,
+    subject: Subject,
+    thread: Thread,
+    /// A second one, which waits for news.
+    waiting: Thread,
+    rng: Rng,
+    /// May do everything; else only talks to the port.
+    rules: bool,
+    client: Option<Client>,
+    /// Where its next drain goes on.
+    next: u64,
+    /// The settings it put in force last.
+    pub(crate) config: Config,
+    /// What it did.
+    pub(crate) done: BTreeMap<&'static str, u64>,
+    /// Records that it drained.
+    pub(crate) drained: u64,
+    /// How often the driver was loaded.
+    pub(crate) loads: u64,
+}
+
+impl Troublemaker {
+    pub(crate) fn new(
+        machine: &Machine,
+        subject: &Subject,
+        rng: Rng,
+        rules: bool,
+    ) -> Result<Self, Broken> {
+        let spec = ThreadSpec {
+            process_image: if rules { "ruler.exe" } else { "client.exe" }.to_owned(),
+            process: 0,
+            stack: StackKind::Ordinary,
+        };
+        let (thread, waiting) = (machine.thread(spec.clone())?, machine.thread(spec)?);
+        Ok(Self {
+            machine: machine.clone(),
+            subject: subject.clone(),
+            thread,
+            waiting,
+            rng,
+            rules,
+            client: None,
+            next: 0,
+            config: Config::DEFAULT,
+            done: BTreeMap::new(),
+            drained: 0,
+            loads: 0,
+        })
+    }
+
+    /// Makes some.
+    pub(crate) fn make(&mut self, scope: Scope) -> Result<(), Broken> {
+        let trouble = match (self.rules, self.subject.ours) {
+            (true, true) if self.rng.u32(0..40) == 0 => {
+                pick(&mut self.rng, &[Trouble::Reload, Trouble::FailingLoad])
+            }
+            (true, true) if self.rng.bool() => pick(&mut self.rng, &RULE),
+            (_, true) => pick(&mut self.rng, &TALK),
+            // All that is known of another driver is that it can be loaded and unloaded.
+            (true, false) if self.rng.u32(0..20) == 0 => Trouble::Reload,
+            (true, false) => Trouble::Delay,
+            (false, false) => Trouble::Delay,
+        };
+        let changes = matches!(trouble, Trouble::Settings | Trouble::BadSettings);
+        if changes && scope == Scope::InPlace {
+            return Ok(());
+        }
+        *self.done.entry(trouble.name()).or_default() += 1;
+        match self.perform(trouble, scope) {
+            Ok(()) => Ok(()),
+            Err(Misfortune::Broken(broken)) => Err(broken),
+            Err(Misfortune::Link(error)) => {
+                self.client = None;
+                self.excuse(&error)
+            }
+        }
+    }
+
+    /// Whether a program has to live with that: the driver goes, its port is full, or a call that it needs was made to fail.
+    fn excuse(&self, error: &LinkError) -> Result<(), Broken> {
+        match error {
+            LinkError::NotLoaded | LinkError::Gone | LinkError::Busy => Ok(()),
+            LinkError::Refused { .. } => Ok(()),
+            // What became of the machine is what matters.
+            LinkError::System(_) => {
+                self.machine.usage()?;
+                Err(Broken::new(Invariant::Port, error.to_string()))
+            }
+            // INSUFFICIENT_RESOURCES for a connection, and the like.
+            LinkError::Port(_) => Ok(()),
+            other => Err(Broken::new(Invariant::Port, other.to_string())),
+        }
+    }
+
+    fn client(&mut self) -> Result<&mut Client, LinkError> {
+        let client = match self.client.take() {
+            Some(client) => client,
+            None => {
+                self.next = 0;
+                connect(&self.thread)?
+            }
+        };
+        Ok(self.client.insert(client))
+    }
+
+    fn perform(&mut self, trouble: Trouble, scope: Scope) -> Result<(), Misfortune> {
+        match trouble {
+            Trouble::Settings => {
+                let config = settings(&mut self.rng, scope, self.config.log_capacity);
+                self.client()?.set_config(&config)?;
+                self.config = config;
+            }
+            Trouble::BadSettings => {
+                let bad = bad_settings(&mut self.rng, self.config);
+                match self.client()?.set_config(&bad) {
+                    Err(LinkError::Rejected(_)) => {}
+                    Ok(()) => return broken(format!("took {bad:?}")),
+                    Err(other) => return Err(other.into()),
+                }
+            }
+            Trouble::Faults => {
+                let faults = faults(&mut self.rng);
+                self.machine.set_faults(faults)?;
+            }
+            Trouble::NoFaults => self.machine.set_faults(Vec::new())?,
+            Trouble::Attach => self.client()?.attach(LOCAL, "")?,
+            Trouble::Detach => self.client()?.detach(LOCAL, "")?,
+            Trouble::Instances => drop(self.client()?.instances()?),
+            Trouble::Status => drop(self.client()?.status()?),
+            Trouble::Watermarks => drop(self.client()?.watermarks()?),
+            Trouble::Drain => self.drain()?,
+            Trouble::Rubbish => self.rubbish(false)?,
+            Trouble::Hostile => self.rubbish(true)?,
+            Trouble::Crowd => self.crowd()?,
+            Trouble::Hang => {
+                let limit = Duration::from_millis(self.rng.u64(0..4));
+                self.client()?.wait(limit)?;
+            }
+            Trouble::Die => self.die()?,
+            Trouble::Reload => self.reload(false)?,
+            Trouble::FailingLoad => self.reload(true)?,
+            Trouble::Delay => std::thread::sleep(Duration::from_micros(self.rng.u64(0..4000))),
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Result<(), Misfortune> {
+        // Now and then from the start again, as another program would.
+        if self.rng.u32(0..8) == 0 {
+            self.next = 0;
+        }
+        self.client()?;
+        let from = self.next;
+        let drained = self.client()?.drain(from)?;
+        let wrong = |why: &str| {
+            broken(format!(
+                "a drain from {from} on {why}: {} records, next {}, lost {}, head {}",
+                drained.records.len(),
+                drained.next,
+                drained.lost,
+                drained.head
+            ))
+        };
+        let mut last = from.saturating_sub(1);
+        for record in &drained.records {
+            if record.sequence <= last {
+                return wrong("brings records out of order");
+            }
+            last = record.sequence;
+            sound(record)?;
+        }
+        let passed = drained.next.saturating_sub(from.max(1));
+        if from > 0
+            && (drained.next <= last || passed < drained.records.len() as u64 + drained.lost)
+        {
+            return wrong("counts wrong");
+        }
+        self.drained += drained.records.len() as u64;
+        self.next = drained.next;
+        Ok(())
+    }
+
+    /// Sends what is no message, or sends it in memory that is not what it seems.
+    fn rubbish(&mut self, hostile: bool) -> Result<(), Misfortune> {
+        let wire = Wire::open(&self.thread, Hello::CURRENT.as_bytes())?;
+        let rng = &mut self.rng;
+        let length = rng.usize(0..600);
+        let mut input: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(length).collect();
+        // A kind that there is, so that more than its first check is reached. Its length is still wrong.
+        if let Some(kind) = input.first_chunk_mut::<4>()
+            && rng.bool()
+        {
+            *kind = rng.u32(0..12).to_le_bytes();
+        }
+        let kinds = |rng: &mut Rng| match (hostile, rng.u32(0..6)) {
+            (false, _) | (_, 0) => BufferKind::Whole,
+            (_, 1) => BufferKind::Misaligned(rng.u32(1..16)),
+            (_, 2) => BufferKind::Null,
+            (_, 3) => BufferKind::GoneAtTouch(rng.u64(1..4)),
+            (_, 4) => BufferKind::CutAt {
+                offset: rng.u32(0..64),
+                probed: rng.bool(),
+            },
+            (_, _) => BufferKind::ReadOnly,
+        };
+        let message = PortMessage {
+            input,
+            input_kind: kinds(rng),
+            output_length: rng.u32(0..0x2000),
+            output_kind: kinds(rng),
+            ..PortMessage::default()
+        };
+        wire.port().send_message(&message)?;
+        Ok(())
+    }
+
+    /// Connects until the port is full.
+    fn crowd(&mut self) -> Result<(), Misfortune> {
+        let mut crowd = Vec::new();
+        loop {
+            match Wire::open(&self.thread, Hello::CURRENT.as_bytes()) {
+                Ok(wire) => crowd.push(wire),
+                Err(LinkError::Busy) => return Ok(()),
+                Err(other) => return Err(other.into()),
+            }
+            if crowd.len() > MAXIMUM_CLIENTS as usize {
+                return broken(format!("{} clients are connected at once", crowd.len()));
+            }
+        }
+    }
+
+    /// A client whose process ends while it waits for news: its handle is closed beneath the wait.
+    fn die(&mut self) -> Result<(), Misfortune> {
+        let wire = Wire::open(&self.thread, Hello::CURRENT.as_bytes())?;
+        let port = wire.port().on(&self.waiting);
+        let pause = Duration::from_micros(self.rng.u64(0..2000));
+        let waited = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| port.get_message(64, Some(Duration::from_secs(20))));
+            std::thread::sleep(pause);
+            drop(wire);
+            waiter.join()
+        });
+        if let Ok(waited) = waited {
+            waited?;
+        }
+        Ok(())
+    }
+
+    /// Unloads the driver, in one of the two ways, and loads it again.
+    fn reload(&mut self, failing: bool) -> Result<(), Misfortune> {
+        let service = self.subject.spec.service.clone();
+        let unload = |machine: &Machine, mandatory: bool| -> Result<(), Broken> {
+            let unloaded = if mandatory {
+                machine.stop_driver(&service)?
+            } else {
+                machine.unload_driver(&service)?
+            };
+            if unloaded.is_success() {
+                Ok(())
+            } else {
+                let text = format!("unloading (mandatory: {mandatory}) returned {unloaded}");
+                Err(Broken::new(Invariant::Loading, text))
+            }
+        };
+        let mandatory = self.rng.bool();
+        unload(&self.machine, mandatory)?;
+        self.client = None;
+        if failing {
+            let faults = faults(&mut self.rng);
+            self.machine.set_faults(faults)?;
+            let loaded = self.machine.load_driver(self.subject.spec.clone())?;
+            self.loads += 1;
+            if loaded.status.is_success() {
+                unload(&self.machine, !mandatory)?;
+            }
+        }
+        self.machine.set_faults(Vec::new())?;
+        self.load()?;
+        Ok(())
+    }
+
+    /// Loads the driver with the settings that are in force.
+    pub(crate) fn load(&mut self) -> Result<(), Broken> {
+        let mut spec = self.subject.spec.clone();
+        if self.subject.ours {
+            // Local volumes are attached to on request only, so that the same instances are there after each load.
+            self.config.unc_only = 1;
+            spec.parameters = parameters(&self.config);
+        }
+        let loaded = self.machine.load_driver(spec)?;
+        self.loads += 1;
+        if loaded.status.is_success() {
+            Ok(())
+        } else {
+            let text = format!("DriverEntry returned {}", loaded.status);
+            Err(Broken::new(Invariant::Loading, text))
+        }
+    }
+
+    /// Ends what it began, so that the driver can be looked at in peace.
+    pub(crate) fn calm(&mut self) -> Result<(), Broken> {
+        self.machine.set_faults(Vec::new())?;
+        self.client = None;
+        Ok(())
+    }
+
+    /// Puts settings in force, and detaches from what was attached to: with nobody else about, that has to succeed.
+    pub(crate) fn settle(&mut self, config: Option<Config>) -> Result<(), Broken> {
+        if !self.subject.ours {
+            return Ok(());
+        }
+        let refused = |error: LinkError| match error {
+            LinkError::System(_) => match self.machine.usage() {
+                Ok(_) => Broken::new(Invariant::Port, error.to_string()),
+                Err(dead) => dead.into(),
+            },
+            other => Broken::new(Invariant::Port, other.to_string()),
+        };
+        let mut client = connect(&self.thread).map_err(refused)?;
+        let (instances, _) = client.instances().map_err(refused)?;
+        for instance in instances {
+            if instance.volume == LOCAL {
+                client.detach(LOCAL, "").map_err(refused)?;
+            }
+        }
+        if let Some(config) = config {
+            client.set_config(&config).map_err(refused)?;
+            self.config = config;
+        }
+        Ok(())
+    }
+
+    /// Starts the watermarks afresh. Only while nobody opens: a create that is under way may count before or after.
+    pub(crate) fn reset(&mut self) -> Result<(), Broken> {
+        let port = |error: LinkError| Broken::new(Invariant::Port, error.to_string());
+        let mut client = connect(&self.thread).map_err(port)?;
+        client.reset().map_err(port)
+    }
+}
+
+/// What came in between.
+enum Misfortune {
+    /// The port; it may have to.
+    Link(LinkError),
+    /// What must not be.
+    Broken(Broken),
+}
+
+impl From<LinkError> for Misfortune {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl From<Broken> for Misfortune {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<ntbench::MachineError> for Misfortune {
+    fn from(error: ntbench::MachineError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+fn broken(text: String) -> Result<(), Misfortune> {
+    Err(Broken::new(Invariant::Port, text).into())
+}
