@@ -144,3 +144,8 @@ pub(crate) fn counts() -> Vec<FaultCount> {
         .map(count)
         .collect()
 }
+
+/// Whether a function of that name can be made to fail.
+pub(crate) fn can_fail(name: &str) -> bool {
+    crate::export::all().any(|export| export.name == name)
+}

@@ -79,6 +79,18 @@ pub fn coverage() -> String {
     coverage::markdown()
 }
 
+/// Whether drivers can import a function or variable of that name.
+#[must_use]
+pub fn is_export(name: &str) -> bool {
+    export::all().any(|export| export.name == name)
+}
+
+/// Whether a function of that name can be made to fail ([`wire::FaultRule`]).
+#[must_use]
+pub fn can_fail(name: &str) -> bool {
+    faults::can_fail(name)
+}
+
 /// Checks and maps an image, runs none of it, and unmaps it again: for fuzzers.
 ///
 /// # Errors

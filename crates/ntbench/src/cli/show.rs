@@ -2,7 +2,7 @@
 
 use ntbench::Import;
 use ntbench::wire::{
-    BugCheckReport, CallbackEvent, DumpOutcome, Finding, FrameKind, StackListing, Trace, TraceEvent,
+    BugCheckReport, CallbackEvent, DumpOutcome, FrameKind, StackListing, TraceEvent,
 };
 
 /// A dead machine's report.
@@ -19,8 +19,6 @@ pub(super) fn bug_check(report: &BugCheckReport) {
         report.tid, report.process_image, report.pid, report.irql
     );
     stack(&report.stack);
-    trace(&report.trace);
-    findings(&report.findings);
     match &report.dump {
         Some(DumpOutcome::Written { path, bytes }) => {
             println!("\n    crash dump    {}, {bytes} bytes", path.display());
@@ -76,8 +74,8 @@ pub(super) fn stack(listing: &StackListing) {
 }
 
 /// What happened.
-pub(super) fn trace(trace: &Trace) {
-    for event in &trace.events {
+pub(super) fn events(events: &[TraceEvent]) {
+    for event in events {
         match event {
             TraceEvent::Callback(event) => callback(event),
             TraceEvent::DbgPrint { tid, text } => println!("{tid:>5} dbg  {text}"),
@@ -95,9 +93,6 @@ pub(super) fn trace(trace: &Trace) {
             TraceEvent::Finding(_) => {}
         }
     }
-    if trace.dropped != 0 {
-        println!("({} older events were dropped)", trace.dropped);
-    }
 }
 
 fn callback(event: &CallbackEvent) {
@@ -112,16 +107,6 @@ fn callback(event: &CallbackEvent) {
         event.tid, event.nest, event.remaining, event.path
     );
     println!("{}", line.trim_end());
-}
-
-/// What the verifier found.
-pub(super) fn findings(findings: &[Finding]) {
-    for finding in findings {
-        println!("finding {}: {}", finding.rule, finding.text);
-        if let Some(site) = &finding.site {
-            println!("        at {site}");
-        }
-    }
 }
 
 /// Imports, by DLL.

@@ -204,6 +204,28 @@ impl Machine {
         }
     }
 
+    /// The names of the communication ports that filters offer now, in alphabetical order.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn ports(&self) -> Result<Vec<String>, MachineError> {
+        match self.link.ask(Request::Ports)? {
+            Reply::Names(names) => Ok(names),
+            other => Err(protocol("Ports", &other)),
+        }
+    }
+
+    /// These threads are about to make calls at the same time. Under a seeded schedule ([`MachineConfig::schedule`]) nothing of the machine
+    /// goes on while one of them is between two calls, so that how quick their callers are changes nothing; each says by
+    /// [`Thread::leave_together`] that it makes no more. Without such a schedule this does nothing.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn schedule_together(&self, threads: &[Thread]) -> Result<(), MachineError> {
+        let threads = threads.iter().map(|thread| thread.info.thread).collect();
+        self.link.done(Request::Together { threads })
+    }
+
     /// Replaces the fault rules; their counts start afresh.
     ///
     /// # Errors
@@ -300,6 +322,16 @@ impl Thread {
             Reply::Completion(completion) => Ok(completion),
             other => Err(protocol("SystemCall", &other)),
         }
+    }
+
+    /// Makes no more calls together with others ([`Machine::schedule_together`]).
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn leave_together(&self) -> Result<(), MachineError> {
+        self.link.done(Request::Leave {
+            thread: self.info.thread,
+        })
     }
 
     /// Ends the thread.

@@ -11,7 +11,7 @@ use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
     Request, SystemCall, Usage,
 };
-use crate::{bugcheck, debugger, faults, ntos, stack, trace, verifier};
+use crate::{bugcheck, debugger, faults, fltmgr, ntos, stack, trace, verifier};
 
 /// A debugger's read; more is a mistake.
 const LARGEST_READ: usize = 256 << 20;
@@ -54,6 +54,8 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Trace => reply(id, Reply::Trace(trace::take())),
         Request::Modules => reply(id, Reply::Modules(modules::infos())),
         Request::Usage => reply(id, Reply::Usage(usage())),
+        Request::Ports => reply(id, Reply::Names(fltmgr::port::names())),
+        Request::Together { threads: _ } | Request::Leave { thread: _ } => reply(id, Reply::Done),
         Request::Interrogate => worker::interrogate(),
         Request::SetFaults(rules) => {
             faults::set(rules);

@@ -180,6 +180,7 @@ impl Driver {
 
     /// Takes it off the list and looks for what it left behind.
     fn gone(&self, why: &str) {
+        let _blame = verifier::blame(&self.service);
         for leak in fltmgr::leftovers(self) {
             verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
         }

@@ -170,6 +170,7 @@ impl Entered {
                 ),
             );
         }
+        let _blame = verifier::blame(filter);
         if now.kernel_apcs != self.kernel_apcs || now.special_apcs != self.special_apcs {
             verifier::finding(
                 "critical-region-imbalance",

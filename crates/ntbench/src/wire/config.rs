@@ -39,8 +39,22 @@ pub struct MachineConfig {
     pub raised_completions: bool,
     /// What drivers' memory is held to.
     pub verifier: VerifierConfig,
+    /// Lets a seed choose which thread runs from one kernel call to the next: the same seed runs the same way again. `None`: the host
+    /// chooses.
+    pub schedule: Option<ScheduleConfig>,
+    /// Functions that return a status and are made to fail where they are called, beside those that know how to fail.
+    pub fail_also: Vec<String>,
+    /// Each create begins with so many bytes left of its thread's kernel stack. `None`: with all that a system call has.
+    pub low_stack: Option<u32>,
     /// Tell a debugger that is attached to the machine's process of each driver and its functions.
     pub debugger: bool,
+}
+
+/// A schedule that can be had again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleConfig {
+    /// What it depends on alone.
+    pub seed: u64,
 }
 
 /// The checks that cost time with every allocation and every change of IRQL. All others are always on.
@@ -51,6 +65,8 @@ pub struct VerifierConfig {
     pub special_pool: bool,
     /// Paged pool and pageable sections are taken away whenever a thread raises to `DISPATCH_LEVEL`.
     pub force_irql: bool,
+    /// How many bytes of pool all drivers together may hold; beyond it allocations fail. `None`: 1 GB.
+    pub pool_limit: Option<u64>,
 }
 
 impl VerifierConfig {
@@ -58,6 +74,7 @@ impl VerifierConfig {
     pub const OFF: Self = Self {
         special_pool: false,
         force_irql: false,
+        pool_limit: None,
     };
 }
 
@@ -66,6 +83,7 @@ impl Default for VerifierConfig {
         Self {
             special_pool: true,
             force_irql: true,
+            pool_limit: None,
         }
     }
 }

@@ -96,6 +96,18 @@ pub enum Request {
     Modules,
     /// What memory is in use now.
     Usage,
+    /// The names of the communication ports that filters offer.
+    Ports,
+    /// These threads will make calls at the same time.
+    Together {
+        /// Which.
+        threads: Vec<u32>,
+    },
+    /// A thread makes no more calls at the same time as others.
+    Leave {
+        /// Which.
+        thread: u32,
+    },
     /// Replaces the fault rules and starts their counts afresh.
     SetFaults(Vec<FaultRule>),
     /// Asks every busy thread where it is; the machine ends after it.
@@ -170,6 +182,8 @@ pub enum Reply {
     Modules(Vec<ModuleInfo>),
     /// Memory in use.
     Usage(Usage),
+    /// Names.
+    Names(Vec<String>),
     /// The end.
     Final(FinalReport),
     /// It could not be done; why.

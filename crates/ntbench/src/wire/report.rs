@@ -111,6 +111,9 @@ pub struct Finding {
     pub site: Option<String>,
     /// The thread's id; 0: none.
     pub tid: u64,
+    /// The service of the driver that did it; `None`: the machine cannot tell.
+    #[serde(default)]
+    pub driver: Option<String>,
 }
 
 /// What a machine says at its end.

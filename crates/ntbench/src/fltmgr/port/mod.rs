@@ -96,6 +96,17 @@ pub(super) fn tables() -> [&'static [Export]; 2] {
     [exports(), security::exports()]
 }
 
+/// The names of the ports that programs can connect to.
+pub(crate) fn names() -> Vec<String> {
+    let mut names: Vec<String> = read()
+        .servers
+        .values()
+        .map(|server| server.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
 /// A filter is being unregistered: its connections end.
 pub(super) fn filter_goes(filter: &Arc<Filter>) {
     let mine = |server: &Server| Arc::ptr_eq(&server.filter, filter);

@@ -1,0 +1,299 @@
+//! `ntbench run`: what the arguments ask for, made into machines, and what came of them told.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
+use ntbench::wire::{
+    FinalReport, MachineConfig, NamespaceConfig, Refusal, StackKind, TraceEvent, VerifierConfig,
+};
+use ntbench::{Machine, MachineError};
+
+use super::args::Run;
+use super::drivers::{self, DriverError};
+use super::report::{CallReport, DriverReport, End, Report};
+use super::scenario::{self, FileError, PlayError, Sites, SitesError};
+use super::session::{Plan, Session, compare};
+use super::{FAILED, NOT_TRIED, show, table};
+
+/// Why nothing was tried.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotTried {
+    /// The drivers cannot be loaded as asked.
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    /// A scenario is wrong.
+    #[error(transparent)]
+    Scenario(#[from] FileError),
+    /// There is no place for scenarios.
+    #[error(transparent)]
+    Sites(#[from] SitesError),
+}
+
+/// Runs it.
+pub(super) fn run(run: &Run, matches: &ArgMatches) -> ExitCode {
+    if run.scenario.iter().any(|name| name == "list") {
+        return super::list_scenarios();
+    }
+    if run.image.is_empty() {
+        eprintln!("ntbench: no driver: name a .sys file (`ntbench run --help` has examples)");
+        return ExitCode::from(NOT_TRIED);
+    }
+    let plan = match plan(run, matches) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("ntbench: {error}");
+            return ExitCode::from(NOT_TRIED);
+        }
+    };
+    let report = once(run, &plan);
+    finish(run, &report)
+}
+
+/// Writes JSON where it is wanted, and ends.
+fn finish(run: &Run, report: &Report) -> ExitCode {
+    if run.json {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => println!("{text}"),
+            Err(error) => {
+                eprintln!("ntbench: the report cannot be written: {error}");
+                return ExitCode::from(NOT_TRIED);
+            }
+        }
+    }
+    ExitCode::from(report.exit_status)
+}
+
+fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
+    let drivers = drivers::all(run, matches)?;
+    let mut scenarios = Vec::new();
+    for wanted in &run.scenario {
+        scenarios.extend(scenario::find(wanted)?);
+    }
+    let namespace = NamespaceConfig {
+        servers: run.servers(),
+        dfs: run.namespaces(),
+        volumes: run.volume.iter().map(|volume| volume.0.clone()).collect(),
+    };
+    let sites = Sites::new(namespace, !scenarios.is_empty())?;
+    let config = MachineConfig {
+        namespace: sites.namespace.clone(),
+        faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
+        fail_also: run.fault.iter().map(|fault| fault.0.call.clone()).collect(),
+        snapshot_at: run.snapshot_at.clone(),
+        crash_dump: run.crash_dump.clone(),
+        time_limit_ms: time_limit(run),
+        debugger: run.debugger,
+        verifier: VerifierConfig {
+            special_pool: !run.no_special_pool,
+            force_irql: !run.no_force_irql,
+            pool_limit: run
+                .pool_limit
+                .map(|megabytes| megabytes.saturating_mul(1 << 20)),
+        },
+        ..MachineConfig::default()
+    };
+    Ok(Plan {
+        config,
+        drivers,
+        scenarios,
+        sites,
+        create: run.create.clone(),
+        query: run.query.clone(),
+        stack: if run.large_stack {
+            StackKind::Large
+        } else {
+            StackKind::Ordinary
+        },
+        keep_loaded: run.keep_loaded,
+    })
+}
+
+/// Who debugs takes the time that it takes.
+fn time_limit(run: &Run) -> Option<u64> {
+    const WEEK: u64 = 7 * 24 * 60 * 60;
+    let seconds = run.time_limit.or(run.debugger.then_some(WEEK))?;
+    Some(seconds.min(WEEK) * 1000)
+}
+
+/// One machine, with all that is to be told of it.
+fn once(run: &Run, plan: &Plan) -> Report {
+    if !run.json {
+        for driver in &plan.drivers {
+            if let Some(line) = driver.installed() {
+                println!("{line}");
+            }
+        }
+    }
+    let mut session = Session::default();
+    let outcome = machine(plan, plan.config.clone(), true, &mut session);
+    if !plan.scenarios.is_empty() {
+        match plan.bare() {
+            Ok(bare) => compare(&mut session.steps, &bare),
+            Err(error) => eprintln!("ntbench: the scenarios without the drivers: {error}"),
+        }
+    }
+    let report = report(run, plan, session, outcome.as_ref());
+    if !run.json {
+        tell(run, plan, &report, outcome);
+    }
+    report
+}
+
+/// What a machine leaves: its report and what it told until then.
+pub(super) struct Left {
+    /// Its report.
+    pub(super) report: FinalReport,
+}
+
+/// Boots a machine, does the plan on it and shuts it down.
+///
+/// # Errors
+/// When it dies of it; what came until then is in `session`.
+pub(super) fn machine(
+    plan: &Plan,
+    config: MachineConfig,
+    observe: bool,
+    session: &mut Session,
+) -> Result<Left, PlayError> {
+    let machine = Machine::boot(config)?;
+    plan.run(&machine, observe, session)?;
+    let mut report = machine.shutdown()?;
+    session.trace.append(&mut report.trace.events);
+    Ok(Left { report })
+}
+
+/// Gathers what came of it.
+fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &PlayError>) -> Report {
+    let mut session = session;
+    let found = match outcome {
+        Ok(left) => left.report.findings.clone(),
+        Err(PlayError::Machine(MachineError::BugCheck(report))) => {
+            session.trace.extend(report.trace.events.iter().cloned());
+            report.findings.clone()
+        }
+        Err(_) => Vec::new(),
+    };
+    let mut callbacks: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in &session.trace {
+        if let TraceEvent::Callback(event) = event {
+            *callbacks.entry(&event.filter).or_default() += 1;
+        }
+    }
+    let findings = super::report::findings(&found);
+    let drivers = plan.drivers.iter().map(|driver| {
+        let service = &driver.spec.service;
+        let status = |list: &[(String, ntbench::NtStatus)]| {
+            let found = list.iter().find(|(name, _)| name == service);
+            found.map(|(_, status)| status.to_string())
+        };
+        let its =
+            |finding: &&super::report::FindingReport| finding.driver.as_ref() == Some(service);
+        DriverReport {
+            service: service.clone(),
+            image: driver.spec.image.display().to_string(),
+            altitude: driver.altitude.clone(),
+            entry: status(&session.entries),
+            unload: status(&session.unloads),
+            callbacks: callbacks.get(service.as_str()).copied().unwrap_or(0),
+            findings: findings.iter().filter(its).count(),
+        }
+    });
+    let changed = run.unchanged && session.steps.iter().any(|step| step.without.is_some());
+    let exit_status = match outcome {
+        Ok(_) if session.is_good() && findings.is_empty() && !changed => 0,
+        Ok(_)
+        | Err(PlayError::Machine(MachineError::BugCheck(_) | MachineError::TimeLimit { .. })) => {
+            FAILED
+        }
+        Err(_) => NOT_TRIED,
+    };
+    let end = match outcome {
+        Ok(_) => None,
+        Err(PlayError::Machine(error)) => Some(End::from(error)),
+        Err(PlayError::Sites(error)) => Some(End::Other {
+            text: error.to_string(),
+        }),
+    };
+    let call = |(call, status): &(String, ntbench::NtStatus)| CallReport {
+        call: call.clone(),
+        status: status.to_string(),
+    };
+    Report {
+        exit_status,
+        drivers: drivers.collect(),
+        calls: session.calls.iter().map(call).collect(),
+        findings,
+        end,
+        steps: session.steps,
+        trace: session.trace,
+        ..Report::default()
+    }
+}
+
+/// Tells it on a terminal.
+fn tell(run: &Run, plan: &Plan, report: &Report, outcome: Result<Left, PlayError>) {
+    for driver in report.drivers.iter() {
+        if let Some(status) = &driver.entry {
+            println!(
+                "{:<40} {status}",
+                format!("DriverEntry of {}", driver.service)
+            );
+        }
+    }
+    for call in &report.calls {
+        println!("{:<40} {}", call.call, call.status);
+    }
+    let several = report.drivers.len() > 1;
+    table::steps(&report.steps);
+    if report.steps.is_empty() {
+        for driver in report.drivers.iter().rev() {
+            if let Some(status) = &driver.unload {
+                let what = if several {
+                    format!("unload of {}", driver.service)
+                } else {
+                    "unload".to_owned()
+                };
+                println!("{what:<40} {status}");
+            }
+        }
+    }
+    if run.trace || report.steps.is_empty() {
+        show::events(&report.trace);
+    }
+    match &outcome {
+        Ok(left) if left.report.trace.dropped != 0 => {
+            println!("({} older events were dropped)", left.report.trace.dropped);
+        }
+        Err(PlayError::Machine(error)) => failed(error),
+        Err(PlayError::Sites(error)) => eprintln!("ntbench: {error}"),
+        Ok(_) => {}
+    }
+    table::findings(&report.findings, several);
+    if several || !report.steps.is_empty() {
+        table::drivers(report);
+    }
+    if !report.steps.is_empty() {
+        table::verdict(report);
+    } else if plan.scenarios.is_empty()
+        && plan.create.is_empty()
+        && plan.query.is_empty()
+        && outcome.is_ok()
+    {
+        eprintln!(
+            "ntbench: hint: the driver had nothing to do; --scenario basic, or all, puts it to work"
+        );
+    }
+}
+
+fn failed(error: &MachineError) {
+    match error {
+        MachineError::BugCheck(report) => show::bug_check(report),
+        MachineError::TimeLimit { stacks, .. } => {
+            eprintln!("ntbench: {error}");
+            stacks.iter().for_each(show::stack);
+        }
+        MachineError::Refused(Refusal::Image(text)) => eprintln!("ntbench: {text}"),
+        other => eprintln!("ntbench: {other}"),
+    }
+}

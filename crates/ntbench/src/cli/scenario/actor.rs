@@ -1,0 +1,210 @@
+//! One of a program's threads: what it holds open, and how it does a step.
+
+use std::collections::HashMap;
+
+use ntbench::wire::{CreateFile, PortFuzz};
+use ntbench::{MachineError, NtStatus, Port, Thread};
+
+use super::Site;
+use super::model::{Act, Step};
+
+/// What came of a step.
+pub(super) struct Done {
+    /// Its status.
+    pub(super) status: NtStatus,
+    /// What was read, as far as it is text.
+    pub(super) text: Option<String>,
+}
+
+impl From<NtStatus> for Done {
+    fn from(status: NtStatus) -> Self {
+        Self { status, text: None }
+    }
+}
+
+/// A thread's handles, by the names that a scenario gives them.
+#[derive(Clone, Default)]
+pub(super) struct Handles {
+    files: HashMap<String, u64>,
+    ports: HashMap<String, Port>,
+}
+
+impl Handles {
+    fn file(&self, name: &str) -> u64 {
+        // A handle that is not there is none: the system call answers that it is invalid.
+        self.files.get(name).copied().unwrap_or(0)
+    }
+
+    /// Closes whatever is open and was not in `before`.
+    pub(super) fn close_all(&mut self, thread: &Thread, before: &Self) -> Result<(), MachineError> {
+        for (name, handle) in std::mem::take(&mut self.files) {
+            if before.files.get(&name) != Some(&handle) {
+                thread.close(handle)?;
+            }
+        }
+        for (name, port) in std::mem::take(&mut self.ports) {
+            if !before.ports.contains_key(&name) {
+                port.on(thread).close()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a step on a thread.
+    pub(super) fn act(
+        &mut self,
+        step: &Step,
+        thread: &Thread,
+        site: &Site,
+    ) -> Result<Done, MachineError> {
+        let handle = self.file(&step.file);
+        Ok(match &step.act {
+            Act::Create(create) => {
+                let done = thread.create_file(&CreateFile {
+                    name: site.name(&create.name),
+                    ..create.clone()
+                })?;
+                if done.handle != 0
+                    && let Some(left) = self.files.insert(step.file.clone(), done.handle)
+                {
+                    // The name is used again: what it stood for is closed, as by a program that assigns to its variable.
+                    thread.close(left)?;
+                }
+                done.status.into()
+            }
+            Act::Close => match self.ports.remove(&step.file) {
+                Some(port) => port.on(thread).close()?.into(),
+                None => {
+                    self.files.remove(&step.file);
+                    thread.close(handle)?.status.into()
+                }
+            },
+            Act::Attributes(path) => thread.query_attributes(&site.name(path))?.status.into(),
+            Act::Call(call, _) => {
+                let done = thread.file(handle, call.clone())?;
+                Done {
+                    status: done.status,
+                    text: Some(String::from_utf8_lossy(&done.data).into_owned()),
+                }
+            }
+            Act::Rename { to, replace } => {
+                let done = thread.rename(handle, &site.name(to), 0, *replace)?;
+                done.status.into()
+            }
+            Act::Link { to, replace } => {
+                let done = thread.hard_link(handle, &site.name(to), 0, *replace)?;
+                done.status.into()
+            }
+            Act::Delete(delete) => thread.set_delete(handle, *delete)?.status.into(),
+            Act::List(pattern) => {
+                let (status, entries) = thread.list_directory(handle, pattern.as_deref())?;
+                let mut names: Vec<String> = entries.into_iter().map(|entry| entry.name).collect();
+                names.sort();
+                Done {
+                    status,
+                    text: Some(names.join(" ")),
+                }
+            }
+            Act::SetReparse(point) => {
+                let point = match point.clone() {
+                    ntbench::ReparsePoint::Symlink { target, relative } => {
+                        ntbench::ReparsePoint::Symlink {
+                            target: site.fill_in(&target),
+                            relative,
+                        }
+                    }
+                    ntbench::ReparsePoint::MountPoint { target } => {
+                        ntbench::ReparsePoint::MountPoint {
+                            target: site.fill_in(&target),
+                        }
+                    }
+                    other => other,
+                };
+                thread.set_reparse(handle, &point)?.status.into()
+            }
+            Act::DeleteReparse(tag) => thread.delete_reparse(handle, *tag)?.status.into(),
+            Act::Connect { port, context } => {
+                match thread.connect_port(&site.fill_in(port), context)? {
+                    Ok(port) => {
+                        self.ports.insert(step.file.clone(), port);
+                        NtStatus::SUCCESS.into()
+                    }
+                    Err(status) => status.into(),
+                }
+            }
+            Act::Send { input, output } => match self.ports.get(&step.file) {
+                Some(port) => port.on(thread).send(input, *output)?.0.into(),
+                None => NtStatus::INVALID_HANDLE.into(),
+            },
+            Act::Fuzz { count } => match self.ports.get(&step.file) {
+                Some(port) => {
+                    let fuzz = PortFuzz {
+                        port: 0,
+                        seed: 1,
+                        first: 0,
+                        count: *count,
+                        corpus: Vec::new(),
+                        longest: 512,
+                        hostile_per_mille: 200,
+                    };
+                    port.on(thread).fuzz(&fuzz, |_| {})?;
+                    NtStatus::SUCCESS.into()
+                }
+                None => NtStatus::INVALID_HANDLE.into(),
+            },
+            // Its threads are started by whoever plays the scenario.
+            Act::Together { .. } => NtStatus::SUCCESS.into(),
+        })
+    }
+}
+
+/// A step as a table tells it.
+pub(super) fn told(step: &Step) -> String {
+    let of = |verb: &str| {
+        if step.file == "file" {
+            verb.to_owned()
+        } else {
+            format!("{verb} ({})", step.file)
+        }
+    };
+    match &step.act {
+        Act::Create(create) => {
+            let verb = match create.disposition {
+                0 => "supersede",
+                1 => "open",
+                2 => "create",
+                3 => "open or create",
+                4 => "overwrite",
+                _ => "overwrite or create",
+            };
+            let path = if create.name.is_empty() {
+                "."
+            } else {
+                &create.name
+            };
+            format!("{verb} {path}")
+        }
+        Act::Close => of("close"),
+        Act::Attributes(path) => format!("attributes of {path}"),
+        Act::Call(_, told) => of(told),
+        Act::Rename { to, replace: true } => format!("{} to {to}, replacing", of("rename")),
+        Act::Rename { to, .. } => format!("{} to {to}", of("rename")),
+        Act::Link { to, .. } => format!("{} as {to}", of("link")),
+        Act::Delete(true) => of("delete"),
+        Act::Delete(false) => of("undelete"),
+        Act::List(Some(pattern)) => format!("{} {pattern}", of("list")),
+        Act::List(None) => of("list"),
+        Act::SetReparse(ntbench::ReparsePoint::Symlink { target, .. }) => {
+            format!("{} to {target}", of("symbolic link"))
+        }
+        Act::SetReparse(ntbench::ReparsePoint::MountPoint { target }) => {
+            format!("{} to {target}", of("mount point"))
+        }
+        Act::SetReparse(_) => of("set reparse point"),
+        Act::DeleteReparse(tag) => format!("{} {tag:#X}", of("delete reparse point")),
+        Act::Connect { port, .. } => format!("connect to {port}"),
+        Act::Send { input, .. } => format!("send {} bytes", input.len()),
+        Act::Fuzz { count } => format!("send {count} random messages"),
+        Act::Together { threads, times } => format!("{} threads, {times} times", threads.len()),
+    }
+}
