@@ -57,6 +57,8 @@ pub(crate) enum ExportKind {
         address: *const (),
         /// How many argument slots it takes.
         arguments: usize,
+        /// Whether it returns an `NTSTATUS`, and so can say that it failed.
+        status: bool,
     },
     /// An `extern "win64"` function of one argument, [`VaList`], called on the host's stack.
     Variadic {
@@ -73,10 +75,20 @@ pub(crate) enum ExportKind {
 }
 
 impl Export {
+    /// Whether it is a function that returns an `NTSTATUS`.
+    pub(crate) fn returns_status(&self) -> bool {
+        matches!(self.kind, ExportKind::Function { status: true, .. })
+    }
+
     /// Whether it is a function.
     pub(crate) fn is_code(&self) -> bool {
         !matches!(self.kind, ExportKind::Data(_))
     }
+}
+
+/// Whether a type, as a declaration spells it, is an `NTSTATUS`.
+pub(crate) const fn is_status(written: &str) -> bool {
+    matches!(written.as_bytes(), b"NtStatus")
 }
 
 // SAFETY: the pointers are addresses of functions, which live for ever and are never written.
@@ -134,6 +146,7 @@ macro_rules! exports {
                 kind: $crate::export::ExportKind::Function {
                     address: $name as *const (),
                     arguments: 0 $(+ { let _ = stringify!($arg); 1 })*,
+                    status: $crate::export::is_status(concat!("" $(, stringify!($ret))?)),
                 },
             },
         ] (Whole) $($rest)* }

@@ -4,6 +4,7 @@
 //! not, in two places. So call stacks are told apart by a hash of the driver's return addresses, relative to its image,
 //! which is the same in every machine that loads the same image.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,9 +69,19 @@ pub(crate) fn call_stacks() -> Vec<CallStack> {
 
 /// Whether this call of `call` is to fail, and with what. Each export that can fail asks this first.
 pub(crate) fn check(call: &str) -> Option<NtStatus> {
-    if !ARMED.load(Ordering::Acquire) {
+    // The gate has asked for this call already.
+    if !ARMED.load(Ordering::Acquire) || ASKED.take().is_some_and(|asked| asked == call) {
         return None;
     }
+    count(call)
+}
+
+thread_local! {
+    /// The call that the gate has asked for and let pass.
+    static ASKED: Cell<Option<&'static str>> = const { Cell::new(None) };
+}
+
+fn count(call: &str) -> Option<NtStatus> {
     let stack = STACKS.load(Ordering::Acquire).then(|| look(call)).flatten();
     let mut answer = None;
     for counted in RULES
@@ -145,7 +156,159 @@ pub(crate) fn counts() -> Vec<FaultCount> {
         .collect()
 }
 
+/// Functions that are made to fail where they are called, because they do not look themselves.
+static AT_GATE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Those of `calls` that return a status and do not look themselves whether they are to fail.
+pub(crate) fn fail_at_gate(calls: &[String]) {
+    let at_gate = |call: &&String| !looks(call) && returns_status(call);
+    let calls: Vec<String> = calls.iter().filter(at_gate).cloned().collect();
+    if !calls.is_empty() {
+        *AT_GATE.lock().unwrap_or_else(PoisonError::into_inner) = calls;
+        crate::gate::hook();
+    }
+}
+
+/// Whether this call is to fail without having been begun.
+pub(crate) fn at_gate(call: &'static str) -> Option<NtStatus> {
+    if !ARMED.load(Ordering::Acquire) {
+        return None;
+    }
+    let asked = AT_GATE
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .any(|name| name == call);
+    if !asked {
+        return None;
+    }
+    ASKED.set(Some(call));
+    count(call)
+}
+
+fn returns_status(name: &str) -> bool {
+    crate::export::all().any(|export| export.name == name && export.returns_status())
+}
+
 /// Whether a function of that name can be made to fail.
 pub(crate) fn can_fail(name: &str) -> bool {
-    crate::export::all().any(|export| export.name == name)
+    looks(name) || returns_status(name)
+}
+
+/// Whether a function that can fail answers NULL then, and no status.
+pub(crate) fn fails_with_null(name: &str) -> bool {
+    name != "KeExpandKernelStackAndCalloutEx" && !returns_status(name)
+}
+
+/// Whether the function itself asks [`check`].
+fn looks(name: &str) -> bool {
+    LOOK.contains(&name)
+}
+
+/// The functions that ask [`check`] themselves, once they have looked at how they were called.
+const LOOK: &[&str] = &[
+    "EtwRegister",
+    "ExAllocatePool",
+    "ExAllocatePool2",
+    "ExAllocatePool3",
+    "ExAllocatePoolWithTag",
+    "FltAllocateCallbackData",
+    "FltAllocateCallbackDataEx",
+    "FltAllocateContext",
+    "FltAllocateDeferredIoWorkItem",
+    "FltAllocateExtraCreateParameter",
+    "FltAllocateExtraCreateParameterList",
+    "FltAllocateGenericWorkItem",
+    "FltAllocatePoolAlignedWithTag",
+    "FltAttachVolume",
+    "FltAttachVolumeAtAltitude",
+    "FltBuildDefaultSecurityDescriptor",
+    "FltCancellableWaitForSingleObject",
+    "FltCheckAndGrowNameControl",
+    "FltCreateCommunicationPort",
+    "FltCreateFile",
+    "FltCreateFileEx",
+    "FltCreateFileEx2",
+    "FltCreateSystemVolumeInformationFolder",
+    "FltDeviceIoControlFile",
+    "FltFlushBuffers",
+    "FltFsControlFile",
+    "FltGetDestinationFileNameInformation",
+    "FltGetFileContext",
+    "FltGetFileNameInformation",
+    "FltGetFileNameInformationUnsafe",
+    "FltGetInstanceContext",
+    "FltGetStreamContext",
+    "FltGetStreamHandleContext",
+    "FltGetTunneledName",
+    "FltGetVolumeContext",
+    "FltGetVolumeGuidName",
+    "FltGetVolumeProperties",
+    "FltInsertExtraCreateParameter",
+    "FltLockUserBuffer",
+    "FltObjectReference",
+    "FltOpenVolume",
+    "FltQueryDirectoryFile",
+    "FltQueryInformationFile",
+    "FltQuerySecurityObject",
+    "FltQueryVolumeInformation",
+    "FltQueryVolumeInformationFile",
+    "FltQueueDeferredIoWorkItem",
+    "FltQueueGenericWorkItem",
+    "FltReadFile",
+    "FltRegisterFilter",
+    "FltSendMessage",
+    "FltSetFileContext",
+    "FltSetInformationFile",
+    "FltSetInstanceContext",
+    "FltSetSecurityObject",
+    "FltSetStreamContext",
+    "FltSetStreamHandleContext",
+    "FltSetVolumeContext",
+    "FltStartFiltering",
+    "FltTagFile",
+    "FltUntagFile",
+    "FltWriteFile",
+    "IoAllocateMdl",
+    "IoCreateDevice",
+    "IoOpenDriverRegistryKey",
+    "IoReplaceFileObjectName",
+    "IoVolumeDeviceToDosName",
+    "KeExpandKernelStackAndCalloutEx",
+    "MmMapLockedPagesSpecifyCache",
+    "MmProbeAndLockPages",
+    "ObOpenObjectByPointer",
+    "PsCreateSystemThread",
+    "SeLocateProcessImageName",
+    "ZwCreateFile",
+    "ZwDeviceIoControlFile",
+    "ZwFlushBuffersFile",
+    "ZwFsControlFile",
+    "ZwOpenFile",
+    "ZwOpenKey",
+    "ZwQueryDirectoryFile",
+    "ZwQueryInformationFile",
+    "ZwQueryValueKey",
+    "ZwQueryVolumeInformationFile",
+    "ZwReadFile",
+    "ZwSetInformationFile",
+    "ZwWriteFile",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOK, can_fail, fails_with_null};
+
+    #[test]
+    fn what_looks_itself_is_an_export() {
+        for name in LOOK {
+            assert!(
+                crate::export::all().any(|export| export.name == *name),
+                "{name}"
+            );
+        }
+        assert!(can_fail("FltIsDirectory") && !LOOK.contains(&"FltIsDirectory"));
+        assert!(!can_fail("KeSetEvent") && !can_fail("NoSuchFunction"));
+        assert!(fails_with_null("ExAllocatePool2") && !fails_with_null("FltRegisterFilter"));
+    }
 }

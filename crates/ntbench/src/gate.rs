@@ -14,11 +14,12 @@
 
 use std::arch::naked_asm;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::cpu::pcr::{self, offset};
 use crate::export::{Export, ExportKind};
-use crate::stack;
+use crate::{faults, schedule, stack};
 
 /// Where the driver called from.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,15 @@ pub(crate) struct Descriptor {
     function: *const (),
     stack_arguments: u64,
     symbol: &'static str,
+    export: &'static Export,
+}
+
+/// Whether imports that are bound from now on go by [`before`] and [`after`].
+static HOOKED: AtomicBool = AtomicBool::new(false);
+
+/// Has every call out of drivers looked at, before a driver is loaded: for schedules, and for calls that fail where they are made.
+pub(crate) fn hook() {
+    HOOKED.store(true, Ordering::Release);
 }
 
 // SAFETY: the function pointer is an address of code, which nobody writes.
@@ -59,6 +69,7 @@ pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
     } else {
         arguments
     };
+    schedule::point("");
     let entered = |kernel_sp| {
         // SAFETY: `in_call` gives an aligned SP with room above it for the arguments' home area, on a kernel stack that
         // nobody else runs on; the rest is the caller's promise.
@@ -112,9 +123,18 @@ pub(crate) const STUB_BYTES: usize = 24;
 /// The code to which an import of `export` is bound: `mov r11, descriptor; mov rax, gate; jmp rax`. `None` for what is
 /// bound directly.
 pub(crate) fn stub(export: &'static Export) -> Option<[u8; STUB_BYTES]> {
+    let hooked = HOOKED.load(Ordering::Acquire);
+    let own_gate = if hooked {
+        hooked_gate as *const ()
+    } else {
+        import_gate as *const ()
+    };
     let (function, arguments, gate) = match export.kind {
-        ExportKind::Function { address, arguments } => {
-            (address, arguments, import_gate as *const ())
+        ExportKind::Function {
+            address, arguments, ..
+        } => (address, arguments, own_gate),
+        ExportKind::Variadic { address } if hooked => {
+            (address, 0, hooked_variadic_gate as *const ())
         }
         ExportKind::Variadic { address } => (address, 0, variadic_gate as *const ()),
         ExportKind::Raw { .. } | ExportKind::Data(_) => return None,
@@ -147,6 +167,7 @@ fn descriptor(
                 function,
                 stack_arguments: arguments.saturating_sub(4) as u64,
                 symbol: symbol(export),
+                export,
             }))
         })
 }
@@ -292,6 +313,116 @@ unsafe extern "win64" fn import_gate() {
         import = const offset::IMPORT,
         import_rbp = const offset::IMPORT_RBP,
         lowest = const offset::LOWEST,
+    )
+}
+
+/// As [`import_gate`], with a look at the call before and after it.
+#[unsafe(naked)]
+unsafe extern "win64" fn hooked_gate() {
+    naked_asm!(
+        "mov qword ptr gs:[{in_driver}], 0",
+        "mov gs:[{import_sp}], rsp",
+        "mov gs:[{import}], r11",
+        "mov gs:[{import_rbp}], rbp",
+        "lea r10, [rsp + 8]",
+        "mov gs:[{kernel_sp}], r10",
+        "mov rax, gs:[{lowest}]",
+        "cmp rsp, rax",
+        "cmovb rax, rsp",
+        "mov gs:[{lowest}], rax",
+        "mov rsp, gs:[{host_rsp}]",
+        "push rcx",
+        "push rdx",
+        "push r8",
+        "push r9",
+        "push r10",
+        "push r11", // and so RSP is aligned
+        "sub rsp, 0x20",
+        "mov rcx, r11",
+        "call {before}",
+        "add rsp, 0x20",
+        "pop r11",
+        "pop r10",
+        "pop r9",
+        "pop r8",
+        "pop rdx",
+        "pop rcx",
+        "bt rax, 32", // answered: the status is in EAX
+        "jc 4f",
+        "mov rax, [r11 + 8]",
+        "test al, 1",
+        "jz 2f",
+        "push 0", // an odd number of stack arguments would misalign the call
+        "2: test rax, rax",
+        "jz 3f",
+        "push qword ptr [r10 + rax * 8 + 0x18]",
+        "dec rax",
+        "jmp 2b",
+        "3: sub rsp, 0x20",
+        "call [r11]",
+        "mov rsp, gs:[{host_rsp}]",
+        "push rax",
+        "sub rsp, 0x28",
+        "mov rcx, gs:[{import}]",
+        "call {after}",
+        "add rsp, 0x28",
+        "pop rax",
+        "mov rsp, gs:[{import_sp}]",
+        "cmp qword ptr gs:[{raised}], 0",
+        "jne {raise}",
+        "mov qword ptr gs:[{in_driver}], 1",
+        "ret",
+        "4: mov eax, eax",
+        "mov rsp, gs:[{import_sp}]",
+        "mov qword ptr gs:[{in_driver}], 1",
+        "ret",
+        before = sym before,
+        after = sym after,
+        raised = const offset::RAISED,
+        raise = sym crate::seh::raised_in_import,
+        in_driver = const offset::IN_DRIVER,
+        host_rsp = const offset::HOST_RSP,
+        kernel_sp = const offset::KERNEL_SP,
+        import_sp = const offset::IMPORT_SP,
+        import = const offset::IMPORT,
+        import_rbp = const offset::IMPORT_RBP,
+        lowest = const offset::LOWEST,
+    )
+}
+
+/// Bit 32 of [`before`]'s answer: the call fails here, with the status in the low half.
+const ANSWERED: u64 = 1 << 32;
+
+/// A driver calls an import: another thread may run first, and the call may fail.
+extern "win64" fn before(descriptor: *const Descriptor) -> u64 {
+    // SAFETY: the gate passes what the stub gave it: a descriptor, which lives for ever.
+    let descriptor = unsafe { &*descriptor };
+    schedule::point(descriptor.symbol);
+    if !descriptor.export.returns_status() {
+        return 0;
+    }
+    faults::at_gate(descriptor.export.name)
+        .map_or(0, |status| ANSWERED | u64::from(status.0.cast_unsigned()))
+}
+
+/// An import is about to return to the driver.
+extern "win64" fn after(descriptor: *const Descriptor) {
+    // SAFETY: as in `before`; what the import called meanwhile has put the word back.
+    let descriptor = unsafe { &*descriptor };
+    schedule::point(descriptor.symbol);
+}
+
+/// As [`variadic_gate`], to the gate that looks.
+#[unsafe(naked)]
+unsafe extern "win64" fn hooked_variadic_gate() {
+    naked_asm!(
+        "mov [rsp + 0x08], rcx",
+        "mov [rsp + 0x10], rdx",
+        "mov [rsp + 0x18], r8",
+        "mov [rsp + 0x20], r9",
+        "lea rcx, [rsp + 8]",
+        "jmp {gate}",
+        gate = sym hooked_gate,
     )
 }
 

@@ -36,6 +36,7 @@ mod loader;
 mod machine;
 mod namespace;
 mod ntos;
+mod schedule;
 mod seh;
 mod stack;
 mod symbols;
@@ -46,8 +47,8 @@ mod user;
 mod verifier;
 
 pub use client::{
-    DirectoryEntry, Failure, Failures, Machine, MachineError, Port, ReparsePoint, Thread,
-    each_failure,
+    DirectoryEntry, Failure, Failures, Machine, MachineError, Port, Progress, ReparsePoint, Thread,
+    each_failure, each_failure_with,
 };
 pub use status::NtStatus;
 
@@ -89,6 +90,12 @@ pub fn is_export(name: &str) -> bool {
 #[must_use]
 pub fn can_fail(name: &str) -> bool {
     faults::can_fail(name)
+}
+
+/// Whether a function that can fail answers NULL then, whatever status is asked for.
+#[must_use]
+pub fn fails_with_null(name: &str) -> bool {
+    faults::fails_with_null(name)
 }
 
 /// Checks and maps an image, runs none of it, and unmaps it again: for fuzzers.

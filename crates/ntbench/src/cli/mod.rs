@@ -11,6 +11,8 @@ mod run;
 mod scenario;
 mod session;
 mod show;
+mod sweep;
+mod sweep_table;
 mod table;
 
 use std::path::Path;

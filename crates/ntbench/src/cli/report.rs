@@ -118,6 +118,8 @@ pub(super) struct FaultReport {
     pub(super) happened: bool,
     /// `ok`, `leak`, `finding`, `bug check`, `time limit`.
     pub(super) outcome: String,
+    /// What a program notices, where the machine lives.
+    pub(super) effect: String,
     /// What is behind that.
     pub(super) detail: Vec<String>,
 }
@@ -131,6 +133,8 @@ pub(super) struct LowStackReport {
     pub(super) at_callback: BTreeMap<String, u64>,
     /// The fewest bytes left in a callback.
     pub(super) least: Option<u64>,
+    /// Whether it goes wrong without the drivers, too.
+    pub(super) without_too: bool,
     /// As in [`FaultReport`].
     pub(super) outcome: String,
     /// What is behind that.

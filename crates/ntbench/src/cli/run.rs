@@ -5,16 +5,18 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use ntbench::wire::{
-    FinalReport, MachineConfig, NamespaceConfig, Refusal, StackKind, TraceEvent, VerifierConfig,
+    FinalReport, MachineConfig, NamespaceConfig, Refusal, ScheduleConfig, StackKind, TraceEvent,
+    VerifierConfig,
 };
 use ntbench::{Machine, MachineError};
 
-use super::args::Run;
+use super::args::{Faults, Run, Sweep};
 use super::drivers::{self, DriverError};
-use super::report::{CallReport, DriverReport, End, Report};
+use super::paint::Progress;
+use super::report::{CallReport, DriverReport, End, Report, SchedulesReport};
 use super::scenario::{self, FileError, PlayError, Sites, SitesError};
 use super::session::{Plan, Session, compare};
-use super::{FAILED, NOT_TRIED, show, table};
+use super::{FAILED, NOT_TRIED, show, sweep, sweep_table, table};
 
 /// Why nothing was tried.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +48,162 @@ pub(super) fn run(run: &Run, matches: &ArgMatches) -> ExitCode {
             return ExitCode::from(NOT_TRIED);
         }
     };
-    let report = once(run, &plan);
+    let report = if let Some(which) = &run.faults {
+        fail_each(run, &plan, which)
+    } else if let Some(range) = run.low_stack {
+        sweep_stack(run, &plan, range)
+    } else if let Some(count) = run.schedules {
+        schedules(run, plan, count)
+    } else {
+        once(run, &plan)
+    };
     finish(run, &report)
+}
+
+/// `--faults`.
+fn fail_each(run: &Run, plan: &Plan, which: &Faults) -> Report {
+    let swept = match sweep::faults(plan, which, run.json) {
+        Ok(swept) => swept,
+        Err(error) => {
+            // What fails by itself is told as it is without `--faults`.
+            if !run.json {
+                println!("Before any call was made to fail:");
+            }
+            let mut report = once(run, plan);
+            if report.exit_status == 0 {
+                eprintln!("ntbench: {error}");
+                report.exit_status = FAILED;
+            }
+            return report;
+        }
+    };
+    let left = Left {
+        report: FinalReport {
+            findings: swept.findings,
+            ..FinalReport::default()
+        },
+    };
+    let mut report = report(run, plan, swept.undisturbed, Ok(&left));
+    if !run.json {
+        installed(plan);
+        entries(&report);
+        table::findings(&report.findings, report.drivers.len() > 1);
+        sweep_table::faults(&swept.reports);
+    }
+    if swept.reports.is_empty() {
+        eprintln!(
+            "ntbench: no such call was made: nothing has failed; --scenario puts a driver to more work"
+        );
+        report.exit_status = NOT_TRIED;
+    }
+    if swept.reports.iter().any(|report| report.outcome != "ok") {
+        report.exit_status = FAILED;
+    }
+    report.faults = swept.reports;
+    report
+}
+
+/// `--low-stack`.
+fn sweep_stack(run: &Run, plan: &Plan, range: Sweep) -> Report {
+    let mut report = once(run, plan);
+    if report.exit_status != 0 {
+        return report;
+    }
+    report.low_stack = sweep::low_stack(plan, range, run.json);
+    if report.low_stack.iter().any(|tried| tried.outcome != "ok") {
+        report.exit_status = FAILED;
+    }
+    if !run.json {
+        sweep_table::low_stack(&report.low_stack);
+    }
+    report
+}
+
+/// `--schedules`: one seed after the other, until one fails. That one is then run again and told in full.
+fn schedules(run: &Run, mut plan: Plan, count: u64) -> Report {
+    if !plan.scenarios.iter().any(scenario::Scenario::is_concurrent) {
+        eprintln!(
+            "ntbench: hint: in these scenarios one thread runs at a time, beside those that the driver starts; --scenario threads has several"
+        );
+    }
+    let from = run.seed.unwrap_or(1);
+    let progress = Progress::new(run.json);
+    let mut tried = SchedulesReport {
+        from,
+        tried: 0,
+        failed: None,
+        replay: None,
+    };
+    for seed in (from..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        progress.show(format!("seed {seed}, {} of {count}", tried.tried + 1));
+        tried.tried += 1;
+        let config = MachineConfig {
+            schedule: Some(ScheduleConfig { seed }),
+            crash_dump: None,
+            ..plan.config.clone()
+        };
+        let mut session = Session::default();
+        let good = machine(&plan, config, false, &mut session)
+            .is_ok_and(|left| session.is_good() && left.report.findings.is_empty());
+        if !good {
+            tried.failed = Some(seed);
+            tried.replay = Some(replay(seed));
+            break;
+        }
+    }
+    drop(progress);
+    let seed = tried.failed.unwrap_or(from);
+    plan.config.schedule = Some(ScheduleConfig { seed });
+    let mut report = match tried.failed {
+        Some(_) => once(run, &plan),
+        None => Report::default(),
+    };
+    if tried.failed.is_some() && report.exit_status == 0 {
+        eprintln!(
+            "ntbench: seed {seed} failed and then did not: the driver asks for something that no seed decides, such as the time"
+        );
+        report.exit_status = FAILED;
+    }
+    if !run.json {
+        sweep_table::schedules(&tried);
+    }
+    report.schedules = Some(tried);
+    report
+}
+
+/// This command line with one seed instead of many.
+fn replay(seed: u64) -> String {
+    let mut words = vec!["ntbench".to_owned()];
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "--schedules" | "--seed" => drop(given.next()),
+            word if word.starts_with("--schedules=") || word.starts_with("--seed=") => {}
+            _ => words.push(quoted(&word)),
+        }
+    }
+    words.push(format!("--seed {seed}"));
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn installed(plan: &Plan) {
+    for line in plan
+        .drivers
+        .iter()
+        .filter_map(super::drivers::Driver::installed)
+    {
+        println!("{line}");
+    }
 }
 
 /// Writes JSON where it is wanted, and ends.
@@ -84,6 +240,7 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
         crash_dump: run.crash_dump.clone(),
         time_limit_ms: time_limit(run),
         debugger: run.debugger,
+        schedule: run.seed.map(|seed| ScheduleConfig { seed }),
         verifier: VerifierConfig {
             special_pool: !run.no_special_pool,
             force_irql: !run.no_force_irql,
@@ -119,11 +276,7 @@ fn time_limit(run: &Run) -> Option<u64> {
 /// One machine, with all that is to be told of it.
 fn once(run: &Run, plan: &Plan) -> Report {
     if !run.json {
-        for driver in &plan.drivers {
-            if let Some(line) = driver.installed() {
-                println!("{line}");
-            }
-        }
+        installed(plan);
     }
     let mut session = Session::default();
     let outcome = machine(plan, plan.config.clone(), true, &mut session);
@@ -135,7 +288,7 @@ fn once(run: &Run, plan: &Plan) -> Report {
     }
     let report = report(run, plan, session, outcome.as_ref());
     if !run.json {
-        tell(run, plan, &report, outcome);
+        tell(run, plan, &report, &outcome);
     }
     report
 }
@@ -232,15 +385,8 @@ fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &Play
 }
 
 /// Tells it on a terminal.
-fn tell(run: &Run, plan: &Plan, report: &Report, outcome: Result<Left, PlayError>) {
-    for driver in report.drivers.iter() {
-        if let Some(status) = &driver.entry {
-            println!(
-                "{:<40} {status}",
-                format!("DriverEntry of {}", driver.service)
-            );
-        }
-    }
+fn tell(run: &Run, plan: &Plan, report: &Report, outcome: &Result<Left, PlayError>) {
+    entries(report);
     for call in &report.calls {
         println!("{:<40} {}", call.call, call.status);
     }
@@ -261,7 +407,7 @@ fn tell(run: &Run, plan: &Plan, report: &Report, outcome: Result<Left, PlayError
     if run.trace || report.steps.is_empty() {
         show::events(&report.trace);
     }
-    match &outcome {
+    match outcome {
         Ok(left) if left.report.trace.dropped != 0 => {
             println!("({} older events were dropped)", left.report.trace.dropped);
         }
@@ -283,6 +429,17 @@ fn tell(run: &Run, plan: &Plan, report: &Report, outcome: Result<Left, PlayError
         eprintln!(
             "ntbench: hint: the driver had nothing to do; --scenario basic, or all, puts it to work"
         );
+    }
+}
+
+fn entries(report: &Report) {
+    for driver in &report.drivers {
+        if let Some(status) = &driver.entry {
+            println!(
+                "{:<40} {status}",
+                format!("DriverEntry of {}", driver.service)
+            );
+        }
     }
 }
 

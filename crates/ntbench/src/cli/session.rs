@@ -153,12 +153,21 @@ impl Plan {
     /// # Errors
     /// When the bench itself fails.
     pub(super) fn bare(&self) -> Result<Vec<StepResult>, PlayError> {
-        let machine = Machine::boot(MachineConfig {
+        self.bare_with(MachineConfig {
             namespace: self.config.namespace.clone(),
             time_limit_ms: self.config.time_limit_ms,
             ..MachineConfig::default()
-        })?;
+        })
+    }
+
+    /// The same on a machine made in another way.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub(super) fn bare_with(&self, config: MachineConfig) -> Result<Vec<StepResult>, PlayError> {
+        let machine = Machine::boot(config)?;
         let mut session = Session::default();
+        self.calls(&machine, &mut session)?;
         self.play(&machine, false, &mut session)?;
         machine.shutdown()?;
         Ok(session.steps)

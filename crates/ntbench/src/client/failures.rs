@@ -12,6 +12,8 @@ use crate::wire::{CallStack, FaultRule, FinalReport, Finding, MachineConfig, Whe
 pub struct Failure<T> {
     /// The call, and how the driver came to it.
     pub stack: CallStack,
+    /// What it failed with; where it answers with a pointer, NULL.
+    pub status: NtStatus,
     /// What had to fail before it in the same run for the driver to come there; usually nothing.
     pub after: Vec<CallStack>,
     /// Whether it came to that call again: with threads that depend on timing it may not.
@@ -27,6 +29,8 @@ pub struct Failure<T> {
 pub struct Failures<T> {
     /// The scenario's outcome when nothing fails.
     pub undisturbed: T,
+    /// What is found even then.
+    pub findings: Vec<Finding>,
     /// One for each unique call stack, in the order in which they were met.
     pub failures: Vec<Failure<T>>,
 }
@@ -79,11 +83,36 @@ impl<T> fmt::Display for Failure<T> {
 /// When the scenario fails although no call was made to.
 pub fn each_failure<T>(
     config: &MachineConfig,
+    scenario: impl FnMut(&Machine) -> Result<T, MachineError>,
+) -> Result<Failures<T>, MachineError> {
+    each_failure_with(config, |stack| vec![usual(stack)], |_| {}, scenario)
+}
+
+/// How far [`each_failure_with`] is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Runs that are over.
+    pub done: usize,
+    /// Runs that are known to come, the next one included.
+    pub left: usize,
+    /// What fails in the next one.
+    pub next: &'a CallStack,
+}
+
+/// As [`each_failure`], with the statuses of `statuses`: a run for each of a call stack's, none where there are none. `progress` is told
+/// before each run.
+///
+/// # Errors
+/// When the scenario fails although no call was made to.
+pub fn each_failure_with<T>(
+    config: &MachineConfig,
+    statuses: impl Fn(&CallStack) -> Vec<NtStatus>,
+    mut progress: impl FnMut(Progress<'_>),
     mut scenario: impl FnMut(&Machine) -> Result<T, MachineError>,
 ) -> Result<Failures<T>, MachineError> {
     let mut known = HashSet::new();
     let mut open = VecDeque::new();
-    let mut run = |known: &HashSet<u64>, failing: &[CallStack]| {
+    let mut run = |known: &HashSet<u64>, failing: &[Forced]| {
         let rules = failing.iter().map(rule);
         let config = MachineConfig {
             faults: config.faults.iter().cloned().chain(rules).collect(),
@@ -95,21 +124,33 @@ pub fn each_failure<T>(
         Ok::<_, MachineError>((outcome, machine.shutdown()?))
     };
     let (undisturbed, report) = run(&known, &[])?;
-    add(&report, &[], &mut known, &mut open);
+    add(&report, &[], &statuses, &mut known, &mut open);
     let mut failures = Vec::new();
-    while let Some((stack, after)) = open.pop_front() {
-        let failing: Vec<CallStack> = after.iter().chain([&stack]).cloned().collect();
+    while let Some(failing) = open.pop_front() {
+        let Some(((stack, status), after)) = failing.split_last() else {
+            continue;
+        };
+        progress(Progress {
+            done: failures.len(),
+            left: open.len() + 1,
+            next: stack,
+        });
         let (happened, outcome, findings) = match run(&known, &failing) {
             Ok((outcome, report)) => {
-                add(&report, &failing, &mut known, &mut open);
+                add(&report, &failing, &statuses, &mut known, &mut open);
                 let happened = report.faults.last().is_some_and(|count| count.failed > 0);
                 (happened, Ok(outcome), report.findings)
+            }
+            Err(MachineError::BugCheck(report)) => {
+                let findings = report.findings.clone();
+                (true, Err(MachineError::BugCheck(report)), findings)
             }
             Err(error) => (true, Err(error), Vec::new()),
         };
         failures.push(Failure {
-            stack,
-            after,
+            stack: stack.clone(),
+            status: *status,
+            after: after.iter().map(|(stack, _)| stack.clone()).collect(),
             happened,
             outcome,
             findings,
@@ -117,33 +158,45 @@ pub fn each_failure<T>(
     }
     Ok(Failures {
         undisturbed,
+        findings: report.findings,
         failures,
     })
 }
 
+/// A call stack, and what its call fails with.
+type Forced = (CallStack, NtStatus);
+
 /// Queues the call stacks that a run has met for the first time; `failing` is what failed in it.
 fn add(
     report: &FinalReport,
-    failing: &[CallStack],
+    failing: &[Forced],
+    statuses: &impl Fn(&CallStack) -> Vec<NtStatus>,
     known: &mut HashSet<u64>,
-    open: &mut VecDeque<(CallStack, Vec<CallStack>)>,
+    open: &mut VecDeque<Vec<Forced>>,
 ) {
     for stack in &report.call_stacks {
         if known.insert(stack.hash) {
-            open.push_back((stack.clone(), failing.to_vec()));
+            for status in statuses(stack) {
+                let last = [(stack.clone(), status)];
+                open.push_back(failing.iter().cloned().chain(last).collect());
+            }
         }
     }
 }
 
-/// Fails the first call that comes this way.
-fn rule(stack: &CallStack) -> FaultRule {
-    let status = match stack.call.as_str() {
+/// The status that each call documents for want of memory.
+fn usual(stack: &CallStack) -> NtStatus {
+    match stack.call.as_str() {
         "KeExpandKernelStackAndCalloutEx" => NtStatus::NO_MEMORY,
         _ => NtStatus::INSUFFICIENT_RESOURCES,
-    };
+    }
+}
+
+/// Fails the first call that comes this way.
+fn rule((stack, status): &Forced) -> FaultRule {
     FaultRule {
         call: stack.call.clone(),
-        status,
+        status: *status,
         when: When::Stack(stack.hash),
     }
 }

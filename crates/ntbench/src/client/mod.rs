@@ -22,7 +22,7 @@ use crate::wire::{
     ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
 };
 pub use error::MachineError;
-pub use failures::{Failure, Failures, each_failure};
+pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};
 pub use file::DirectoryEntry;
 use link::{Link, Shared, protocol, receive};
 pub use port::Port;

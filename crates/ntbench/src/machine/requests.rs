@@ -1,6 +1,6 @@
 //! What each request does, and on which thread.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::modules::{self, Module};
 use super::{measure, ports, reply, worker};
@@ -15,6 +15,9 @@ use crate::{bugcheck, debugger, faults, fltmgr, ntos, stack, trace, verifier};
 
 /// A debugger's read; more is a mistake.
 const LARGEST_READ: usize = 256 << 20;
+
+/// How much of its stack a create finds, where it is not all.
+static LOW_STACK: OnceLock<Option<u32>> = OnceLock::new();
 
 /// Does a request, or has a thread do it; the reply goes out when it is done.
 pub(super) fn dispatch(id: u64, request: Request) {
@@ -90,11 +93,13 @@ fn boot(id: u64, config: MachineConfig) {
     trace::set_capacity(config.trace_capacity);
     faults::gather(config.call_stacks.clone());
     faults::set(config.faults.clone());
+    faults::fail_at_gate(&config.fail_also);
     stack::configure(&config);
     debugger::configure(config.debugger);
     if let Err(error) = ntos::special::configure(&config.verifier) {
         return reply(id, refused(format!("special pool: {error}")));
     }
+    let _ = LOW_STACK.set(config.low_stack);
     worker::set_limited(config.limited.clone());
     if let Some(path) = &config.crash_dump {
         bugcheck::dump::request(path.clone());
@@ -174,7 +179,13 @@ fn system_call(call: &SystemCall) -> Reply {
     if let SystemCall::File(io) = call {
         return Reply::Transferred(stack::system_call(|| ntos::syscall::file_call(io)));
     }
-    let completion = stack::system_call(|| match call {
+    // What opens by name is what descends furthest.
+    let opens = matches!(
+        call,
+        SystemCall::CreateFile(_) | SystemCall::QueryAttributes { .. }
+    );
+    let left = LOW_STACK.get().copied().flatten().filter(|_| opens);
+    let serve = || match call {
         SystemCall::File(_) => status(NtStatus::INVALID_PARAMETER),
         SystemCall::CreateFile(create) => ntos::syscall::nt_create_file(create),
         SystemCall::QueryAttributes { name, root } => {
@@ -189,8 +200,8 @@ fn system_call(call: &SystemCall) -> Reply {
             status(ntos::transaction::nt_end(*handle, *commit))
         }
         SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
-    });
-    Reply::Completion(completion)
+    };
+    Reply::Completion(stack::system_call(|| stack::with_left(left, serve)))
 }
 
 fn status(status: NtStatus) -> Completion {

@@ -226,6 +226,21 @@ pub(crate) fn system_call<R>(f: impl FnOnce() -> R) -> R {
     )
 }
 
+/// Runs `f` with no more than so many bytes left of the current segment, as if whoever called had used the others.
+pub(crate) fn with_left<R>(left: Option<u32>, f: impl FnOnce() -> R) -> R {
+    let spare = left.map_or(0, |left| remaining().saturating_sub(left.into()) & !15);
+    match u32::try_from(spare) {
+        Ok(bytes) if bytes > 0 => with_frames(
+            &[Frame {
+                symbol: "(stack that was used before)",
+                bytes,
+            }],
+            f,
+        ),
+        _ => f(),
+    }
+}
+
 /// Runs `f` as a system thread runs its start routine.
 pub(crate) fn system_thread<R>(f: impl FnOnce() -> R) -> R {
     with_frames(cost::chain("system_thread"), f)
