@@ -3,8 +3,9 @@
 //! Sizes come from public stack listings, as tables in `models/`. A frame's size is the distance of its Child-SP to
 //! its caller's Child-SP, its return address included.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use crate::maps::HashMap;
 
 /// A frame to charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,6 +34,7 @@ mod fltmgr;
 mod gate;
 mod loader;
 mod machine;
+mod maps;
 mod namespace;
 mod ntos;
 mod schedule;

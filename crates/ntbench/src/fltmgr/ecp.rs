@@ -1,6 +1,5 @@
 //! Extra create parameters: lists of contexts, told apart by GUID, that travel with a create.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -8,6 +7,7 @@ use super::flight;
 use super::objects;
 use crate::abi::base::Guid;
 use crate::abi::io::IRP_MJ_CREATE;
+use crate::maps::HashMap;
 use crate::ntos::iomgr::guid;
 use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool};

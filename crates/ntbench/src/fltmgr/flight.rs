@@ -1,7 +1,6 @@
 //! An operation under way: what a filter knows as `PFLT_CALLBACK_DATA`, what the host keeps beside it, and the
 //! functions that filters call with it.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -15,6 +14,7 @@ use crate::abi::flt::{
     RelatedObjects,
 };
 use crate::abi::io::{IoStatusBlock, major_name};
+use crate::maps::HashMap;
 use crate::namespace::reparse::ReparseData;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;

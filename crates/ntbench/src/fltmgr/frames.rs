@@ -6,10 +6,10 @@
 //! `FltpLegacyProcessingAfterPreCallbacksCompleted` with a third, of a build that is not named, in
 //! openzfsonwindows/openzfs #249. `assumed` marks what no listing shows.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::cost;
+use crate::maps::HashMap;
 use crate::stack::Frame;
 
 const TABLE: &str = include_str!("../../models/fltmgr-frames.csv");

@@ -1,11 +1,11 @@
 //! Filters, volumes, instances: the objects that a minifilter knows by opaque pointers.
 
 use std::cmp::Ordering as Order;
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use super::drain::Outstanding;
+use crate::maps::HashMap;
 
 use crate::abi::flt::{OperationRegistration, Registration};
 use crate::bugcheck;

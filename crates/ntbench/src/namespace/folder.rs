@@ -22,7 +22,7 @@ use crate::abi::{file, status, status::NtStatus};
 /// The root of a volume or share.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    root: OwnedFd,
+    root: Arc<OwnedFd>,
 }
 
 /// Something found below the root.
@@ -59,7 +59,9 @@ impl Folder {
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        Ok(Self { root })
+        Ok(Self {
+            root: Arc::new(root),
+        })
     }
 
     /// Follows `components` from the root.
@@ -81,11 +83,7 @@ impl Folder {
                 place: None,
             }));
         };
-        let mut directory = Arc::new(
-            self.root
-                .try_clone()
-                .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?,
-        );
+        let mut directory = Arc::clone(&self.root);
         let mut spelled = Vec::with_capacity(components.len());
         for (index, name) in parents.iter().enumerate() {
             let (name, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
@@ -127,11 +125,7 @@ impl Folder {
     /// after one stays as it was given.
     pub(crate) fn canonical(&self, components: &[String]) -> Result<Vec<String>, NtStatus> {
         let mut spelled = Vec::with_capacity(components.len());
-        let mut directory = Some(
-            self.root
-                .try_clone()
-                .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?,
-        );
+        let mut directory = Some(Arc::clone(&self.root));
         for (index, component) in components.iter().enumerate() {
             let Some(at) = directory.take() else {
                 spelled.push(component.clone());
@@ -142,7 +136,7 @@ impl Folder {
                 Some((name, fd, stat)) => {
                     spelled.push(name);
                     match FileType::from_raw_mode(stat.st_mode) {
-                        FileType::Directory => directory = Some(fd),
+                        FileType::Directory => directory = Some(Arc::new(fd)),
                         FileType::Symlink => {}
                         _ if last => {}
                         _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),

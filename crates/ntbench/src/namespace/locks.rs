@@ -1,10 +1,10 @@
 //! Byte-range locks: mandatory, by open and key (`NtLockFile`, `FsRtlProcessFileLock`).
 
-use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::sharing::FileId;
 use crate::abi::status::{self, NtStatus};
+use crate::maps::HashMap;
 
 /// Who holds a lock: the file object, and the caller's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +112,15 @@ impl Locks {
 
     /// Unlocks whatever matches.
     pub(crate) fn release_all(&self, id: FileId, matches: impl Fn(&Owner) -> bool) {
-        if let Some(locks) = self.lock().get_mut(&id) {
+        let released = self.lock().get_mut(&id).is_some_and(|locks| {
+            let before = locks.len();
             locks.retain(|lock| !matches(&lock.owner));
+            locks.len() < before
+        });
+        // Most files are closed without a lock, and telling nobody costs a call of the host's kernel.
+        if released {
+            self.released.notify_all();
         }
-        self.released.notify_all();
     }
 
     /// Whether an open may read (or write) a range.

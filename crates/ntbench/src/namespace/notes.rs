@@ -1,12 +1,12 @@
 //! What a volume keeps of a file that the host's file system cannot: reparse data, attributes that only Windows has, the
 //! time of creation, named streams. By the host's device and inode, for as long as the machine runs.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::reparse::ReparseData;
 use super::sharing::FileId;
 use super::streams::Stream;
+use crate::maps::HashMap;
 
 /// What is kept of one file.
 #[derive(Clone, Debug, Default)]

@@ -2,10 +2,7 @@
 //!
 //! The rules are those documented for `IoCheckShareAccess`: an open that asks for neither data nor deletion takes no part.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::abi::{
     file::{
@@ -14,6 +11,7 @@ use crate::abi::{
     },
     status::NtStatus,
 };
+use crate::maps::HashMap;
 
 /// What tells one file from another: the host's device and inode.
 pub(crate) type FileId = (u64, u64);

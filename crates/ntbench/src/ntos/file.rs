@@ -1,6 +1,6 @@
 //! File objects: the driver sees a `FILE_OBJECT`, the host keeps beside it what the kernel would.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +9,7 @@ use super::object::{self, Counted, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
+use crate::maps::HashMap;
 use crate::namespace::change::renames;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;

@@ -1,6 +1,5 @@
 //! Handles: a table of the kernel's own, and one for each process.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::file::File;
@@ -9,6 +8,7 @@ use super::memory::Guest;
 use super::{driver, object, registry};
 use crate::abi::flt::{KERNEL_MODE, USER_MODE};
 use crate::abi::ob::OBJ_KERNEL_HANDLE;
+use crate::maps::HashMap;
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL};
 use crate::{bugcheck, verifier};

@@ -1,11 +1,11 @@
 //! Objects that drivers hold by pointer: what they are, and who holds how many references.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::driver;
 use super::file::File;
+use crate::maps::HashMap;
 use crate::{bugcheck, thread, verifier};
 
 /// What an object is.
@@ -118,7 +118,7 @@ pub(crate) fn insert(address: usize, kind: Kind) {
         address,
         Entry {
             kind,
-            driver_references: HashMap::new(),
+            driver_references: HashMap::default(),
         },
     );
 }
@@ -166,7 +166,7 @@ pub(crate) fn account(address: usize, change: i64) {
 pub(crate) fn lend_device(address: usize) {
     lock().entry(address).or_insert_with(|| Entry {
         kind: Kind::Lasting("device object"),
-        driver_references: HashMap::new(),
+        driver_references: HashMap::default(),
     });
     account(address, 1);
 }
@@ -219,7 +219,7 @@ fn lasting(address: usize) -> bool {
     };
     lock().entry(address).or_insert_with(|| Entry {
         kind: Kind::Lasting(what),
-        driver_references: HashMap::new(),
+        driver_references: HashMap::default(),
     });
     true
 }

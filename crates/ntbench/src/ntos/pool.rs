@@ -4,11 +4,12 @@
 //! freed blocks are filled and kept a while, and a write into one is found when it leaves the quarantine.
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
 use super::{driver, lookaside, special, sync};
+use crate::maps::HashMap;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, faults, gate, symbols, verifier};
 
@@ -278,7 +279,7 @@ pub(crate) fn flush() {
 
 /// Reports what a driver that goes away has left, by tag and call site.
 pub(crate) fn report_leaks(service: &str) {
-    let mut leaks: HashMap<(u32, usize), (usize, usize)> = HashMap::new();
+    let mut leaks: HashMap<(u32, usize), (usize, usize)> = HashMap::default();
     lock().live.retain(|_, block| {
         let leaked = block.owner.as_deref() == Some(service);
         if leaked {

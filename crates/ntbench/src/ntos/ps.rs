@@ -1,6 +1,6 @@
 //! Processes and threads, as far as drivers ask who is calling.
 
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::memory::{Guest, wide};
@@ -8,15 +8,24 @@ use super::{handle, irql, pool};
 use crate::abi::base::{ClientId, UnicodeString};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::ob::ObjectAttributes;
+use crate::maps::HashMap;
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL, Process};
 
 /// Processes whose objects a driver has been given.
 static KNOWN: LazyLock<Mutex<HashMap<usize, Arc<Process>>>> = LazyLock::new(Mutex::default);
 
+thread_local! {
+    /// The process object that this thread has made known.
+    static MADE_KNOWN: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The current process's object, remembered so that it can be asked about later.
 pub(crate) fn current_process() -> usize {
     let process = &thread::current().process;
+    if MADE_KNOWN.replace(process.object) == process.object {
+        return process.object;
+    }
     KNOWN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -52,6 +61,10 @@ pub(crate) fn process_of(pid: u64) -> Option<Arc<Process>> {
         .insert(found.object, Arc::clone(&found));
     Some(found)
 }
+
+/// Where every image lies.
+static FOLDER: LazyLock<Vec<u16>> =
+    LazyLock::new(|| wide(r"\Device\HarddiskVolume1\Windows\System32\"));
 
 /// Tag of the image names that are handed out.
 const TAG_NAME: u32 = u32::from_le_bytes(*b"PsIn");
@@ -146,7 +159,7 @@ exports! { "ntoskrnl.exe";
             return status;
         }
         let Some(process) = process_at(process) else { return NtStatus::INVALID_PARAMETER };
-        let path = wide(&format!("\\Device\\HarddiskVolume1\\Windows\\System32\\{}", process.image));
+        let path: Vec<u16> = FOLDER.iter().copied().chain(process.image.encode_utf16()).collect();
         let header = size_of::<UnicodeString>();
         let Some(block) = pool::allocate(header + path.len() * 2 + 2, TAG_NAME, pool::Kind::NonPaged, true) else {
             return NtStatus::INSUFFICIENT_RESOURCES;

@@ -72,15 +72,15 @@ fn links(records: &[Record]) -> Vec<Link> {
     let current = pcr::try_block().map_or(Import::default(), pcr::Block::import);
     let mut links = Vec::with_capacity(records.len());
     for (index, record) in records.iter().enumerate() {
-        links.push(match *record {
+        links.push(match record {
             Record::Frame {
                 symbol,
                 child_sp,
                 top,
             } => Link::Frame {
                 symbol,
-                child_sp,
-                top,
+                child_sp: *child_sp,
+                top: *top,
             },
             Record::Call { sp, .. } => {
                 // What the driver called then was written down by the next call into it.
@@ -90,11 +90,11 @@ fn links(records: &[Record]) -> Vec<Link> {
                     _ => None,
                 });
                 Link::Driver {
-                    sp,
+                    sp: *sp,
                     import: gate::site(inside.unwrap_or(current)),
                 }
             }
-            Record::Interrupted(registers) => Link::Interrupted(registers),
+            Record::Interrupted(registers) => Link::Interrupted(**registers),
             Record::Switch => Link::Switch,
         });
     }

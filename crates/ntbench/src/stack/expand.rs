@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 
 use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
-use super::{Frame, Record, STATE, enter_segment, with_frames};
+use super::{Frame, Record, enter_segment, with_frames, with_state_mut};
 use crate::cpu::memory::PAGE;
 use crate::cpu::pcr;
 use crate::status::NtStatus;
@@ -114,7 +114,7 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
     if sp - block.low.get() >= size {
         return Ok(callout());
     }
-    let grown = STATE.with_borrow_mut(|state| {
+    let grown = with_state_mut(|state| {
         let segment = state.segments.last_mut()?;
         let grown = sp >= size && matches!(segment.grow(sp - size), Ok(true));
         grown.then(|| block.low.set(segment.low()))
@@ -140,13 +140,13 @@ fn switched<R>(segment: Segment, callout: impl FnOnce() -> R) -> R {
     let (old_sp, old_lowest) = (block.kernel_sp.get(), block.lowest.replace(usize::MAX));
     enter_segment(block, &segment);
     block.kernel_sp.set(segment.high());
-    STATE.with_borrow_mut(|state| {
+    with_state_mut(|state| {
         state.segments.push(segment);
         state.records.push(Record::Switch);
     });
     let result = with_frames(*SEGMENT, callout);
     let lowest = block.lowest.get();
-    let used = STATE.with_borrow_mut(|state| {
+    let used = with_state_mut(|state| {
         state.records.pop();
         let used = state.segments.pop();
         let high = used.as_ref().map_or(0, Segment::high);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use pe_unwind_info::x86_64::{Register, UnwindState, XmmRegister};
 
-use super::{Record, STATE};
+use super::{Record, STATE, with_state};
 use crate::cpu::fault::Registers;
 use crate::cpu::memory::read_word;
 use crate::cpu::pcr;
@@ -110,7 +110,7 @@ pub(crate) fn callers() -> Vec<usize> {
     if let Some(walker) = Walker::from_import(import) {
         walker.climb(&mut addresses);
     }
-    STATE.with_borrow(|state| {
+    with_state(|state| {
         for record in state.records.iter().rev() {
             let Record::Call { import, .. } = record else {
                 continue;

@@ -11,6 +11,7 @@ mod segment;
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::sync::{OnceLock, PoisonError, RwLock};
 
 pub(crate) use crate::cost::Frame;
@@ -38,7 +39,7 @@ pub(crate) struct Limits {
 }
 
 /// What was put on the stack.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Record {
     /// A frame charged from the model.
     Frame {
@@ -49,13 +50,12 @@ enum Record {
     },
     /// A call into the driver at that stack pointer, and the import that the host was in.
     Call { import: gate::Import, sp: usize },
-    /// The driver's own code was interrupted.
-    Interrupted(Registers),
+    /// The driver's own code was interrupted. Seldom, and large.
+    Interrupted(Box<Registers>),
     /// What follows lies on the next segment.
     Switch,
 }
 
-#[derive(Default)]
 struct State {
     segments: Vec<Segment>,
     records: Vec<Record>,
@@ -65,8 +65,40 @@ struct State {
     elsewhere: u64,
 }
 
+impl State {
+    const EMPTY: Self = Self {
+        segments: Vec::new(),
+        records: Vec::new(),
+        lowest: Vec::new(),
+        elsewhere: 0,
+    };
+}
+
 thread_local! {
-    static STATE: RefCell<State> = RefCell::new(State::default());
+    /// Looked at several times in each call of a driver, so there must be nothing to ask first: no value to make, and none to
+    /// drop.
+    static STATE: ManuallyDrop<RefCell<State>> =
+        const { ManuallyDrop::new(RefCell::new(State::EMPTY)) };
+    static OWNER: Owner = const { Owner };
+}
+
+/// Gives a thread's stack back when the thread ends.
+struct Owner;
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        STATE.with(|state| drop(state.replace(State::EMPTY)));
+    }
+}
+
+#[inline]
+fn with_state<R>(look: impl FnOnce(&State) -> R) -> R {
+    STATE.with(|state| look(&state.borrow()))
+}
+
+#[inline]
+fn with_state_mut<R>(change: impl FnOnce(&mut State) -> R) -> R {
+    STATE.with(|state| change(&mut state.borrow_mut()))
 }
 
 static SNAPSHOT_AT: OnceLock<RwLock<Vec<String>>> = OnceLock::new();
@@ -90,7 +122,8 @@ pub(crate) fn install(kind: StackKind) -> io::Result<()> {
     let block = pcr::block();
     enter_segment(block, &segment);
     block.kernel_sp.set(segment.high());
-    STATE.with_borrow_mut(|state| state.segments.push(segment));
+    with_state_mut(|state| state.segments.push(segment));
+    OWNER.with(|_| ());
     Ok(())
 }
 
@@ -118,7 +151,7 @@ pub(crate) fn remaining() -> u64 {
 /// Begins a callback: from now on [`end_lowest`] knows how low the stack pointer went.
 pub(crate) fn begin_lowest() {
     let outer = pcr::block().lowest.replace(usize::MAX);
-    STATE.with_borrow_mut(|state| {
+    with_state_mut(|state| {
         let elsewhere = std::mem::take(&mut state.elsewhere);
         state.lowest.push((outer, elsewhere));
     });
@@ -127,7 +160,7 @@ pub(crate) fn begin_lowest() {
 /// Ends a callback: the lowest stack pointer that the bench saw in it, on the segment it began on, and the most bytes that
 /// it had on another one.
 pub(crate) fn end_lowest() -> (Option<u64>, u64) {
-    let (outer, elsewhere) = STATE.with_borrow_mut(|state| {
+    let (outer, elsewhere) = with_state_mut(|state| {
         let (outer, before) = state.lowest.pop().unwrap_or((usize::MAX, 0));
         let elsewhere = std::mem::replace(&mut state.elsewhere, before);
         state.elsewhere = before.max(elsewhere);
@@ -145,29 +178,64 @@ pub(crate) fn end_lowest() -> (Option<u64>, u64) {
 pub(crate) fn with_frames<R>(frames: &[Frame], f: impl FnOnce() -> R) -> R {
     let block = pcr::block();
     let old_sp = block.kernel_sp.get();
-    let mark = STATE.with_borrow(|state| state.records.len());
-    for frame in frames {
-        charge(block, *frame);
-    }
+    let mark = charge_all(block, frames);
     let result = f();
-    STATE.with_borrow_mut(|state| state.records.truncate(mark));
+    with_state_mut(|state| state.records.truncate(mark));
     block.kernel_sp.set(old_sp);
     result
 }
 
+/// Charges them, and returns how many records there were before.
+fn charge_all(block: &Block, frames: &[Frame]) -> usize {
+    let mut sp = block.kernel_sp.get();
+    let bytes: usize = frames.iter().map(|frame| frame.bytes as usize).sum();
+    let fit = sp <= block.high.get() && sp.saturating_sub(bytes) >= block.low.get();
+    if !fit || SNAPSHOT_AT.get().is_some() {
+        let mark = with_state(|state| state.records.len());
+        for frame in frames {
+            charge(block, *frame);
+        }
+        return mark;
+    }
+    let mark = with_state_mut(|state| {
+        let mark = state.records.len();
+        state.records.extend(frames.iter().map(|frame| {
+            let top = sp;
+            sp -= frame.bytes as usize;
+            touch(sp);
+            Record::Frame {
+                symbol: frame.symbol,
+                child_sp: sp,
+                top,
+            }
+        }));
+        mark
+    });
+    block.kernel_sp.set(sp);
+    block.lowest.set(block.lowest.get().min(sp));
+    mark
+}
+
+/// Makes a page of the stack one that was used.
+#[inline]
+fn touch(child_sp: usize) {
+    let lowest = std::ptr::with_exposed_provenance_mut::<u64>(child_sp & !7);
+    // SAFETY: the address lies in the committed part of this thread's segment, as callers have checked, below every frame
+    // that is in use.
+    unsafe { lowest.write_volatile(0) };
+}
+
+/// Charges one, which may be the one that no longer fits.
 fn charge(block: &Block, frame: Frame) {
     let top = block.kernel_sp.get();
     let child_sp = top.wrapping_sub(frame.bytes as usize);
     if child_sp < block.low.get() || child_sp >= block.high.get() {
         overflow(block, frame, child_sp);
     }
-    let lowest = std::ptr::with_exposed_provenance_mut::<u64>(child_sp & !7);
-    // SAFETY: the address lies in the committed part of this thread's segment (checked above), below every frame that
-    // is in use.
-    unsafe { lowest.write_volatile(0) };
+    touch(child_sp);
     block.kernel_sp.set(child_sp);
     block.lowest.set(block.lowest.get().min(child_sp));
-    STATE.with_borrow_mut(|state| {
+    with_state_mut(|state| {
         state.records.push(Record::Frame {
             symbol: frame.symbol,
             child_sp,
@@ -249,12 +317,12 @@ pub(crate) fn system_thread<R>(f: impl FnOnce() -> R) -> R {
 /// How many calls into drivers are under way on this thread.
 pub(crate) fn calls() -> usize {
     let call = |record: &&Record| matches!(record, Record::Call { .. });
-    STATE.with_borrow(|state| state.records.iter().filter(call).count())
+    with_state(|state| state.records.iter().filter(call).count())
 }
 
 /// Whether a callout of `KeExpandKernelStackAndCalloutEx` is under way on this thread on a segment of its own.
 pub(crate) fn on_expansion() -> bool {
-    STATE.with_borrow(|state| {
+    with_state(|state| {
         state
             .records
             .iter()
@@ -265,61 +333,69 @@ pub(crate) fn on_expansion() -> bool {
 /// Prepares a call of `arguments` slots into the driver and runs it at the stack pointer given to `enter`.
 pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64 {
     let block = pcr::block();
-    let uncharged =
-        STATE.with_borrow(|state| !matches!(state.records.last(), Some(Record::Frame { .. })));
-    if uncharged {
-        // The newest thing on the stack is the driver itself, calling the import that we are in; that function's frame
-        // must be there to be returned to and to hold the home area.
-        let import = gate::site(block.import()).map_or("nt", |site| site.import);
-        let bytes = (8 + arguments * 8).next_multiple_of(16).max(0x30);
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        return with_frames(
-            &[Frame {
-                symbol: import,
-                bytes,
-            }],
-            || in_call(arguments, enter),
-        );
-    }
+    let import = block.import();
     let old_sp = block.kernel_sp.get();
-    let older = STATE.with_borrow(older_sp).unwrap_or(block.high.get());
     // Above the frame's Child-SP: the home area and stack arguments, then whatever it likes, then its return address.
-    let room = older.saturating_sub(8 + arguments * 8);
-    let kernel_sp = old_sp.min(room) & !15;
-    if kernel_sp < block.low.get() {
-        let bytes = u32::try_from(old_sp - kernel_sp).unwrap_or(u32::MAX);
-        overflow(
-            block,
-            Frame {
-                symbol: "the arguments of a callback",
-                bytes,
-            },
-            kernel_sp,
-        );
-    }
-    block.kernel_sp.set(kernel_sp);
-    let call = Record::Call {
-        import: block.import(),
-        sp: kernel_sp,
+    let needed = 8 + arguments * 8;
+    let begun = with_state_mut(|state| {
+        let Some(Record::Frame { .. }) = state.records.last() else {
+            return Err(Not::Charged);
+        };
+        let older = older_sp(state).unwrap_or(block.high.get());
+        let kernel_sp = old_sp.min(older.saturating_sub(needed)) & !15;
+        if kernel_sp < block.low.get() {
+            return Err(Not::Room(kernel_sp));
+        }
+        state.records.push(Record::Call {
+            import,
+            sp: kernel_sp,
+        });
+        Ok(kernel_sp)
+    });
+    let kernel_sp = match begun {
+        Ok(kernel_sp) => kernel_sp,
+        Err(Not::Charged) => {
+            // The newest thing on the stack is the driver itself, calling the import that we are in; that function's frame
+            // must be there to be returned to and to hold the home area.
+            let symbol = gate::site(import).map_or("nt", |site| site.import);
+            let bytes = needed.next_multiple_of(16).max(0x30);
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            return with_frames(&[Frame { symbol, bytes }], || in_call(arguments, enter));
+        }
+        Err(Not::Room(kernel_sp)) => {
+            let bytes = u32::try_from(old_sp - kernel_sp).unwrap_or(u32::MAX);
+            let symbol = "the arguments of a callback";
+            overflow(block, Frame { symbol, bytes }, kernel_sp)
+        }
     };
-    STATE.with_borrow_mut(|state| state.records.push(call));
+    block.kernel_sp.set(kernel_sp);
     let result = enter(kernel_sp);
-    STATE.with_borrow_mut(|state| state.records.pop());
+    with_state_mut(|state| state.records.pop());
     block.kernel_sp.set(old_sp);
     result
+}
+
+/// Why a call cannot begin.
+enum Not {
+    /// No frame of the caller's is on the stack.
+    Charged,
+    /// Its arguments have no room above that stack pointer.
+    Room(usize),
 }
 
 /// Runs `f` on the stack below a driver that was interrupted, or that called an import, with that stack pointer.
 pub(crate) fn interrupted<R>(rsp: usize, registers: Option<Registers>, f: impl FnOnce() -> R) -> R {
     let block = pcr::block();
     let old_sp = block.kernel_sp.replace(rsp & !15);
-    let mark = STATE.with_borrow_mut(|state| {
+    let mark = with_state_mut(|state| {
         let mark = state.records.len();
-        state.records.extend(registers.map(Record::Interrupted));
+        state
+            .records
+            .extend(registers.map(|at| Record::Interrupted(Box::new(at))));
         mark
     });
     let result = f();
-    STATE.with_borrow_mut(|state| state.records.truncate(mark));
+    with_state_mut(|state| state.records.truncate(mark));
     block.kernel_sp.set(old_sp);
     result
 }
@@ -336,7 +412,7 @@ pub(crate) struct Mark {
 pub(crate) fn mark() -> Mark {
     let block = pcr::block();
     Mark {
-        records: STATE.with_borrow(|state| state.records.len()),
+        records: with_state(|state| state.records.len()),
         kernel_sp: block.kernel_sp.get(),
         host_rsp: block.host_rsp.get(),
     }
@@ -345,7 +421,7 @@ pub(crate) fn mark() -> Mark {
 /// Gives up what was called since then, on the same segment.
 pub(crate) fn go_back(mark: Mark) {
     let block = pcr::block();
-    STATE.with_borrow_mut(|state| state.records.truncate(mark.records));
+    with_state_mut(|state| state.records.truncate(mark.records));
     block.kernel_sp.set(mark.kernel_sp);
     block.host_rsp.set(mark.host_rsp);
 }

@@ -1,7 +1,9 @@
 //! Stack segments: address space with a guard below, committed from the top down.
 
+use std::cell::Cell;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cpu::memory::{Access, Mapping, PAGE};
 use crate::wire::{SegmentInfo, StackConfig};
@@ -95,14 +97,18 @@ impl Segment {
     }
 }
 
-/// The machine's extra segments: how many are in use, and some free ones.
-struct Pool {
-    config: StackConfig,
-    in_use: u32,
-    free: Vec<Segment>,
-}
+/// How many extra segments the machine may have, and how many of them are kept free.
+static LIMIT: AtomicU32 = AtomicU32::new(1024);
+static POOLED: AtomicU32 = AtomicU32::new(32);
+/// How many are in use.
+static IN_USE: AtomicU32 = AtomicU32::new(0);
+/// Free ones, for whichever thread needs one.
+static FREE: Mutex<Vec<Segment>> = Mutex::new(Vec::new());
 
-static POOL: Mutex<Option<Pool>> = Mutex::new(None);
+thread_local! {
+    /// The one that this thread gave back last: most expansions take that, and ask nobody.
+    static SPARE: Cell<Option<Segment>> = const { Cell::new(None) };
+}
 
 /// Why there is no segment.
 pub(crate) enum NoSegment {
@@ -112,37 +118,37 @@ pub(crate) enum NoSegment {
     Memory,
 }
 
-fn with_pool<R>(f: impl FnOnce(&mut Pool) -> R) -> R {
-    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    f(pool.get_or_insert_with(|| Pool {
-        config: StackConfig::default(),
-        in_use: 0,
-        free: Vec::new(),
-    }))
-}
-
 /// Sets the machine's limits.
 pub(crate) fn configure(config: &StackConfig) {
-    with_pool(|pool| pool.config = config.clone());
+    LIMIT.store(config.segment_limit, Ordering::Relaxed);
+    POOLED.store(config.pooled_segments, Ordering::Relaxed);
+}
+
+fn free() -> MutexGuard<'static, Vec<Segment>> {
+    FREE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A large segment with `commit` bytes usable.
 pub(crate) fn acquire(commit: usize) -> Result<Segment, NoSegment> {
-    let pooled = with_pool(|pool| {
-        if pool.in_use >= pool.config.segment_limit {
-            return Err(NoSegment::Limit);
+    let limit = LIMIT.load(Ordering::Relaxed);
+    if IN_USE.fetch_add(1, Ordering::Relaxed) >= limit {
+        IN_USE.fetch_sub(1, Ordering::Relaxed);
+        return Err(NoSegment::Limit);
+    }
+    let fits = |segment: &Segment| segment.committed() == commit;
+    let pooled = match SPARE.take() {
+        Some(spare) if fits(&spare) => Some(spare),
+        other => {
+            SPARE.set(other);
+            let mut free = free();
+            let fitting = free.iter().rposition(fits);
+            fitting.map(|index| free.swap_remove(index))
         }
-        pool.in_use += 1;
-        let fitting = pool
-            .free
-            .iter()
-            .rposition(|segment| segment.committed() == commit);
-        Ok(fitting.map(|index| pool.free.swap_remove(index)))
-    })?;
+    };
     match pooled {
         Some(segment) => Ok(segment),
         None => Segment::new(KERNEL_LARGE_STACK_SIZE, commit).map_err(|_| {
-            with_pool(|pool| pool.in_use -= 1);
+            IN_USE.fetch_sub(1, Ordering::Relaxed);
             NoSegment::Memory
         }),
     }
@@ -150,11 +156,16 @@ pub(crate) fn acquire(commit: usize) -> Result<Segment, NoSegment> {
 
 /// Gives a segment back.
 pub(crate) fn release(mut segment: Segment) {
-    let reusable = segment.shrink().is_ok();
-    with_pool(|pool| {
-        pool.in_use -= 1;
-        if reusable && pool.free.len() < pool.config.pooled_segments as usize {
-            pool.free.push(segment);
+    IN_USE.fetch_sub(1, Ordering::Relaxed);
+    let kept = POOLED.load(Ordering::Relaxed) as usize;
+    if segment.shrink().is_err() || kept == 0 {
+        return;
+    }
+    // The newest stays with the thread, since its pages are the warmest.
+    if let Some(older) = SPARE.replace(Some(segment)) {
+        let mut free = free();
+        if free.len() < kept {
+            free.push(older);
         }
-    });
+    }
 }

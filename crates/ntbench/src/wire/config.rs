@@ -120,7 +120,7 @@ pub struct StackConfig {
     /// How many extra segments the whole machine may have in use before `KeExpandKernelStackAndCalloutEx` answers
     /// `STATUS_STACK_OVERFLOW`. Windows has such a limit and documents no number.
     pub segment_limit: u32,
-    /// How many free segments are kept for the next use.
+    /// How many free segments are kept for the next use, beside the last one that each thread gave back; 0: none at all.
     pub pooled_segments: u32,
 }
 
