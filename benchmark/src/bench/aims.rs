@@ -23,8 +23,12 @@ pub(crate) fn judge(results: &Results, rigour: Rigour) -> Vec<Aim> {
         let row = results.row(id)?;
         row.ratio.as_ref().map(|(_, ratio)| ratio.median)
     };
-    // What a way of moving the work adds to the same work in place.
-    let added = |id: &str| Some(time(id)? - time("local.never")?);
+    // What a way of moving the work adds to the same work in place; never less than the expansion itself, since that is what
+    // two rows whose difference is lost in their spread differ by at least.
+    let added = |id: &str| {
+        let difference = time(id)? - time("local.never")?;
+        Some(difference.max(time("step.switch")?))
+    };
     let most = |text: &str, unit: &str, limit: f64, value: Option<f64>| {
         value.map(|value| Aim {
             text: text.to_owned(),
@@ -63,7 +67,7 @@ pub(crate) fn judge(results: &Results, rigour: Rigour) -> Vec<Aim> {
     }
     let cheaper = added("local.worker")
         .zip(added("local.always"))
-        .map(|(worker, always)| worker / always.max(1.0));
+        .map(|(worker, always)| worker / always);
     let limit = 10.0 / room;
     aims.extend(cheaper.map(|value| Aim {
         text: "what Worker adds to an open, to what Always adds".to_owned(),

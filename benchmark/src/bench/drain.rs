@@ -33,9 +33,9 @@ pub(crate) fn add<F: FnMut((&'static str, &'static str), u64, super::sample::Pro
         RING,
         Box::new(move |times| {
             if !std::mem::replace(&mut full, true) {
-                rig.thread.measure_routine(record, &[RING], 1)?;
+                rig.thread.measure_routine(record, &[RING, RING], 1)?;
             }
-            let timing = rig.thread.measure_routine(drain, &[times], 1)?;
+            let timing = rig.thread.measure_routine(drain, &[RING, times], 1)?;
             if timing.value != times {
                 bail!("{} records of {times} were drained", timing.value);
             }

@@ -95,6 +95,10 @@ impl Rig {
         };
         if plan.names_only {
             rig.configure(|config| config.unc_only = 1)?;
+            // A client that stays is told of every record.
+            if let Some(port) = rig.port.take() {
+                port.close()?;
+            }
         }
         Ok(rig)
     }

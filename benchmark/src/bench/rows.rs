@@ -52,6 +52,10 @@ pub(crate) const RECORDER_GROUP: &str = "the recorder, compiled into a driver";
 /// The group of the machine itself.
 pub(crate) const MACHINE_GROUP: &str = "a machine";
 
+/// Slots of the driver's ring as installed, and the most that it can have.
+const USUAL: u64 = protocol::Config::DEFAULT.log_capacity as u64;
+const LARGEST: u64 = protocol::MAXIMUM_LOG_CAPACITY as u64;
+
 /// Gathers rows.
 struct Rows<'w> {
     workshop: &'w Workshop,
@@ -425,17 +429,22 @@ impl Rows<'_> {
         let group = RECORDER_GROUP;
         let rig = Rc::new(Rig::start(self.workshop, &Plan::with([Filter::Empty]))?);
         let record = address(&rig, "yardstick_record")?;
-        for (threads, named) in [
-            (1, ("record.1", "a record, one thread")),
-            (2, ("record.2", "a record, each of two threads")),
-            (4, ("record.4", "a record, each of four threads")),
+        for (threads, slots, named) in [
+            (1, USUAL, ("record.1", "a record, one thread")),
+            (2, USUAL, ("record.2", "a record, each of two threads")),
+            (4, USUAL, ("record.4", "a record, each of four threads")),
+            (
+                1,
+                LARGEST,
+                ("record.large", "a record, one thread, a ring of 32 MB"),
+            ),
         ] {
             let writers = threads_of(&rig, threads)?;
             let rig = Rc::clone(&rig);
             self.add(group, named, None, move |times| {
                 let _ = &rig;
                 let longest = together(&writers, |thread| {
-                    let timing = thread.measure_routine(record, &[times], 1)?;
+                    let timing = thread.measure_routine(record, &[slots, times], 1)?;
                     if timing.value > times {
                         bail!("{} records of {times}", timing.value);
                     }
@@ -457,10 +466,11 @@ impl Rows<'_> {
             None,
             move |times| {
                 let _ = &kept;
-                let reads = (times / 0x1_0000).max(1);
+                let reads = (times / USUAL).max(1);
                 std::thread::scope(|scope| {
-                    let reading = scope.spawn(|| reader.measure_routine(drain, &[0x1_0000], reads));
-                    let timing = writer.measure_routine(record, &[times], 1)?;
+                    let reading =
+                        scope.spawn(|| reader.measure_routine(drain, &[USUAL, USUAL], reads));
+                    let timing = writer.measure_routine(record, &[USUAL, times], 1)?;
                     reading
                         .join()
                         .map_err(|_| anyhow::anyhow!("the reader's thread panicked"))??;

@@ -18,8 +18,8 @@ use wdk_sys::{DRIVER_OBJECT, NTSTATUS, PCUNICODE_STRING, STATUS_SUCCESS};
 /// The registration, from the start of filtering to the unload.
 static FILTER: FilterCell = FilterCell::new();
 
-/// The ring that [`steps`] writes to.
-static RING: Kept<steps::Memory> = Kept::new();
+/// The memory that [`steps`] writes to.
+static RINGS: Kept<steps::Rings> = Kept::new();
 
 struct Yardstick;
 
@@ -33,7 +33,7 @@ impl Minifilter for Yardstick {
 
     fn unload(_: Unload) {
         drop(FILTER.take());
-        drop(RING.take());
+        drop(RINGS.take());
     }
 }
 
@@ -57,16 +57,16 @@ extern "system" fn driver_entry(driver: &mut DRIVER_OBJECT, _: PCUNICODE_STRING)
 }
 
 fn start(driver: &mut DRIVER_OBJECT) -> Result<(), NtStatus> {
-    let memory = steps::Memory::start()?;
+    let rings = steps::Rings::start()?;
     let filter = Filter::register::<Yardstick>(driver)?;
-    if let Err(memory) = RING.put(memory) {
+    if let Err(rings) = RINGS.put(rings) {
         drop(filter);
-        drop(memory);
+        drop(rings);
         return Err(NtStatus::UNSUCCESSFUL);
     }
     FILTER.start(filter).map_err(|(status, filter)| {
         drop(filter);
-        drop(RING.take());
+        drop(RINGS.take());
         status
     })
 }

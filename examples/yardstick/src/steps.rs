@@ -10,27 +10,59 @@ use kstack::{Reservation, Wait, with_reservation};
 use protocol::{IMAGE_NAME_BYTES, Record};
 use recorder::{Recorder, Sample, Watermarks};
 
-/// Records that the ring has: as many as the real driver's can have.
-const SLOTS: usize = protocol::MAXIMUM_LOG_CAPACITY as usize;
+/// Slots of the rings: what the real driver has as installed, and the most that it can have.
+const SLOTS: [usize; 2] = [
+    protocol::Config::DEFAULT.log_capacity as usize,
+    protocol::MAXIMUM_LOG_CAPACITY as usize,
+];
 const TAG: Tag = Tag::new(b"YstR");
 
-static RECORDER: Recorder = Recorder::new();
+static RINGS: [Recorder; 2] = [Recorder::new(), Recorder::new()];
 static WATERMARKS: Watermarks = Watermarks::new();
 
-/// The ring's memory; dropped, it goes back to the pool.
-pub(crate) struct Memory(usize);
+/// The ring with the fewest slots that are at least so many.
+fn ring(slots: u64) -> &'static Recorder {
+    let [usual, largest] = &RINGS;
+    if slots <= SLOTS[0] as u64 {
+        usual
+    } else {
+        largest
+    }
+}
+
+/// A ring's memory; dropped, it goes back to the pool.
+struct Memory {
+    ring: &'static Recorder,
+    bytes: usize,
+}
+
+/// The memory of both.
+pub(crate) struct Rings {
+    _usual: Memory,
+    _largest: Memory,
+}
+
+impl Rings {
+    /// Allocates them. <= `DISPATCH_LEVEL`.
+    pub(crate) fn start() -> Result<Self, NtStatus> {
+        let [usual, largest] = &RINGS;
+        Ok(Self {
+            _usual: Memory::start(usual, SLOTS[0])?,
+            _largest: Memory::start(largest, SLOTS[1])?,
+        })
+    }
+}
 
 impl Memory {
-    /// Allocates the ring. <= `DISPATCH_LEVEL`.
-    pub(crate) fn start() -> Result<Self, NtStatus> {
-        let bytes = Recorder::ring_bytes(SLOTS).ok_or(NtStatus::INVALID_PARAMETER)?;
+    fn start(ring: &'static Recorder, slots: usize) -> Result<Self, NtStatus> {
+        let bytes = Recorder::ring_bytes(slots).ok_or(NtStatus::INVALID_PARAMETER)?;
         let memory = PoolBytes::try_zeroed(TAG, bytes)
             .ok_or(NtStatus::INSUFFICIENT_RESOURCES)?
             .into_raw();
         // SAFETY: the memory is as long and as aligned as a ring of that many slots has to be, and nobody else's. Set-up is
         // single-threaded.
-        match unsafe { RECORDER.attach(memory, SLOTS, 0) } {
-            Ok(()) => Ok(Self(bytes)),
+        match unsafe { ring.attach(memory, slots, 0) } {
+            Ok(()) => Ok(Self { ring, bytes }),
             Err(_) => {
                 // SAFETY: given away above; the recorder has not taken it.
                 drop(unsafe { PoolBytes::from_raw(TAG, memory, bytes) });
@@ -43,9 +75,9 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: dropped where nothing here is called any more.
-        if let Some(memory) = unsafe { RECORDER.detach() } {
+        if let Some(memory) = unsafe { self.ring.detach() } {
             // SAFETY: given away by `start` with this length, and detached once.
-            drop(unsafe { PoolBytes::from_raw(TAG, memory, self.0) });
+            drop(unsafe { PoolBytes::from_raw(TAG, memory, self.bytes) });
         }
     }
 }
@@ -88,12 +120,14 @@ pub extern "system" fn yardstick_expand_within(bytes: u64, then: u64, times: u64
     })
 }
 
-/// Takes a record, fills in what costs nothing to know, and files it. Returns how many were filed.
+/// Takes a record, fills in what costs nothing to know, and files it, in the ring with so many slots. Returns how many were
+/// filed.
 #[unsafe(no_mangle)]
-pub extern "system" fn yardstick_record(times: u64) -> u64 {
+pub extern "system" fn yardstick_record(slots: u64, times: u64) -> u64 {
+    let ring = ring(slots);
     let mut filed = 0;
     for number in 0..times {
-        if let Some(mut record) = RECORDER.claim() {
+        if let Some(mut record) = ring.claim() {
             fill(&mut record, number);
             record.commit();
             filed += 1;
@@ -110,13 +144,14 @@ fn fill(record: &mut Record, number: u64) {
     record.after_remaining = 0x4000;
 }
 
-/// Reads the newest `count` records, or as many as there are. Returns how many it saw.
+/// Reads the newest `count` records, or as many as there are, of the ring with so many slots. Returns how many it saw.
 #[unsafe(no_mangle)]
-pub extern "system" fn yardstick_drain(count: u64) -> u64 {
-    let head = RECORDER.counters().head();
+pub extern "system" fn yardstick_drain(slots: u64, count: u64) -> u64 {
+    let ring = ring(slots);
+    let head = ring.counters().head();
     let mut cursor = head.saturating_sub(count).saturating_add(1);
     let mut seen = 0_u64;
-    let drained = RECORDER.drain(&mut cursor, |record, _| {
+    let drained = ring.drain(&mut cursor, |record, _| {
         seen = seen.wrapping_add(record.qpc & 1);
         true
     });

@@ -1,0 +1,102 @@
+//! The pictures.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use plotters::prelude::*;
+
+use super::{Curve, grouped};
+use crate::bench::table::time;
+
+const SIZE: (u32, u32) = (860, 440);
+/// Told apart without telling red from green.
+const COLOURS: [RGBColor; 4] = [
+    RGBColor(0x1F, 0x5F, 0xA8),
+    RGBColor(0xD9, 0x7A, 0x00),
+    RGBColor(0x00, 0x8A, 0x7A),
+    RGBColor(0x8A, 0x3F, 0x9B),
+];
+
+/// Draws each curve into the folder.
+pub(crate) fn draw(curves: &[Curve], folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for curve in curves {
+        let file = folder.join(format!("scale-{}.svg", curve.id));
+        picture(curve, &file)
+            .map_err(|error| anyhow::anyhow!("{error}"))
+            .with_context(|| format!("cannot draw {}", file.display()))?;
+    }
+    Ok(())
+}
+
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+fn picture(curve: &Curve, file: &Path) -> Drawn {
+    let area = SVGBackend::new(file, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+    let points = || curve.series.iter().flat_map(|series| &series.points);
+    // On a scale of powers nothing is 0: what has happened no time yet stands at 1.
+    let place = |at: u64| at.max(1) as f64;
+    let right = points().map(|point| place(point.at)).fold(2.0, f64::max);
+    let top = points()
+        .map(|point| point.nanoseconds.upper)
+        .fold(1.0, f64::max);
+    let bottom = points()
+        .map(|point| point.nanoseconds.lower)
+        .fold(f64::MAX, f64::min);
+    let (bottom, top) = (bottom / 2.0, top * 3.0);
+    let mut chart = ChartBuilder::on(&area)
+        .caption(&curve.title, ("sans-serif", 20))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(86)
+        .build_cartesian_2d((1.0..right * 1.3).log_scale(), (bottom..top).log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(RGBColor(0xF2, 0xF2, 0xF2))
+        .bold_line_style(RGBColor(0xDD, 0xDD, 0xDD))
+        .x_desc(format!("{}s", curve.along))
+        .y_desc("time of one")
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .x_label_formatter(&|x| label(*x))
+        .y_label_formatter(&|y| time(*y))
+        .draw()?;
+    for (series, colour) in curve.series.iter().zip(COLOURS.iter().cycle()) {
+        let line = series
+            .points
+            .iter()
+            .map(|point| (place(point.at), point.nanoseconds.median));
+        let name = format!("{}: {}", series.name, series.told(&curve.along));
+        chart
+            .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
+            .label(name)
+            .legend(move |(x, y)| {
+                PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(3))
+            });
+        chart.draw_series(line.map(|at| Circle::new(at, 3, colour.filled())))?;
+        // The quartiles.
+        chart.draw_series(series.points.iter().map(|point| {
+            let (x, of) = (place(point.at), &point.nanoseconds);
+            PathElement::new(vec![(x, of.lower), (x, of.upper)], colour.stroke_width(1))
+        }))?;
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperLeft)
+        .label_font(("sans-serif", 14))
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(0xCC, 0xCC, 0xCC))
+        .draw()?;
+    area.present()?;
+    Ok(())
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a label of an axis that begins at 1"
+)]
+fn label(x: f64) -> String {
+    grouped(x.round() as u64)
+}
