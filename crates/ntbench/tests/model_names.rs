@@ -156,7 +156,7 @@ fn volumes_tell_what_they_are() {
     assert_eq!(
         seen,
         [
-            "properties 00000000 type=8 driver=\\FileSystem\\Ntfs system=\\Device\\HarddiskVolume1",
+            "properties 00000000 type=8 sector=512 driver=\\FileSystem\\Ntfs system=\\Ntfs disk=\\Device\\HarddiskVolume1",
             "short c0000023",
             &format!("guid 00000000 {guid}"),
             "disk 00000000",
@@ -165,7 +165,7 @@ fn volumes_tell_what_they_are() {
             "device 00000000 8",
             "folder 00000000",
             "writable 00000000 1",
-            "properties 00000000 type=14 driver=\\FileSystem\\Mup system=",
+            "properties 00000000 type=14 sector=512 driver=\\FileSystem\\Mup system=\\Device\\Mup disk=",
             "short c0000023",
             "guid c0000010 ",
             "disk c01c0019",

@@ -26,10 +26,10 @@ fn contexts_live_as_long_as_what_they_are_linked_to() {
     assert_eq!(
         lines(&bench.trace()),
         [
-            "before the create c00000bb",
+            "before the create c00000bb 1 1",
             "set handle 00000000 number=2",
             "set stream 00000000 old=0",
-            "before the create c00000bb",
+            "before the create c00000bb 1 1",
             "set handle 00000000 number=4",
             // The stream has a context since the first open.
             "set stream c01c0002 old=3",

@@ -128,6 +128,25 @@ layout!(
     generate_file_name @ 64, transaction_notification @ 88, section_notification @ 104
 );
 
+/// `FLT_VOLUME_PROPERTIES`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VolumeProperties {
+    pub(crate) device_type: u32,
+    pub(crate) device_characteristics: u32,
+    pub(crate) device_object_flags: u32,
+    pub(crate) alignment_requirement: u32,
+    pub(crate) sector_size: u16,
+    pub(crate) flags: u16,
+    pub(crate) file_system_driver_name: UnicodeString,
+    pub(crate) file_system_device_name: UnicodeString,
+    pub(crate) real_device_name: UnicodeString,
+}
+layout!(
+    VolumeProperties, 72, sector_size @ 16, flags @ 18, file_system_driver_name @ 24, file_system_device_name @ 40,
+    real_device_name @ 56
+);
+
 /// `FLT_FILE_NAME_INFORMATION`.
 #[repr(C)]
 #[derive(Debug)]

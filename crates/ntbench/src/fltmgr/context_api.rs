@@ -124,6 +124,7 @@ exports! { "fltmgr.sys";
 
     /// Links a context to a file.
     fn FltSetFileContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        old.write_opt(0);
         match stream(instance, file, FILE, "FltSetFileContext") {
             Ok(place) => set(place, FILE, operation, new, old, "FltSetFileContext"),
             Err(status) => status,
@@ -132,6 +133,8 @@ exports! { "fltmgr.sys";
 
     /// A file's context.
     fn FltGetFileContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        // Whatever fails, the variable is NULL: callers release what they find in it.
+        out.write(0);
         match stream(instance, file, FILE, "FltGetFileContext") {
             Ok(place) => get(place, out, "FltGetFileContext"),
             Err(status) => status,
@@ -140,6 +143,7 @@ exports! { "fltmgr.sys";
 
     /// Links a context to a stream.
     fn FltSetStreamContext(instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>) -> NtStatus {
+        old.write_opt(0);
         match stream(instance, file, STREAM, "FltSetStreamContext") {
             Ok(place) => set(place, STREAM, operation, new, old, "FltSetStreamContext"),
             Err(status) => status,
@@ -148,6 +152,7 @@ exports! { "fltmgr.sys";
 
     /// A stream's context.
     fn FltGetStreamContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        out.write(0);
         match stream(instance, file, STREAM, "FltGetStreamContext") {
             Ok(place) => get(place, out, "FltGetStreamContext"),
             Err(status) => status,
@@ -158,6 +163,7 @@ exports! { "fltmgr.sys";
     fn FltSetStreamHandleContext(
         instance: usize, file: usize, operation: u32, new: usize, old: Guest<usize>,
     ) -> NtStatus {
+        old.write_opt(0);
         match handle(instance, file, "FltSetStreamHandleContext") {
             Ok(place) => set(place, STREAM_HANDLE, operation, new, old, "FltSetStreamHandleContext"),
             Err(status) => status,
@@ -166,6 +172,7 @@ exports! { "fltmgr.sys";
 
     /// An open's context.
     fn FltGetStreamHandleContext(instance: usize, file: usize, out: Guest<usize>) -> NtStatus {
+        out.write(0);
         match handle(instance, file, "FltGetStreamHandleContext") {
             Ok(place) => get(place, out, "FltGetStreamHandleContext"),
             Err(status) => status,

@@ -6,6 +6,7 @@ use super::operation::{Request, send};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, KERNEL_MODE,
+    VolumeProperties,
 };
 use crate::abi::io::{
     FILE_REMOTE_DEVICE, IRP_BUFFERED_IO, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_SYNCHRONOUS_API,
@@ -47,19 +48,19 @@ fn put_name(units: &[u16], name: Guest<UnicodeString>, needed: Guest<u32>) -> Nt
     NtStatus::SUCCESS
 }
 
-/// The three strings of `FLT_VOLUME_PROPERTIES`.
+/// The three strings of `FLT_VOLUME_PROPERTIES`: of a redirector's volume no disk has a name.
 fn strings(volume: &Volume) -> [Vec<u16>; 3] {
-    let (driver, system) = match volume.device {
-        DeviceId::Mup => ("\\FileSystem\\Mup", ""),
-        DeviceId::Volume(_) => ("\\FileSystem\\Ntfs", volume.name.as_str()),
+    let name = volume.name.as_str();
+    let (driver, system, disk) = match volume.device {
+        DeviceId::Mup => ("\\FileSystem\\Mup", name, ""),
+        DeviceId::Volume(_) => ("\\FileSystem\\Ntfs", "\\Ntfs", name),
     };
-    [driver, &volume.name, system].map(wide)
+    [driver, system, disk].map(wide)
 }
 
-/// `FLT_VOLUME_PROPERTIES`: six words, then three counted strings whose text follows the structure.
+/// `FLT_VOLUME_PROPERTIES`, and behind it the text of its strings.
 fn properties(volume: &Volume, at: usize, length: u32, returned: Guest<u32>) -> NtStatus {
-    const HEAD: usize = 32;
-    const FIXED: usize = HEAD + 3 * 16;
+    const FIXED: usize = size_of::<VolumeProperties>();
     let strings = strings(volume);
     let text: usize = strings.iter().map(|units| units.len() * 2).sum();
     let room = length as usize;
@@ -67,37 +68,32 @@ fn properties(volume: &Volume, at: usize, length: u32, returned: Guest<u32>) -> 
         returned.write_opt(u32::try_from(FIXED + text).unwrap_or(0));
         return NtStatus::BUFFER_TOO_SMALL;
     }
-    let remote = if volume.device == DeviceId::Mup {
-        FILE_REMOTE_DEVICE
-    } else {
-        0
-    };
-    let words = [
-        volume.device_type,
-        remote,
-        // DeviceObjectFlags and AlignmentRequirement: neither buffered nor direct, byte alignment.
-        0,
-        0,
-        512,
-        0,
-    ];
-    for (index, word) in words.into_iter().enumerate() {
-        Guest::at(at + 4 * index).write(word);
-    }
-    Guest::at(at + 24).write(0_u64);
+    let remote = volume.device == DeviceId::Mup;
     let mut free = FIXED;
-    for (index, units) in strings.iter().enumerate() {
+    let [driver, system, disk] = strings.map(|units| {
         let fits = units.len().min((room - free) / 2);
         let buffer = Guest::<u16>::at(at + free);
         buffer.write_many(&units[..fits]);
         let bytes = u16::try_from(fits * 2).unwrap_or(0);
-        Guest::at(at + HEAD + 16 * index).write(UnicodeString {
+        free += fits * 2;
+        UnicodeString {
             length: bytes,
             maximum_length: bytes,
             buffer: buffer.0,
-        });
-        free += fits * 2;
-    }
+        }
+    });
+    Guest::at(at).write(VolumeProperties {
+        device_type: volume.device_type,
+        device_characteristics: if remote { FILE_REMOTE_DEVICE } else { 0 },
+        // Neither buffered nor direct, byte alignment.
+        device_object_flags: 0,
+        alignment_requirement: 0,
+        sector_size: 512,
+        flags: 0,
+        file_system_driver_name: driver,
+        file_system_device_name: system,
+        real_device_name: disk,
+    });
     returned.write_opt(u32::try_from(free).unwrap_or(0));
     if free < FIXED + text {
         NtStatus::BUFFER_OVERFLOW

@@ -78,8 +78,9 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
     (void)flags, (void)device, (void)file_system;
 
     status = FltGetVolumeProperties(objects->Volume, properties, sizeof(properties), &needed);
-    DbgPrint("properties %08x type=%x driver=%wZ system=%wZ\n", status, (unsigned)properties[0],
-             (UNICODE_STRING *)&properties[4], (UNICODE_STRING *)&properties[8]);
+    DbgPrint("properties %08x type=%x sector=%u driver=%wZ system=%wZ disk=%wZ\n", status, (unsigned)properties[0],
+             (unsigned)(uint16_t)properties[2], (UNICODE_STRING *)&properties[3], (UNICODE_STRING *)&properties[5],
+             (UNICODE_STRING *)&properties[7]);
     status = FltGetVolumeProperties(objects->Volume, properties, 8, &needed);
     DbgPrint("short %08x\n", status);
     status = FltGetVolumeGuidName(objects->Volume, &name, 0);

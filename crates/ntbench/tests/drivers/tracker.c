@@ -48,9 +48,11 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
 
 static int PreCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *completion)
 {
-    PVOID context;
-    (void)data, (void)completion;
-    DbgPrint("before the create %08x\n", FltGetStreamHandleContext(objects->Instance, objects->FileObject, &context));
+    PVOID handle = data, stream = data;
+    NTSTATUS status = FltGetStreamHandleContext(objects->Instance, objects->FileObject, &handle);
+    (void)completion;
+    (void)FltGetStreamContext(objects->Instance, objects->FileObject, &stream);
+    DbgPrint("before the create %08x %d %d\n", status, handle == 0, stream == 0);
     return PREOP_WITH_CALLBACK;
 }
 
