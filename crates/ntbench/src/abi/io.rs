@@ -294,6 +294,10 @@ pub(crate) const IRP_MJ_SET_VOLUME_INFORMATION: u8 = 0x0B;
 pub(crate) const IRP_MJ_DIRECTORY_CONTROL: u8 = 0x0C;
 pub(crate) const IRP_MJ_FILE_SYSTEM_CONTROL: u8 = 0x0D;
 pub(crate) const IRP_MJ_DEVICE_CONTROL: u8 = 0x0E;
+/// `IRP_MJ_INTERNAL_DEVICE_CONTROL`.
+pub(crate) const IRP_MJ_INTERNAL_DEVICE_CONTROL: u8 = 0x0F;
+/// `IRP_MJ_SHUTDOWN`.
+pub(crate) const IRP_MJ_SHUTDOWN: u8 = 0x10;
 pub(crate) const IRP_MJ_LOCK_CONTROL: u8 = 0x11;
 pub(crate) const IRP_MJ_CLEANUP: u8 = 0x12;
 pub(crate) const IRP_MJ_QUERY_SECURITY: u8 = 0x14;

@@ -13,6 +13,7 @@ pub(crate) mod etw;
 pub(crate) mod file;
 pub(crate) mod flt;
 pub(crate) mod io;
+pub(crate) mod irp;
 pub(crate) mod ob;
 pub(crate) mod params;
 pub(crate) mod registry;

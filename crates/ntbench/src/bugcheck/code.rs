@@ -284,9 +284,34 @@ const TABLE: &[Row] = &[
         ["kind of the exception", "see the text", "see the text", "0"],
     ),
     (
+        0x35,
+        "NO_MORE_IRP_STACK_LOCATIONS",
+        ["address of the IRP", "reserved", "reserved", "reserved"],
+    ),
+    (
         0x44,
         "MULTIPLE_IRP_COMPLETE_REQUESTS",
         ["address of the IRP", "reserved", "reserved", "reserved"],
+    ),
+    (
+        0x48,
+        "CANCEL_STATE_IN_COMPLETED_IRP",
+        [
+            "address of the IRP",
+            "address of the cancel routine (not modelled: 0)",
+            "reserved",
+            "reserved",
+        ],
+    ),
+    (
+        0xC9,
+        "DRIVER_VERIFIER_IOMANAGER_VIOLATION",
+        [
+            "1, 2: a wrong IRP is freed; 3: a wrong IRP is sent; 4: a wrong device",
+            "address of the IRP or device",
+            "0",
+            "0",
+        ],
     ),
     (
         0x93,

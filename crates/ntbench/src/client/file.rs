@@ -269,6 +269,31 @@ impl Thread {
         )
     }
 
+    /// `NtDeviceIoControlFile`: asks the driver of the device that a handle is open on. A device is opened as a file is, by
+    /// [`create_file`](Self::create_file) with the name that programs know (`\??\Name` for `\\.\Name`) or the device's own
+    /// (`\Device\Name`). The call waits until the request is completed; [`cancel_io`](Self::cancel_io) or closing the handle
+    /// from another thread ends a wait.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn device_control(
+        &self,
+        handle: u64,
+        code: u32,
+        input: &[u8],
+        output: u32,
+    ) -> Result<Transferred, MachineError> {
+        let input = input.to_vec();
+        self.file(
+            handle,
+            FileCall::DeviceControl {
+                code,
+                input,
+                output,
+            },
+        )
+    }
+
     /// Makes a file or an empty directory a reparse point. The handle, opened with `FILE_OPEN_REPARSE_POINT`, needs a right
     /// to write data or attributes (`FILE_WRITE_ATTRIBUTES`, 0x100).
     ///

@@ -68,7 +68,9 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
     } else {
         match file.volume.device {
             DeviceId::Mup => mup(&machine.namespace, &full, &request),
-            device @ DeviceId::Volume(_) => machine.namespace.create(device, &full, &request),
+            device @ (DeviceId::Volume(_) | DeviceId::Driver) => {
+                machine.namespace.create(device, &full, &request)
+            }
         }
     };
     match outcome {
@@ -209,7 +211,7 @@ pub(super) fn dispatch<R>(file: &File, work: impl FnOnce() -> R) -> R {
     });
     match file.volume.device {
         DeviceId::Mup => stack::with_frames(&REDIRECTOR, work),
-        DeviceId::Volume(_) => work(),
+        DeviceId::Volume(_) | DeviceId::Driver => work(),
     }
 }
 

@@ -7,9 +7,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use super::flight;
 use crate::abi::flt::{CallbackData, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, IoParameterBlock};
 use crate::abi::io::{
-    IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_QUERY_EA,
-    IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ,
-    IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
+    IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
+    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
 };
 use crate::abi::params::Control;
 use crate::faults;
@@ -24,19 +25,19 @@ pub(super) const METHOD_BUFFERED: u32 = 0;
 
 /// Where an operation's parameters have its buffer: indexes of their quadwords.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slots {
+pub(crate) struct Slots {
     /// The buffer's length.
-    pub(super) length: usize,
+    pub(crate) length: usize,
     /// The buffer.
-    pub(super) buffer: usize,
+    pub(crate) buffer: usize,
     /// Its list; `None`: operations of this kind have none.
-    pub(super) mdl: Option<usize>,
+    pub(crate) mdl: Option<usize>,
     /// Whether the file system writes into the buffer.
-    pub(super) write: bool,
+    pub(crate) write: bool,
 }
 
 /// Where an operation has its buffer; `None`: it has none that could be swapped or locked.
-pub(super) fn slots(block: &IoParameterBlock) -> Option<Slots> {
+pub(crate) fn slots(block: &IoParameterBlock) -> Option<Slots> {
     let slots = |length, buffer, mdl, write| {
         Some(Slots {
             length,
@@ -54,7 +55,7 @@ pub(super) fn slots(block: &IoParameterBlock) -> Option<Slots> {
         IRP_MJ_DIRECTORY_CONTROL | IRP_MJ_QUERY_EA => slots(0, 4, Some(5), true),
         IRP_MJ_SET_EA => slots(0, 1, Some(2), false),
         IRP_MJ_QUERY_SECURITY => slots(1, 2, Some(3), true),
-        IRP_MJ_FILE_SYSTEM_CONTROL | IRP_MJ_DEVICE_CONTROL => {
+        IRP_MJ_FILE_SYSTEM_CONTROL | IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL => {
             match block.parameters.get::<Control>().code & 3 {
                 METHOD_BUFFERED => slots(1, 3, None, false),
                 // METHOD_IN_DIRECT reads what the list describes.

@@ -59,6 +59,8 @@ mod work;
 use std::sync::Arc;
 
 pub(crate) use frames::frame;
+pub(crate) use mdls::slots;
+pub(crate) use operation::{Request, access_state, create_parameters, send};
 pub(crate) use volume_api::guid_name;
 
 pub(crate) use objects::{Instance, Volume};
@@ -117,7 +119,9 @@ pub(crate) fn boot(namespace: &Namespace) {
                 FILE_REMOTE_DEVICE,
             ),
             // A local volume presents itself as NTFS, of which it has what the name space can show.
-            DeviceId::Volume(_) => (FILE_DEVICE_DISK_FILE_SYSTEM, FSTYPE_NTFS, 0),
+            DeviceId::Volume(_) | DeviceId::Driver => {
+                (FILE_DEVICE_DISK_FILE_SYSTEM, FSTYPE_NTFS, 0)
+            }
         };
         let address = object::allocate(size_of::<DeviceObject>());
         // SAFETY: a DEVICE_OBJECT of zeroes is one: its fields are numbers and pointers.
@@ -166,6 +170,13 @@ pub(crate) fn transaction_ended(address: usize, committed: bool) {
 /// Cancels the operations that a thread waits for; false: there is none.
 pub(crate) fn cancel(tid: u64) -> bool {
     cancel::thread(tid)
+}
+
+/// Whether a driver has registered a filter.
+pub(crate) fn has_filter(driver: &Driver) -> bool {
+    objects::filters()
+        .iter()
+        .any(|filter| filter.driver_object == driver.object())
 }
 
 /// Unloads the filter of a driver; `None`: it has none.

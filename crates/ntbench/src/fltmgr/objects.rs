@@ -244,6 +244,21 @@ impl Volume {
         volume
     }
 
+    /// What stands for a driver's own device among the volumes of file objects: no filter knows it.
+    pub(crate) fn of_driver(name: &str, object: usize, device_type: u32) -> Arc<Self> {
+        Arc::new(Self {
+            address: opaque(),
+            device: DeviceId::Driver,
+            name: name.to_owned(),
+            device_object: object,
+            device_type,
+            file_system: 0,
+            references: AtomicI64::new(0),
+            holders: Mutex::default(),
+            instances: RwLock::new(Arc::new([])),
+        })
+    }
+
     /// Its instances now, the highest altitude first.
     pub(crate) fn instances(&self) -> Arc<[Arc<Instance>]> {
         Arc::clone(

@@ -21,6 +21,7 @@ use crate::abi::io::{
 use crate::abi::params::{CreateParameters, Parameters};
 use crate::ntos::file::File;
 use crate::ntos::iomgr::{self, Create};
+use crate::ntos::irp;
 use crate::ntos::memory::Guest;
 use crate::{stack, thread};
 
@@ -49,18 +50,7 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         reserved: 0,
         target_file_object: Guest::at(file.address()).0,
         target_instance: std::ptr::null_mut(),
-        parameters: Parameters::of(CreateParameters {
-            security_context: std::ptr::from_ref(&*security).cast_mut(),
-            options: create.disposition << 24 | create.options,
-            pad0: 0,
-            file_attributes: u16::try_from(create.attributes & 0xFFFF).unwrap_or(0),
-            share_access: u16::try_from(create.share).unwrap_or(0),
-            pad1: 0,
-            ea_length: 0,
-            pad2: 0,
-            ea_buffer: std::ptr::null_mut(),
-            allocation_size: create.allocation,
-        }),
+        parameters: create_parameters(create, &security),
     };
     let mut operation =
         Operation::new(file, IRP_MJ_CREATE, create.mode != KERNEL_MODE, create.ecps);
@@ -83,6 +73,22 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
     }
     thread.creates.fetch_sub(1, Ordering::Relaxed);
     done
+}
+
+/// What a create asks for, as its parameters say it.
+pub(crate) fn create_parameters(create: &Create, security: &IoSecurityContext) -> Parameters {
+    Parameters::of(CreateParameters {
+        security_context: std::ptr::from_ref(security).cast_mut(),
+        options: create.disposition << 24 | create.options,
+        pad0: 0,
+        file_attributes: u16::try_from(create.attributes & 0xFFFF).unwrap_or(0),
+        share_access: u16::try_from(create.share).unwrap_or(0),
+        pad1: 0,
+        ea_length: 0,
+        pad2: 0,
+        ea_buffer: std::ptr::null_mut(),
+        allocation_size: create.allocation,
+    })
 }
 
 /// Sends a create that is in a callback of `below` once more, from there on.
@@ -138,8 +144,11 @@ impl Request<'_> {
     }
 }
 
-/// Sends an operation through the filters to the file system.
+/// Sends an operation through the filters to the file system; one on a driver's own device goes there.
 pub(crate) fn send(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
+    if file.on_device() {
+        return irp::send(file, request);
+    }
     let mut block = IoParameterBlock {
         irp_flags: request.irp_flags,
         major_function: request.major,
@@ -184,7 +193,8 @@ pub(crate) fn close(file: &Arc<File>) {
     send(file, &Request::new(IRP_MJ_CLOSE, Parameters::default()));
 }
 
-fn access_state(access: u32) -> AccessState {
+/// An access state that holds masks.
+pub(crate) fn access_state(access: u32) -> AccessState {
     // SAFETY: an ACCESS_STATE of zeroes is one: its fields are numbers and pointers.
     let mut state: AccessState = unsafe { std::mem::zeroed() };
     state.remaining_desired_access = access;

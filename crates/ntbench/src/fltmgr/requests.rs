@@ -11,9 +11,9 @@ use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, KERNEL_MODE,
 };
 use crate::abi::io::{
-    FO_SYNCHRONOUS_IO, IRP_BUFFERED_IO, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_READ,
-    IRP_MJ_SET_INFORMATION, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
-    IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock,
+    FO_SYNCHRONOUS_IO, IRP_BUFFERED_IO, IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL,
+    IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO,
+    IRP_READ_OPERATION, IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock,
 };
 use crate::abi::params::{
     Control, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
@@ -21,7 +21,7 @@ use crate::abi::params::{
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
 use crate::ntos::syscall::SystemBuffer;
-use crate::ntos::{iomgr, mdl};
+use crate::ntos::{iomgr, irp, mdl};
 use crate::status::NtStatus;
 use crate::{stack, user};
 
@@ -146,6 +146,24 @@ impl Caller {
         })
     }
 
+    /// Sends a control whose output buffer is locked and described (`METHOD_IN_DIRECT`, `METHOD_OUT_DIRECT`).
+    fn direct(&self, major: u8, parameters: Parameters, write: bool) -> IoStatusBlock {
+        let mut control: Control = parameters.get();
+        if control.output_length != 0 {
+            let list = mdl::allocate(control.output, control.output_length, None);
+            if mdl::lock_pages(list, write).is_err() {
+                mdl::free(list);
+                return IoStatusBlock::new(NtStatus::ACCESS_VIOLATION, 0);
+            }
+            control.output_mdl = list;
+        }
+        let done = self.send(Request::new(major, Parameters::of(control)));
+        if control.output_mdl != 0 {
+            mdl::free(control.output_mdl);
+        }
+        done
+    }
+
     /// Sends a control.
     pub(crate) fn control(
         &self,
@@ -167,13 +185,23 @@ impl Caller {
                 output_mdl: 0,
             })
         };
-        if code & 3 != 0 {
+        if major == IRP_MJ_DEVICE_CONTROL && irp::takes_controls(&self.file) {
+            let (input, output) = ((input, input_length), (output, output_length));
+            if let Some(done) = irp::fast_device_control(&self.file, code, input, output) {
+                return done;
+            }
+        }
+        if code & 3 == 3 {
             return self.send(Request::new(major, arm(input, output)));
         }
         let bytes = Guest::<u8>::at(input).read_many(input_length as usize);
-        let Ok(buffer) = SystemBuffer::new(output_length as usize, &bytes) else {
+        let room = if code & 3 == 0 { output_length } else { 0 };
+        let Ok(buffer) = SystemBuffer::new(room as usize, &bytes) else {
             return IoStatusBlock::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
         };
+        if code & 3 != 0 {
+            return self.direct(major, arm(buffer.address(), output), code & 3 == 2);
+        }
         let done = self.buffered(major, arm(buffer.address(), 0));
         Guest::<u8>::at(output).write_many(&buffer.taken(done, output_length));
         done

@@ -53,7 +53,7 @@ fn strings(volume: &Volume) -> [Vec<u16>; 3] {
     let name = volume.name.as_str();
     let (driver, system, disk) = match volume.device {
         DeviceId::Mup => ("\\FileSystem\\Mup", name, ""),
-        DeviceId::Volume(_) => ("\\FileSystem\\Ntfs", "\\Ntfs", name),
+        DeviceId::Volume(_) | DeviceId::Driver => ("\\FileSystem\\Ntfs", "\\Ntfs", name),
     };
     [driver, system, disk].map(wide)
 }
@@ -146,7 +146,7 @@ fn query(instance: &Arc<Instance>, buffer: usize, length: u32, class: u32) -> Io
     let root = format!("{}\\", instance.volume.name);
     let name = match instance.volume.device {
         DeviceId::Mup => return IoStatusBlock::new(NtStatus::INVALID_PARAMETER, 0),
-        DeviceId::Volume(_) => wide(&root),
+        DeviceId::Volume(_) | DeviceId::Driver => wide(&root),
     };
     let created = iomgr::create(&Create {
         below: Some(Arc::clone(instance)),
@@ -221,7 +221,7 @@ exports! { "fltmgr.sys";
             return status;
         }
         match volume.device {
-            DeviceId::Mup => NtStatus::INVALID_DEVICE_REQUEST,
+            DeviceId::Mup | DeviceId::Driver => NtStatus::INVALID_DEVICE_REQUEST,
             DeviceId::Volume(index) => put_name(&wide(&guid_name(index)), name, needed),
         }
     }
@@ -241,7 +241,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltGetDiskDeviceObject", APC_LEVEL);
         let volume = objects::volume(volume, "FltGetDiskDeviceObject");
         match volume.device {
-            DeviceId::Mup => NO_DEVICE,
+            DeviceId::Mup | DeviceId::Driver => NO_DEVICE,
             DeviceId::Volume(_) => {
                 object::lend_device(volume.device_object);
                 out.write(volume.device_object);

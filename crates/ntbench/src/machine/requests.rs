@@ -166,13 +166,23 @@ fn unload(service: &str, mandatory: bool) -> Reply {
     };
     match ntos::unload_driver(service, mandatory) {
         Some(status) => {
-            if status.is_success() {
+            if status.is_success() && status != NtStatus::PENDING {
                 modules::remove(&module.image);
             }
             Reply::Unloaded(status)
         }
         None => not_there(format!("no driver of service {service} is loaded")),
     }
+}
+
+/// Goes on with an unload that has waited for the last file on the driver's devices, in the system's thread.
+pub(crate) fn unload_later(service: &str) {
+    let service = service.to_owned();
+    worker::post(worker::SYSTEM, move || {
+        stack::system_thread(|| {
+            unload(&service, true);
+        });
+    });
 }
 
 fn system_call(call: &SystemCall) -> Reply {

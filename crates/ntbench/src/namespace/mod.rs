@@ -53,6 +53,8 @@ pub(crate) enum DeviceId {
     Mup,
     /// A local volume, by its number.
     Volume(usize),
+    /// A driver's own device, which holds no files: none of the name space's.
+    Driver,
 }
 
 /// All devices that hold files.
@@ -201,6 +203,7 @@ impl Namespace {
                 )),
                 Target::DfsDirectory(names) => open_virtual(request, names),
             },
+            DeviceId::Driver => Err(NtStatus::NO_SUCH_DEVICE),
         }
     }
 }
@@ -219,6 +222,7 @@ impl Namespace {
                 }
             }
             DeviceId::Mup => self.mup.canonical(name)?,
+            DeviceId::Driver => return Err(NtStatus::NO_SUCH_DEVICE),
         };
         let mut spelled: Vec<u16> = path
             .components

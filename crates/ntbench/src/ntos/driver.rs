@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
-use super::{device, etw, handle, lookaside, mdl, object, pool, registry, section, sync, threads};
+use super::{
+    device, etw, handle, irp, lookaside, mdl, names, object, pool, registry, section, sync, threads,
+};
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
 use crate::loader::Image;
@@ -22,6 +24,10 @@ pub(crate) struct Driver {
     unload: AtomicUsize,
     /// Whether its unload has begun.
     unloading: AtomicBool,
+    /// Whether its unload routine has been called, and what is left waits for its devices.
+    unloaded: AtomicBool,
+    /// Whether its unload routine is running.
+    unload_running: AtomicBool,
     // What the driver object points to.
     _name: OwnedString,
     _key: OwnedString,
@@ -80,6 +86,8 @@ pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
     entered.check("DriverEntry", service);
     if !status.is_success() {
         driver.gone("DriverEntry failed");
+    } else {
+        device::initialised(driver.object);
     }
     status
 }
@@ -90,14 +98,50 @@ pub(crate) fn unload(service: &str, mandatory: bool) -> Option<NtStatus> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let driver = find(|driver| driver.service.eq_ignore_ascii_case(service))?;
-    let status = match fltmgr::unload(&driver, mandatory) {
-        Some(status) => status,
-        None => driver.call_unload(),
+    let filters = fltmgr::has_filter(&driver);
+    if (mandatory || !filters) && device::opens(driver.object) != 0 {
+        // The I/O manager waits with the unload routine until nobody has a device of the driver open.
+        driver.unloading.store(true, Ordering::Relaxed);
+        return Some(NtStatus::PENDING);
+    }
+    driver.unload_running.store(true, Ordering::Relaxed);
+    let status = if driver.unloaded.load(Ordering::Relaxed) {
+        NtStatus::SUCCESS
+    } else {
+        fltmgr::unload(&driver, mandatory).unwrap_or_else(|| driver.call_unload())
     };
+    driver.unload_running.store(false, Ordering::Relaxed);
+    if status.is_success() && device::opens(driver.object) != 0 {
+        // Its filter is gone, its code is not: somebody has a device of it open.
+        driver.unloading.store(true, Ordering::Relaxed);
+        driver.unloaded.store(true, Ordering::Relaxed);
+        return Some(NtStatus::PENDING);
+    }
     if status.is_success() {
         driver.gone("it was unloaded");
+    } else {
+        driver.unloading.store(false, Ordering::Relaxed);
     }
     Some(status)
+}
+
+/// Whether that driver is being unloaded: nobody opens its devices any more.
+pub(super) fn is_unloading(object: usize) -> bool {
+    of_object(object).is_some_and(|driver| driver.unloading.load(Ordering::Relaxed))
+}
+
+/// A device of a driver was closed: an unload that waits for the last one goes on, in the system's thread.
+pub(super) fn device_closed(object: usize) {
+    let waits = |driver: &Driver| {
+        driver.object == object
+            && driver.unloading.load(Ordering::Relaxed)
+            && !driver.unload_running.load(Ordering::Relaxed)
+    };
+    if let Some(driver) = find(waits)
+        && device::opens(object) == 0
+    {
+        crate::machine::unload_later(&driver.service);
+    }
 }
 
 /// RAX as an `NTSTATUS`, which is its low half.
@@ -138,7 +182,7 @@ impl Driver {
             driver_init: image.entry,
             driver_start_io: 0,
             driver_unload: 0,
-            major_function: [0; MAJOR_FUNCTIONS],
+            major_function: [irp::default_dispatch(); MAJOR_FUNCTIONS],
         });
         let registry_path = object::allocate(size_of::<UnicodeString>());
         Guest::at(registry_path).write(registry_path_text.string());
@@ -148,6 +192,8 @@ impl Driver {
             object,
             unload: AtomicUsize::new(0),
             unloading: AtomicBool::new(false),
+            unloaded: AtomicBool::new(false),
+            unload_running: AtomicBool::new(false),
             _name: name,
             _key: key,
             registry_path,
@@ -170,7 +216,6 @@ impl Driver {
         if routine == 0 {
             return NtStatus::INVALID_DEVICE_REQUEST;
         }
-        self.unloading.store(true, Ordering::Relaxed);
         let entered = super::Entered::now();
         // SAFETY: the driver set this routine, which takes the driver object.
         unsafe { gate::call(routine, &[self.object as u64]) };
@@ -193,6 +238,8 @@ impl Driver {
         object::report_leaks(&self.service);
         pool::flush();
         mdl::report_leaks(&self.service);
+        irp::report_leaks(&self.service);
+        names::report_leaks(&self.service);
         device::report_leaks(&self.service);
         pool::report_leaks(&self.service);
         DRIVERS

@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::device::Device;
 use super::memory::{Guest, OwnedString};
 use super::object::{self, Counted, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
 use crate::maps::HashMap;
+use crate::namespace::DeviceId;
 use crate::namespace::change::renames;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;
@@ -26,6 +28,8 @@ pub(crate) struct File {
     references: AtomicI64,
     handles: AtomicI64,
     cleaned: AtomicBool,
+    /// The driver's device that it is open on; unset: it is on a volume, or not open.
+    device: OnceLock<Arc<Device>>,
 }
 
 #[derive(Default)]
@@ -139,6 +143,7 @@ impl File {
             references: AtomicI64::new(1),
             handles: AtomicI64::new(0),
             cleaned: AtomicBool::new(false),
+            device: OnceLock::new(),
         });
         let related = related.map_or(std::ptr::null_mut(), |related| Guest::at(related.address).0);
         // SAFETY: a FILE_OBJECT of zeroes is one: its fields are numbers and pointers.
@@ -207,6 +212,24 @@ impl File {
             self.volume.name,
             String::from_utf16_lossy(&self.lock().full)
         )
+    }
+
+    /// Whether it stands on a driver's own device.
+    pub(crate) fn on_device(&self) -> bool {
+        self.volume.device == DeviceId::Driver
+    }
+
+    /// The driver's device that it is open on.
+    pub(crate) fn device(&self) -> Option<Arc<Device>> {
+        self.device.get().cloned()
+    }
+
+    /// Notes how its create on a driver's device ended, for which the device was opened.
+    pub(crate) fn set_device(&self, device: &Arc<Device>, status: NtStatus) {
+        let opened = status.is_success() && status != NtStatus::REPARSE;
+        if !opened || self.device.set(Arc::clone(device)).is_err() {
+            device.close();
+        }
     }
 
     /// Puts what it has open.
@@ -355,6 +378,10 @@ impl File {
         if let Some(open) = self.opened() {
             operation::close(self);
             fltmgr::file_gone(self, last_of(&open));
+        }
+        if let Some(device) = self.device.get() {
+            operation::close(self);
+            device.close();
         }
         let mut state = self.lock();
         let open = state.open.take();

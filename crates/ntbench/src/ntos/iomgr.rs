@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::device::Device;
 use super::file::File;
 use super::memory::wide;
+use super::names::{self, Place};
 use super::object::Counted;
-use super::{MACHINE, handle};
+use super::{MACHINE, handle, irp};
 use crate::abi::base::Guid;
 use crate::abi::file::{
     DELETE, FILE_APPEND_DATA, FILE_CREATE, FILE_DELETE_ON_CLOSE, FILE_DIRECTORY_FILE,
@@ -173,7 +175,7 @@ pub(crate) fn create(create: &Create) -> Created {
     let mut related = create.root.clone();
     for _ in 0..=MOST_REPARSES {
         let by_id = create.options & FILE_OPEN_BY_FILE_ID != 0;
-        let (volume, rest) = match parse(&name, related.as_ref(), by_id) {
+        let (device, volume, rest) = match parse(&name, related.as_ref(), by_id) {
             Ok(found) => found,
             Err(status) => return Created::failed(status),
         };
@@ -186,18 +188,31 @@ pub(crate) fn create(create: &Create) -> Created {
             // STATUS_INVALID_DEVICE_OBJECT_PARAMETER: the name is not on the volume of the instance given.
             return Created::failed(NtStatus(0xC000_0369_u32.cast_signed()));
         }
+        if let Some(Err(status)) = device.as_ref().map(|device| device.open()) {
+            return Created::failed(status);
+        }
         if let Some(related) = &related {
             related.reference();
         }
         let file = File::new(&volume, &rest, related.as_ref(), file_flags(create.options));
         if let Some(transaction) = &create.transaction {
             if let Err(status) = super::transaction::active(transaction.address()) {
+                if let Some(device) = &device {
+                    device.close();
+                }
                 file.dereference();
                 return Created::failed(status);
             }
             file.set_transaction(transaction);
         }
-        let done = operation::create(&file, create);
+        let done = match device {
+            Some(device) => {
+                let done = irp::create(&file, create);
+                file.set_device(&device, done.status);
+                done
+            }
+            None => operation::create(&file, create),
+        };
         match done.status {
             NtStatus::REPARSE => {
                 let next = reparsed(&file, done.information);
@@ -330,23 +345,29 @@ pub(crate) fn open_target(
     Ok(Some(target))
 }
 
-/// Finds the volume and the name that is left for its file system.
-fn parse(
-    name: &[u16],
-    related: Option<&Arc<File>>,
-    by_id: bool,
-) -> Result<(Arc<fltmgr::Volume>, Vec<u16>), NtStatus> {
+/// What a name leads to: a driver's device, the volume, and the name that is left.
+type Parsed = (Option<Arc<Device>>, Arc<fltmgr::Volume>, Vec<u16>);
+
+/// Finds the device and the name that is left for its driver or file system.
+fn parse(name: &[u16], related: Option<&Arc<File>>, by_id: bool) -> Result<Parsed, NtStatus> {
     if let Some(related) = related {
         // The bytes of an id may be anything.
         if !by_id && name.first() == Some(&BACKSLASH) {
             return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD);
         }
-        return Ok((Arc::clone(&related.volume), name.to_vec()));
+        return Ok((related.device(), Arc::clone(&related.volume), name.to_vec()));
     }
     let machine = MACHINE.get().ok_or(NtStatus::DEVICE_NOT_READY)?;
-    let (device, rest) = machine.namespace.look_up(name)?;
+    let name = match names::resolve(name) {
+        Place::Device(device, rest) => {
+            let volume = Arc::clone(&device.volume);
+            return Ok((Some(device), volume, rest));
+        }
+        Place::Elsewhere(name) => name,
+    };
+    let (device, rest) = machine.namespace.look_up(&name)?;
     let volume = fltmgr::volume(device).ok_or(NtStatus::NO_SUCH_DEVICE)?;
-    Ok((volume, rest))
+    Ok((None, volume, rest))
 }
 
 /// Opens a file for kernel code that the bench models itself (the DFS client), from the top of the stack.

@@ -191,17 +191,16 @@ fn known(mdl: usize, function: &str) {
 
 exports! { "ntoskrnl.exe";
     /// Makes a list for a buffer.
-    partial "refused for an IRP or as a secondary buffer: NULL"
     fn IoAllocateMdl(address: usize, length: u32, secondary: u8, _quota: u8, irp: usize) -> usize {
         irql::at_most("IoAllocateMdl", DISPATCH_LEVEL);
         if faults::check("IoAllocateMdl").is_some() {
             return 0;
         }
-        if irp != 0 || secondary != 0 {
-            verifier::finding("refused", "IoAllocateMdl for an IRP: the bench has no IRPs that a driver could see");
-            return 0;
+        let list = allocate(address, length, driver::calling().map(|driver| driver.service.clone()));
+        if irp != 0 && list != 0 {
+            super::irp::describe(irp, list, secondary != 0);
         }
-        allocate(address, length, driver::calling().map(|driver| driver.service.clone()))
+        list
     }
 
     /// Frees a list.

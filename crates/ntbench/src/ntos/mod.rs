@@ -25,12 +25,15 @@ pub(crate) mod driver;
 pub(crate) mod etw;
 pub(crate) mod file;
 pub(crate) mod handle;
+mod io_misc;
 pub(crate) mod iomgr;
+pub(crate) mod irp;
 pub(crate) mod irql;
 pub(crate) mod lookaside;
 pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
+mod names;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod print;
@@ -86,6 +89,8 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         handle::exports(),
         mdl::exports(),
         device::exports(),
+        names::exports(),
+        io_misc::exports(),
         zw::exports(),
         registry::exports(),
         routines::exports(),
@@ -97,6 +102,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         exports(),
     ];
     tables.extend(sync::tables());
+    tables.extend(irp::tables());
     tables
 }
 

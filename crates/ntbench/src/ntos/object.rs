@@ -128,6 +128,13 @@ pub(crate) fn remove(address: usize) {
     lock().remove(&address);
 }
 
+/// Whether drivers hold references to an object.
+pub(crate) fn has_references(address: usize) -> bool {
+    lock()
+        .get(&address)
+        .is_some_and(|entry| entry.driver_references.values().sum::<i64>() > 0)
+}
+
 /// What is at that address.
 pub(crate) fn at(address: usize) -> Option<Kind> {
     lock().get(&address).map(|entry| entry.kind.clone())

@@ -29,7 +29,8 @@ pub(crate) fn address(dlls: &[&str], name: &str) -> usize {
         .unwrap_or(0)
 }
 
-fn stub(export: &'static Export) -> Option<usize> {
+/// The stub by which drivers call an export.
+pub(super) fn stub(export: &'static Export) -> Option<usize> {
     match export.kind {
         ExportKind::Raw { address } => return Some(address.expose_provenance()),
         ExportKind::Data(address) => return Some(address()),

@@ -83,7 +83,7 @@ fn open(
 
 /// The frames of a service that the kernel calls itself. The listing's oldest one is the driver's own return address,
 /// which lies on its stack already.
-fn service_frames() -> Vec<Frame> {
+pub(super) fn service_frames() -> Vec<Frame> {
     let chain = cost::chain("zw_create");
     let mut frames = chain.get(1..).unwrap_or_default().to_vec();
     if let (Some(first), Some(linkage)) = (frames.first_mut(), chain.first()) {

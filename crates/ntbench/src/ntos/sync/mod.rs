@@ -8,7 +8,7 @@ mod push_lock;
 mod resource;
 mod rundown;
 mod semaphore;
-mod spin;
+pub(crate) mod spin;
 mod timer;
 pub(crate) mod wait;
 

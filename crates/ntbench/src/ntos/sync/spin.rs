@@ -8,7 +8,8 @@ use crate::ntos::memory::Guest;
 use crate::thread::{self, DISPATCH_LEVEL};
 use crate::{bugcheck, verifier};
 
-fn acquire(lock: usize) {
+/// Takes a spin lock; the caller has raised the IRQL.
+pub(crate) fn acquire(lock: usize) {
     if holds(lock) {
         self_deadlock("spin lock", lock);
     }
@@ -23,7 +24,8 @@ fn acquire(lock: usize) {
     took("spin lock", lock);
 }
 
-fn release(lock: usize) {
+/// Gives it back.
+pub(crate) fn release(lock: usize) {
     gave("spin lock", lock);
     if quad(lock).swap(0, Ordering::Release) == 0 {
         bugcheck::raise(
@@ -32,6 +34,11 @@ fn release(lock: usize) {
             "a spin lock is released that nobody owns",
         );
     }
+}
+
+/// Whether the current thread has it.
+pub(crate) fn holds_lock(lock: usize) -> bool {
+    holds(lock)
 }
 
 /// Runs `f` under a driver's spin lock, as the interlocked list functions do; they may be called at any IRQL.

@@ -4,11 +4,13 @@
 use std::sync::Arc;
 
 use super::super::file::File;
+use super::super::irp;
 use super::super::mdl;
 use super::buffers::{SystemBuffer, address, taken, user};
 use super::io::{Done, buffered, send};
 use crate::abi::io::{
-    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_SECURITY, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
+    IRP_MJ_DEVICE_CONTROL, IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_SECURITY, SL_EXCLUSIVE_LOCK,
+    SL_FAIL_IMMEDIATELY,
 };
 use crate::abi::params::{Control, LockControl, Parameters, QuerySecurity};
 use crate::fltmgr::operation::Request;
@@ -17,6 +19,19 @@ use crate::thread;
 
 /// `NtFsControlFile` and `NtDeviceIoControlFile`.
 pub(super) fn control(file: &Arc<File>, major: u8, code: u32, input: &[u8], output: u32) -> Done {
+    if major == IRP_MJ_DEVICE_CONTROL && irp::takes_controls(file) {
+        let from = user(input.len())?;
+        let to = user(output as usize)?;
+        if let Some(from) = &from {
+            from.write(0, input);
+        }
+        let length = u32::try_from(input.len()).unwrap_or(u32::MAX);
+        let input = (address(from.as_ref()), length);
+        let done = irp::fast_device_control(file, code, input, (address(to.as_ref()), output));
+        if let Some(block) = done {
+            return Ok((block, taken(to.as_ref(), block, output)));
+        }
+    }
     let method = code & 3;
     let arm = |input_at: usize, output_at: usize, list: usize| {
         Parameters::of(Control {

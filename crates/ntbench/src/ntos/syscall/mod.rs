@@ -13,6 +13,7 @@ pub(crate) use io::call as file_call;
 use super::file::File;
 use super::handle::{self, Target};
 use super::iomgr::{self, Create};
+use super::irp;
 use super::memory::{Guest, wide};
 use super::transaction;
 use crate::abi::file::{
@@ -175,7 +176,7 @@ fn basic_attributes(file: &Arc<File>) -> Result<u32, NtStatus> {
 
 /// `NtCancelSynchronousIoFile`.
 pub(crate) fn nt_cancel_synchronous_io(tid: u64) -> NtStatus {
-    if fltmgr::cancel(tid) {
+    if fltmgr::cancel(tid) | irp::cancel_thread(tid) {
         NtStatus::SUCCESS
     } else {
         NtStatus::NOT_FOUND

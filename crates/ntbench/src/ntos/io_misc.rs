@@ -1,0 +1,54 @@
+//! The I/O manager's small services around volumes' and files' names.
+
+use super::memory::{Guest, wide};
+use super::{irql, object, pool};
+use crate::abi::base::UnicodeString;
+use crate::faults;
+use crate::fltmgr;
+use crate::namespace::DeviceId;
+use crate::status::NtStatus;
+use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
+
+/// The DOS name of a volume's device.
+fn dos_name(device: usize) -> Option<String> {
+    let volume = fltmgr::volume_of_device(device)?;
+    let machine = super::MACHINE.get()?;
+    match volume.device {
+        DeviceId::Mup | DeviceId::Driver => None,
+        DeviceId::Volume(index) => machine
+            .namespace
+            .letter(index)
+            .map(|letter| format!("{letter}:")),
+    }
+}
+
+exports! { "ntoskrnl.exe";
+    /// The DOS name of a volume, in pool that the caller frees.
+    fn IoVolumeDeviceToDosName(device: usize, out: Guest<UnicodeString>) -> NtStatus {
+        irql::at_most("IoVolumeDeviceToDosName", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("IoVolumeDeviceToDosName") {
+            return status;
+        }
+        let Some(name) = dos_name(device) else { return NtStatus::INVALID_DEVICE_REQUEST };
+        let units = wide(&name);
+        let bytes = units.len() * 2;
+        let Some(block) = pool::allocate(bytes + 2, u32::from_le_bytes(*b"Dosn"), pool::Kind::Paged, true) else {
+            return NtStatus::INSUFFICIENT_RESOURCES;
+        };
+        Guest::<u16>::at(block).write_many(&units);
+        let length = u16::try_from(bytes).unwrap_or(0);
+        out.write(UnicodeString { length, maximum_length: length + 2, buffer: Guest::at(block).0 });
+        NtStatus::SUCCESS
+    }
+
+    /// Gives a file object another name, before it is open: what a create goes on with after `STATUS_REPARSE`.
+    fn IoReplaceFileObjectName(file: usize, name: Guest<u16>, length: u16) -> NtStatus {
+        irql::at_most("IoReplaceFileObjectName", APC_LEVEL);
+        let file = object::file(file, "IoReplaceFileObjectName");
+        if let Some(status) = faults::check("IoReplaceFileObjectName") {
+            return status;
+        }
+        file.set_name(&name.read_many(usize::from(length / 2)));
+        NtStatus::SUCCESS
+    }
+}

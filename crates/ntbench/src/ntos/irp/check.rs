@@ -1,0 +1,115 @@
+//! What a dispatch routine returns, compared with what became of the packet.
+//!
+//! Three rules of "Completing IRPs" and "Different Ways of Handling IRPs": a routine that returns `STATUS_PENDING` has marked
+//! the packet with `IoMarkIrpPending`, and the other way round; one that returns anything else returns what the packet was
+//! completed with. A packet may be completed before or after the routine returns, so whichever comes last looks.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::abi::io::major_name;
+use crate::status::NtStatus;
+use crate::verifier;
+
+/// A packet in a driver's dispatch routine.
+pub(super) struct Call {
+    /// Which stack location is the driver's.
+    pub(super) location: i8,
+    driver: String,
+    major: u8,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    returned: Option<NtStatus>,
+    ended: Option<Ended>,
+}
+
+#[derive(Clone, Copy)]
+struct Ended {
+    marked: bool,
+    status: NtStatus,
+}
+
+impl Call {
+    /// The routine is about to be called.
+    pub(super) fn new(location: i8, driver: &str, major: u8) -> Self {
+        Self {
+            location,
+            driver: driver.to_owned(),
+            major,
+            state: Mutex::default(),
+        }
+    }
+
+    /// It returned; false: the packet is neither completed nor pending.
+    pub(super) fn returned(&self, status: NtStatus) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.returned = Some(status);
+        match state.ended {
+            Some(ended) => self.compare(status, ended),
+            None if status == NtStatus::PENDING => {}
+            None => {
+                verifier::finding(
+                    "irp-not-completed",
+                    format!(
+                        "the dispatch routine of {} for {} returned {status}, and the IRP was neither completed nor \
+                         pended; call IoCompleteRequest on every path, or return STATUS_PENDING",
+                        self.driver,
+                        major_name(self.major)
+                    ),
+                );
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The packet came past its location on the way up.
+    pub(super) fn ended(&self, marked: bool, status: NtStatus) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.ended.is_some() {
+            return;
+        }
+        let ended = Ended { marked, status };
+        state.ended = Some(ended);
+        if let Some(returned) = state.returned {
+            self.compare(returned, ended);
+        }
+    }
+
+    fn compare(&self, returned: NtStatus, ended: Ended) {
+        let what = format!(
+            "the dispatch routine of {} for {}",
+            self.driver,
+            major_name(self.major)
+        );
+        if returned == NtStatus::PENDING {
+            if !ended.marked {
+                verifier::finding(
+                    "irp-pending-not-marked",
+                    format!(
+                        "{what} returned STATUS_PENDING for an IRP that is not marked so; call IoMarkIrpPending before, or in \
+                         a completion routine where Irp->PendingReturned is set"
+                    ),
+                );
+            }
+        } else if ended.marked {
+            verifier::finding(
+                "irp-marked-not-pending",
+                format!(
+                    "{what} marked an IRP with IoMarkIrpPending and returned {returned}; return STATUS_PENDING for it"
+                ),
+            );
+        } else if returned != ended.status {
+            verifier::finding(
+                "irp-status-mismatch",
+                format!(
+                    "{what} returned {returned} for an IRP that was completed with {}; return the status that is in the IRP, \
+                     read before IoCompleteRequest",
+                    ended.status
+                ),
+            );
+        }
+    }
+}
