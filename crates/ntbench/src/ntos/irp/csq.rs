@@ -106,6 +106,7 @@ static CANCEL: Export = Export {
     kind: ExportKind::Function {
         address: cancel as *const (),
         arguments: 2,
+        status: false,
     },
     coverage: Coverage::Whole,
 };

@@ -299,6 +299,7 @@ static INVALID: Export = Export {
     kind: ExportKind::Function {
         address: invalid_device_request as *const (),
         arguments: 2,
+        status: false,
     },
     coverage: Coverage::Whole,
 };
