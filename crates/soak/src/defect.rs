@@ -52,6 +52,7 @@ impl Defect {
                 text: "a finding that was put there to be found".to_owned(),
                 site: None,
                 tid: 0,
+                driver: None,
             })),
             _ => {}
         }
