@@ -11,5 +11,5 @@ set breakpoint pending on
 set confirm off
 handle SIGSEGV SIGUSR2 nostop noprint pass
 
-# A driver's code is Intel's, and has no source lines here.
+# A driver's code is Intel's.
 set disassembly-flavor intel

@@ -210,6 +210,9 @@ unsafe extern "sysv64" fn enter(
     kernel_sp: usize,
 ) -> u64 {
     naked_asm!(
+        // To debuggers, a driver's stack begins here: the caller lies on another one.
+        ".cfi_startproc",
+        ".cfi_undefined rip",
         "push rbp",
         "push rbx",
         "push r12",
@@ -255,6 +258,7 @@ unsafe extern "sysv64" fn enter(
         "pop rbx",
         "pop rbp",
         "ret",
+        ".cfi_endproc",
         host_rsp = const offset::HOST_RSP,
         kernel_sp = const offset::KERNEL_SP,
         import_sp = const offset::IMPORT_SP,

@@ -53,6 +53,26 @@ fn info(image: &Image, rva: u32) -> Option<UnwindInfo<'_>> {
     UnwindInfo::parse(image.snapshot.get(rva as usize..)?)
 }
 
+/// All functions that have unwind data.
+pub(crate) fn functions(image: &Image) -> Option<&[RuntimeFunction]> {
+    table(image)?.functions()
+}
+
+/// A function's unwind information, and that of what it is chained to, to the last.
+pub(crate) fn chain<'a>(image: &'a Image, function: &RuntimeFunction) -> Vec<UnwindInfo<'a>> {
+    let mut infos = Vec::new();
+    let mut at = Some(function.unwind_info_address.get());
+    while let Some(info) = at.and_then(|at| info(image, at)) {
+        let next = at.and_then(|at| trailer(image, at, &info));
+        infos.push(info);
+        at = match next {
+            Some((true, chained)) if infos.len() < LONGEST_CHAIN => word(image, chained + 8),
+            _ => None,
+        };
+    }
+    infos
+}
+
 /// The caller of the function at `rip`; the registers in `state` become its. `exact`: `rip` was interrupted, it is not
 /// where a call returns to.
 pub(crate) fn step(

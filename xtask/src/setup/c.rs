@@ -1,4 +1,4 @@
-//! What the tests of drivers in C need beside mingw-w64: a compiler that makes images like Microsoft's, and a debugger.
+//! What the tests of drivers in C need beside mingw-w64: a compiler that makes images like Microsoft's, and debuggers.
 
 use anyhow::Result;
 
@@ -8,6 +8,10 @@ use crate::run;
 /// Versions that may be installed beside each other, newest first.
 const VERSIONS: std::ops::RangeInclusive<u32> = 14..=22;
 
+/// The debuggers, and the packages that have them.
+const DEBUGGERS: [(&str, &[&str]); 2] =
+    [("gdb", &["gdb"]), ("lldb", &["lldb-19", "lldb-16", "lldb"])];
+
 fn has(name: &str) -> bool {
     run::which(name).is_some()
         || VERSIONS
@@ -15,7 +19,7 @@ fn has(name: &str) -> bool {
             .any(|version| run::which(&format!("{name}-{version}")).is_some())
 }
 
-/// Makes sure of clang with its linker, and of gdb where it can be had.
+/// Makes sure of clang with its linker, and of gdb and lldb where they can be had.
 pub(super) fn ensure(may_install: bool) -> Result<()> {
     if !may_install {
         return Ok(());
@@ -38,15 +42,18 @@ pub(super) fn ensure(may_install: bool) -> Result<()> {
     if !needs.is_empty() {
         apt::install(&needs)?;
     }
-    if run::which("gdb").is_none() {
-        let debugger = apt::install(&[apt::Need {
-            anyone_of: &["gdb"],
-            why: "the debugger that the tests hold ntbench's symbols against",
-            otherwise: "install gdb, or go without: the tests say that they are skipped",
+    for (program, anyone_of) in DEBUGGERS {
+        if has(program) {
+            continue;
+        }
+        let installed = apt::install(&[apt::Need {
+            anyone_of,
+            why: "a debugger that the tests hold ntbench's symbols against",
+            otherwise: "install it, or go without: the tests say that they are skipped",
         }]);
         // A debugger is not everywhere to be had; whoever has none is told which tests are skipped.
-        if let Err(error) = debugger {
-            say(&format!("no gdb: {error:#}"));
+        if let Err(error) = installed {
+            say(&format!("no {program}: {error:#}"));
         }
     }
     Ok(())

@@ -17,7 +17,12 @@ pub(crate) fn driver(source: &Path, name: &str, flags: &[&str], link: &[&str]) -
         .current_dir(&folder)
         .args(["--target=x86_64-pc-windows-msvc", "-c", "-O1", "-g"])
         .args(["-gcodeview", "-std=gnu17", "-ffreestanding"])
-        .args(["-fms-extensions", "-fasync-exceptions", "-mno-red-zone"])
+        // As Microsoft's compiler does always: unwind data for every function with a frame.
+        .args([
+            "-fms-extensions",
+            "-fasync-exceptions",
+            "-fasynchronous-unwind-tables",
+        ])
         .args(["-Wall", "-Werror", "-Wno-unused-function"])
         .args(flags)
         .arg(source)
