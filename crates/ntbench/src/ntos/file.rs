@@ -416,5 +416,7 @@ pub(crate) fn clean_up_below(file: &File) -> NtStatus {
         }
         open.clean_up();
     }
+    // The file system's own mark, which post-operation callbacks see already.
+    file.object(|object| object.flags |= FO_CLEANUP_COMPLETE);
     NtStatus::SUCCESS
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+#[path = "../clang/mod.rs"]
+pub(crate) mod clang;
 #[path = "../mingw/mod.rs"]
 mod mingw;
 

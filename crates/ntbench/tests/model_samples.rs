@@ -1,0 +1,371 @@
+//! Filters in the manner of Microsoft's minifilter samples, each with what it is made for.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod model;
+mod samples;
+mod volume;
+
+use ntbench::NtStatus;
+use ntbench::wire::CreateFile;
+use samples::{DOWNLEVEL, ISOLATED, Sample, compile, installed};
+use volume::{
+    ATTRIBUTES, CREATE, DELETE, OPEN, OPEN_IF, OVERWRITE_IF, READ, SYNCHRONIZE, VolumeBench, WRITE,
+};
+
+#[test]
+fn a_filter_is_installed_in_both_forms_and_goes_again() {
+    let image = compile("null", &["-fstack-protector-strong"]);
+    for build in [ISOLATED, DOWNLEVEL] {
+        let spec = installed(&image, "null", build);
+        let bench = VolumeBench::new();
+        let loaded = bench.machine.load_driver(spec).unwrap();
+        assert_eq!(loaded.status, NtStatus::SUCCESS);
+        bench.close(bench.open("\\a.txt", READ));
+        let unloaded = bench.machine.unload_driver("null").unwrap();
+        assert_eq!(unloaded, NtStatus::SUCCESS);
+        let report = bench.machine.shutdown().unwrap();
+        assert!(report.findings.is_empty(), "{:#?}", report.findings);
+    }
+}
+
+#[test]
+fn every_operation_passes_through() {
+    let sample = Sample::new("pass", &[]);
+    let bench = &sample.bench;
+    let (file, _) = bench
+        .try_open("\\b", READ | WRITE | DELETE | ATTRIBUTES, OPEN_IF, 0)
+        .unwrap();
+    bench.thread.write(file, Some(0), b"data").unwrap();
+    bench.thread.read(file, Some(0), 4).unwrap();
+    bench.query(file, 4);
+    bench.thread.query_volume(file, 1, 100).unwrap();
+    let oplock = bench.control(file, 0x0009_005C);
+    assert_eq!(oplock, NtStatus(0xC000_00E2_u32.cast_signed()));
+    assert_eq!(bench.set(file, 13, &[1]), NtStatus::SUCCESS);
+    bench.close(file);
+    let lines = sample.lines();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line == "setup 1 device 8 fs 2 size 48"),
+        "{lines:?}"
+    );
+    let told = "status c00000e2 of IRP_MJ_FILE_SYSTEM_CONTROL, asked for by 0000000000000007";
+    assert!(lines.iter().any(|line| line == told), "{lines:?}");
+    let lines = sample.end_clean();
+    for line in [
+        "IRP_MJ_CREATE 1 1",
+        "IRP_MJ_CLOSE 1 1",
+        "IRP_MJ_READ 1 1",
+        "IRP_MJ_WRITE 1 1",
+        "IRP_MJ_QUERY_INFORMATION 1 1",
+        "IRP_MJ_SET_INFORMATION 1 1",
+        "IRP_MJ_QUERY_VOLUME_INFORMATION 1 1",
+        "IRP_MJ_FILE_SYSTEM_CONTROL 1 1",
+        "IRP_MJ_CLEANUP 1 1",
+        "teardown 2",
+    ] {
+        assert!(
+            lines.iter().any(|other| other == line),
+            "{line}: {lines:#?}"
+        );
+    }
+}
+
+const VIRUS_INFECTED: NtStatus = NtStatus(0xC000_0906_u32.cast_signed());
+
+#[test]
+fn a_scanner_maps_what_it_scans() {
+    let sample = Sample::new("avscan", &[]);
+    let bench = &sample.bench;
+    let registered = sample.lines();
+    assert_eq!(registered, ["register 8 00000000", "register 14 c00000bb"]);
+    let file = bench.open("\\a.txt", READ | WRITE);
+    let scanned = [
+        "mapped 00000000 4096 of 4, user 1",
+        "unmapped 00000000",
+        "closed 00000000 again c0000225",
+    ];
+    assert_eq!(sample.lines(), scanned);
+    bench.close(bench.open("\\a.txt", READ));
+    assert!(sample.lines().is_empty(), "it is known to be clean");
+    bench.thread.write(file, Some(0), b"a foul thing").unwrap();
+    bench.close(file);
+    assert_eq!(sample.lines()[3..], ["at clean-up 2"]);
+    // The stream's context went with its last open: the next create scans, and is denied.
+    let denied = bench.try_open("\\a.txt", READ, OPEN, 0);
+    assert_eq!(denied, Err(VIRUS_INFECTED));
+    // A stream is scanned for itself; one that is empty cannot be.
+    let (stream, _) = bench
+        .try_open("\\a.txt:s", READ | WRITE, CREATE, 0)
+        .unwrap();
+    assert_eq!(sample.lines()[3..], ["no section c0000011"]);
+    bench.close(stream);
+    bench.close(bench.open("\\Folder", READ));
+    sample.end_clean();
+}
+
+#[test]
+fn a_view_keeps_a_file_as_long_as_it_is() {
+    // It gives its view up when it is asked to; then the file can be cut.
+    let sample = Sample::new("avscan", &["-DHOLD=1"]);
+    let bench = &sample.bench;
+    let file = bench.open("\\a.txt", READ | WRITE);
+    sample.lines();
+    assert_eq!(bench.set(file, 20, &8_i64.to_le_bytes()), NtStatus::SUCCESS);
+    assert!(
+        sample.lines().is_empty(),
+        "getting longer is in nobody's way"
+    );
+    assert_eq!(bench.set(file, 20, &2_i64.to_le_bytes()), NtStatus::SUCCESS);
+    let told = sample.lines();
+    assert_eq!(
+        told,
+        ["conflict with IRP_MJ_SET_INFORMATION", "unmapped 00000000"]
+    );
+    bench.close(file);
+    assert_eq!(sample.lines()[0], "aborted 1");
+    sample.end_clean();
+    // It does not.
+    let sample = Sample::new("avscan", &["-DHOLD=2"]);
+    let bench = &sample.bench;
+    let file = bench.open("\\a.txt", READ | WRITE);
+    let cut = bench.set(file, 20, &2_i64.to_le_bytes());
+    assert_eq!(cut, NtStatus::USER_MAPPED_FILE);
+    let emptied = bench.try_open("\\a.txt", WRITE, OVERWRITE_IF, 0);
+    assert_eq!(emptied, Err(NtStatus::USER_MAPPED_FILE));
+    let lines = sample.lines();
+    assert!(
+        lines.contains(&"conflict with IRP_MJ_CREATE".to_owned()),
+        "{lines:?}"
+    );
+    bench.close(file);
+    sample.end_clean();
+}
+
+#[test]
+fn a_section_and_a_view_that_are_kept_are_found() {
+    let sample = Sample::new("avscan", &["-DHOLD=2", "-DFORGET"]);
+    sample.bench.open("\\a.txt", READ | WRITE);
+    let (_, report) = sample.end();
+    let mut rules = model::rules(&report);
+    rules.sort_unstable();
+    rules.dedup();
+    assert_eq!(
+        rules,
+        [
+            "fltmgr-leak",
+            "handle-leak",
+            "object-reference-leak",
+            "view-leak"
+        ]
+    );
+}
+
+/// Opens a file in a transaction.
+fn transacted(bench: &VolumeBench, name: &str, transaction: u64) -> u64 {
+    let create = CreateFile {
+        name: format!("\\??\\C:{name}"),
+        access: READ | WRITE | DELETE | SYNCHRONIZE,
+        disposition: OPEN_IF,
+        transaction,
+        ..CreateFile::default()
+    };
+    bench.create(&create).expect("opens").0
+}
+
+#[test]
+fn a_filter_is_told_of_a_transactions_end() {
+    let sample = Sample::new("spy", &[]);
+    let bench = &sample.bench;
+    let begun = bench.thread.create_transaction().unwrap().handle;
+    let file = transacted(bench, "\\a.txt", begun);
+    assert_eq!(
+        sample.lines(),
+        [
+            "in a transaction: block 1, view fffe fffe",
+            "no context yet c0000225",
+            "enlisted 00000000, again c01c001b, for nothing c00000f2",
+            "transaction 00000000 state 1 outcome 1",
+        ]
+    );
+    bench.close(transacted(bench, "\\b.txt", begun));
+    assert_eq!(sample.lines().len(), 2, "enlisted already");
+    bench.close(file);
+    let ended = bench.thread.end_transaction(begun, true).unwrap();
+    assert_eq!(ended.status, NtStatus::SUCCESS);
+    assert_eq!(
+        sample.lines(),
+        [
+            "notification 1 creates 2 same 1 file 0000000000000000",
+            "notification 2 creates 2 same 1 file 0000000000000000",
+            "notification 4 creates 2 same 1 file 0000000000000000",
+            "notification 40000000 creates 2 same 1 file 0000000000000000",
+            "context 20 gone after 2",
+        ]
+    );
+    let late = bench.thread.end_transaction(begun, false).unwrap().status;
+    assert_eq!(late, NtStatus::TRANSACTION_ALREADY_COMMITTED);
+    let create = CreateFile {
+        name: "\\??\\C:\\a.txt".to_owned(),
+        transaction: begun,
+        ..CreateFile::default()
+    };
+    assert_eq!(bench.create(&create), Err(NtStatus::TRANSACTION_NOT_ACTIVE));
+    bench.close(begun);
+    // Closing the last handle of one that nobody has committed rolls it back.
+    let begun = bench.thread.create_transaction().unwrap().handle;
+    bench.close(transacted(bench, "\\c.txt", begun));
+    sample.lines();
+    bench.close(begun);
+    assert_eq!(
+        sample.lines(),
+        [
+            "notification 8 creates 1 same 1 file 0000000000000000",
+            "context 20 gone after 1"
+        ]
+    );
+    // What is done is done: the guide says so.
+    assert!(bench.folder.join("c.txt").exists());
+    // A filter that goes takes no part any more.
+    let begun = bench.thread.create_transaction().unwrap().handle;
+    bench.close(transacted(bench, "\\a.txt", begun));
+    sample.lines();
+    assert_eq!(sample.end_clean(), ["context 20 gone after 1"]);
+}
+
+#[test]
+fn a_notification_may_be_answered_later_and_not_be_refused() {
+    let sample = Sample::new("spy", &["-DANSWER=1"]);
+    let bench = &sample.bench;
+    let begun = bench.thread.create_transaction().unwrap().handle;
+    bench.close(transacted(bench, "\\a.txt", begun));
+    sample.lines();
+    bench.thread.end_transaction(begun, true).unwrap();
+    let lines = sample.lines();
+    let at = |wanted: &str| lines.iter().position(|line| line.starts_with(wanted));
+    let order = [
+        at("notification 4 "),
+        at("answering"),
+        at("notification 40000000"),
+    ];
+    assert!(order[0].is_some() && order.is_sorted(), "{lines:?}");
+    sample.end_clean();
+
+    let sample = Sample::new("spy", &["-DANSWER=2"]);
+    let begun = sample.bench.thread.create_transaction().unwrap().handle;
+    sample
+        .bench
+        .close(transacted(&sample.bench, "\\a.txt", begun));
+    sample.bench.thread.end_transaction(begun, false).unwrap();
+    let (_, report) = sample.end();
+    assert_eq!(model::rules(&report), ["transaction-status"]);
+}
+
+const DELETE_ON_CLOSE: u32 = 0x1000;
+
+#[test]
+fn deletions_of_files_and_of_streams_are_told_apart() {
+    let sample = Sample::new("remove", &[]);
+    let bench = &sample.bench;
+    let access = READ | WRITE | DELETE;
+    let make = |name: &str, options: u32| bench.try_open(name, access, OPEN_IF, options).unwrap().0;
+    bench.close(make("\\x.txt", DELETE_ON_CLOSE));
+    assert_eq!(sample.lines(), ["file x.txt deleted, stream ''"]);
+    let file = make("\\x.txt", 0);
+    assert_eq!(bench.set(file, 13, &[1]), NtStatus::SUCCESS);
+    bench.close(file);
+    assert_eq!(sample.lines(), ["file x.txt deleted, stream ''"]);
+    // Taken back, it stays.
+    let file = make("\\x.txt", 0);
+    bench.set(file, 13, &[1]);
+    bench.set(file, 13, &[0]);
+    bench.close(file);
+    assert!(sample.lines().is_empty());
+    // A stream goes, its file stays.
+    let stream = make("\\x.txt:s", 0);
+    bench.set(stream, 64, &1_u32.to_le_bytes());
+    bench.close(stream);
+    assert_eq!(sample.lines(), ["stream x.txt:s deleted, stream ':s'"]);
+    // Two have it open: only the last clean-up deletes.
+    let (first, second) = (make("\\x.txt", 0), make("\\x.txt", 0));
+    bench.set(first, 64, &1_u32.to_le_bytes());
+    bench.close(first);
+    assert_eq!(sample.lines(), ["not deleted 00000000"]);
+    bench.close(second);
+    assert_eq!(sample.lines(), ["file x.txt deleted, stream ''"]);
+    // In a transaction.
+    for (commit, how) in [(true, "committed"), (false, "rolled back")] {
+        let begun = bench.thread.create_transaction().unwrap().handle;
+        let file = transacted(bench, "\\x.txt", begun);
+        bench.set(file, 13, &[1]);
+        bench.close(file);
+        assert_eq!(
+            sample.lines(),
+            ["file x.txt deleted, stream '' in a transaction"]
+        );
+        bench.thread.end_transaction(begun, commit).unwrap();
+        assert_eq!(sample.lines(), [format!("deletions 1 {how}")]);
+        bench.close(begun);
+    }
+    sample.end_clean();
+}
+
+/// What a filter needs that sends IRPs itself or lets the Filter Manager make it a system buffer.
+const IRPS_OF_THEIR_OWN: [&str; 4] = [
+    "IoBuildDeviceIoControlRequest",
+    "IofCallDriver",
+    "IofCompleteRequest",
+    "FltGetNewSystemBufferAddress",
+];
+
+/// The names of a line's kind in `imports.txt`.
+fn imported(kind: &str) -> Vec<String> {
+    let text = include_str!("samples/imports.txt");
+    let mut found = Vec::new();
+    let mut now = "";
+    for word in text.lines().skip(1).flat_map(str::split_whitespace) {
+        if matches!(word, "ntoskrnl.exe" | "fltmgr.sys" | "by-name") {
+            now = word;
+        } else if now == kind {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_minifilters_import_is_there() {
+    let listed = std::process::Command::new(env!("CARGO_BIN_EXE_ntbench"))
+        .arg("coverage")
+        .output()
+        .unwrap();
+    let page = String::from_utf8(listed.stdout).unwrap();
+    let (flt, nt) = page
+        .split_once("## ntoskrnl.exe")
+        .expect("the kernel's names after the Filter Manager's");
+    assert_eq!(
+        imported("ntoskrnl.exe").len() + imported("fltmgr.sys").len(),
+        191
+    );
+    let by_name = imported("by-name");
+    let by_name = by_name.iter().map(|name| {
+        let part = if name.starts_with("Flt") { flt } else { nt };
+        (name.clone(), part)
+    });
+    let imported = ["ntoskrnl.exe", "fltmgr.sys"].into_iter().flat_map(|dll| {
+        let part = if dll == "fltmgr.sys" { flt } else { nt };
+        imported(dll).into_iter().map(move |name| (name, part))
+    });
+    let mut refused = Vec::new();
+    for (name, part) in imported.chain(by_name) {
+        let row = part
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = row.unwrap_or_else(|| panic!("{name} is absent"));
+        if row.contains("| refused |") && !IRPS_OF_THEIR_OWN.contains(&name.as_str()) {
+            refused.push(name);
+        }
+    }
+    assert!(refused.is_empty(), "{refused:?}");
+}
