@@ -370,6 +370,7 @@ impl File {
             return;
         }
         operation::cleanup(self);
+        // The file system's to set; where a filter kept the operation from it, its share of the work is done at the close.
         self.object(|object| object.flags |= FO_CLEANUP_COMPLETE);
     }
 

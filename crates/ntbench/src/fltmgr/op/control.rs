@@ -4,7 +4,7 @@
 //! system that grants none. Everything else is refused as an unknown code is.
 
 use super::{Answer, Context, mount, reparse};
-use crate::abi::io::IRP_MN_USER_FS_REQUEST;
+use crate::abi::io::{IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MN_USER_FS_REQUEST};
 use crate::abi::params::Control;
 use crate::abi::status;
 use crate::fltmgr::mdls::METHOD_BUFFERED;
@@ -13,6 +13,7 @@ use crate::status::NtStatus;
 const SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
+const GET_OBJECT_ID: u32 = 0x0009_009C;
 /// `FSCTL_REQUEST_OPLOCK_LEVEL_1`, `_LEVEL_2`, `FSCTL_REQUEST_BATCH_OPLOCK`, `FSCTL_REQUEST_FILTER_OPLOCK`,
 /// `FSCTL_REQUEST_OPLOCK`.
 const OPLOCK_REQUESTS: [u32; 5] = [
@@ -60,6 +61,26 @@ pub(super) fn file_system(context: &Context<'_>) -> Answer {
         code if OPLOCK_ANSWERS.contains(&code) => Err(status::INVALID_OPLOCK_PROTOCOL),
         _ => Err(NtStatus::INVALID_DEVICE_REQUEST),
     }
+}
+
+/// Whether it is `FSCTL_GET_OBJECT_ID`: answered after the clean-up too, which is how filters learn whether a file is gone
+/// altogether or only the stream that was open.
+pub(super) fn asks_for_object_id(context: &Context<'_>) -> bool {
+    let block = &context.block;
+    block.major_function == IRP_MJ_FILE_SYSTEM_CONTROL
+        && block.minor_function == IRP_MN_USER_FS_REQUEST
+        && context.arm::<Control>().code == GET_OBJECT_ID
+}
+
+/// No file here has an object identifier.
+pub(super) fn object_id(context: &Context<'_>) -> Answer {
+    let gone = context.open.stat().is_some_and(|stat| stat.st_nlink == 0);
+    let deleted = gone || context.open.is_deleted() && context.open.stream_name().is_none();
+    Err(if deleted {
+        NtStatus::FILE_DELETED
+    } else {
+        NtStatus::OBJECTID_NOT_FOUND
+    })
 }
 
 pub(super) fn device(_context: &Context<'_>) -> Answer {

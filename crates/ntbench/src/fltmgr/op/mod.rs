@@ -117,6 +117,9 @@ fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer 
         block.major_function,
         IRP_MJ_QUERY_INFORMATION | IRP_MJ_QUERY_VOLUME_INFORMATION | IRP_MJ_FLUSH_BUFFERS
     );
+    if control::asks_for_object_id(&context) {
+        return control::object_id(&context);
+    }
     if cleaned && !after_cleanup && !context.is_paging() {
         return Err(NtStatus::FILE_CLOSED);
     }
