@@ -369,3 +369,146 @@ fn what_minifilters_import_is_there() {
     }
     assert!(refused.is_empty(), "{refused:?}");
 }
+
+const LOCK: u32 = 0x0009_0018;
+const UNLOCK: u32 = 0x0009_001C;
+const DISMOUNT: u32 = 0x0009_0020;
+
+#[test]
+fn a_file_of_the_filters_own_is_given_up_for_who_locks_the_volume() {
+    let sample = Sample::new("metadata", &[]);
+    let bench = &sample.bench;
+    assert_eq!(
+        sample.lines(),
+        [
+            "setup 1 \\Device\\HarddiskVolume1",
+            "folder 00000000",
+            "metadata made 00000000 4 0"
+        ]
+    );
+    let own = bench.folder.join("System Volume Information/Filter.dat");
+    assert_eq!(std::fs::read(own).unwrap(), *b"ateM");
+    let volume = bench.open("", READ | WRITE);
+    let file = bench.open("\\a.txt", READ);
+    assert_eq!(bench.control(volume, LOCK), NtStatus::ACCESS_DENIED);
+    assert_eq!(
+        sample.lines(),
+        [
+            "control 90018 c0000022",
+            "metadata read 00000000 4 4d657461"
+        ]
+    );
+    bench.close(file);
+    assert_eq!(bench.control(volume, LOCK), NtStatus::SUCCESS);
+    assert_eq!(sample.lines(), ["control 90018 00000000"]);
+    assert_eq!(bench.control(volume, UNLOCK), NtStatus::SUCCESS);
+    assert_eq!(
+        sample.lines(),
+        [
+            "control 9001c 00000000",
+            "metadata read 00000000 4 4d657461"
+        ]
+    );
+    assert_eq!(bench.control(volume, LOCK), NtStatus::SUCCESS);
+    assert_eq!(bench.control(volume, DISMOUNT), NtStatus::SUCCESS);
+    sample.lines();
+    // With its last handle the volume goes, and with the next create it comes again.
+    bench.close(volume);
+    assert_eq!(sample.lines(), ["teardown 8", "context gone"]);
+    bench.close(bench.open("\\a.txt", READ));
+    assert_eq!(
+        sample.lines(),
+        [
+            "setup 5 \\Device\\HarddiskVolume1",
+            "metadata read 00000000 4 4d657461"
+        ]
+    );
+    assert_eq!(sample.end_clean(), ["teardown 2", "context gone"]);
+}
+
+#[test]
+fn contexts_follow_volumes_files_streams_and_opens() {
+    let sample = Sample::new("ctx", &[]);
+    let bench = &sample.bench;
+    let made = sample.lines();
+    assert_eq!(
+        made,
+        ["instance 00000000 1 old 0", "volume 00000000 2 old 0"]
+    );
+    let file = bench.open("\\a.txt", READ | DELETE);
+    let made = [
+        "file 00000000 3 old 0",
+        "stream 00000000 4 old 0",
+        "handle 00000000 5 old 0",
+    ];
+    assert_eq!(sample.lines(), made);
+    let (stream, _) = bench.try_open("\\a.txt:s", WRITE, CREATE, 0).unwrap();
+    assert_eq!(
+        sample.lines(),
+        [
+            // A stream of the same file: its file has a context already, the stream has none.
+            "file c01c0002 6 old 3",
+            "gone 4 6 a.txt:s",
+            "stream 00000000 7 old 0",
+            "handle 00000000 8 old 0",
+        ]
+    );
+    let renamed = bench.thread.rename(file, "b.txt", 0, false).unwrap();
+    assert_eq!(renamed.status, NtStatus::SUCCESS);
+    assert_eq!(sample.lines(), ["renamed a.txt to b.txt"]);
+    bench.close(file);
+    let mut closed = sample.lines();
+    assert_eq!(closed.remove(0), "clean-up 3 4 5");
+    closed.sort_unstable();
+    // The file's stays: a stream of it is open.
+    assert_eq!(closed, ["gone 10 5 a.txt", "gone 8 4 b.txt"]);
+    bench.close(stream);
+    let mut closed = sample.lines();
+    assert_eq!(closed.remove(0), "clean-up 3 7 8");
+    closed.sort_unstable();
+    assert_eq!(
+        closed,
+        ["gone 10 8 a.txt:s", "gone 4 3 a.txt", "gone 8 7 a.txt:s"]
+    );
+    let mut last = sample.end_clean();
+    last.sort_unstable();
+    assert_eq!(
+        last,
+        ["gone 1 2 volume", "gone 2 1 instance", "own memory 0"]
+    );
+}
+
+#[test]
+fn names_below_one_folder_lead_to_another() {
+    let sample = Sample::new("simrep", &[]);
+    let bench = &sample.bench;
+    assert_eq!(sample.lines(), ["Windows 10.0"]);
+    std::fs::create_dir_all(bench.folder.join("Folder/new/deep")).unwrap();
+    std::fs::write(bench.folder.join("Folder/new/deep/x"), "there").unwrap();
+    let file = bench.open("\\OLD\\deep\\x", READ);
+    assert_eq!(bench.thread.read(file, Some(0), 9).unwrap().data, b"there");
+    let mapped = "\\OLD\\deep\\x to \\Device\\HarddiskVolume1\\Folder\\new\\deep\\x: 00000000";
+    assert_eq!(sample.lines(), [mapped]);
+    bench.close(file);
+    // Not a prefix of components.
+    let other = bench.try_open("\\older", READ, OPEN, 0);
+    assert_eq!(other, Err(NtStatus::OBJECT_NAME_NOT_FOUND));
+    let attributes = bench
+        .thread
+        .query_attributes("\\??\\C:\\old\\deep")
+        .unwrap();
+    assert_eq!(
+        (attributes.status, attributes.attributes),
+        (NtStatus::SUCCESS, 0x10)
+    );
+    // Relative to a folder that was reached so.
+    let root = bench.open("\\old", READ);
+    let relative = CreateFile {
+        name: "deep\\x".to_owned(),
+        root,
+        ..CreateFile::default()
+    };
+    assert!(bench.create(&relative).is_ok());
+    sample.lines();
+    sample.end_clean();
+}

@@ -30,6 +30,8 @@ const VARIABLE_SIZE: usize = usize::MAX;
 const NO_EXACT_SIZE: u16 = 0x1;
 /// `FLT_SET_CONTEXT_REPLACE_IF_EXISTS` is 0.
 const KEEP_IF_EXISTS: u32 = 1;
+/// How much of a context is the Filter Manager's, where a filter allocates it whole.
+const HEADER: usize = 0x40;
 const MOST_REGISTRATIONS: usize = 64;
 
 /// What a context is linked to. A filter has at most one context of a kind there.
@@ -107,7 +109,9 @@ fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegist
     list.take_while(|entry| entry.context_type != FLT_CONTEXT_END)
         .find(|entry| {
             entry.context_type == kind
-                && (entry.size == VARIABLE_SIZE
+                // What a filter allocates itself comes from no list of one size.
+                && (entry.allocate != 0
+                    || entry.size == VARIABLE_SIZE
                     || entry.size == size
                     || (entry.flags & NO_EXACT_SIZE != 0 && size <= entry.size))
         })
@@ -124,7 +128,9 @@ fn memory(
     if found.allocate == 0 {
         return pool::lend(size, found.pool_tag, false).ok_or(NtStatus::INSUFFICIENT_RESOURCES);
     }
-    let arguments = [u64::from(pool_type), size as u64, u64::from(kind)];
+    // Documented: the size is that of the whole context, the Filter Manager's own part before the filter's included.
+    let whole = HEADER + size;
+    let arguments = [u64::from(pool_type), whole as u64, u64::from(kind)];
     let address = callback::call_unseen(
         &filter.service,
         "context allocation callback",
@@ -133,7 +139,7 @@ fn memory(
     );
     match usize::try_from(address) {
         Ok(0) | Err(_) => Err(NtStatus::INSUFFICIENT_RESOURCES),
-        Ok(address) => Ok(address),
+        Ok(address) => Ok(address + HEADER),
     }
 }
 
@@ -217,7 +223,8 @@ pub(super) fn release(address: usize, function: &str) {
             pool::free(address, None);
         } else {
             // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
-            unsafe { gate::call(context.free, &[address as u64, u64::from(context.kind)]) };
+            let whole = address - HEADER;
+            unsafe { gate::call(context.free, &[whole as u64, u64::from(context.kind)]) };
         }
     }
 }
