@@ -222,8 +222,8 @@ pub(super) fn release(address: usize, function: &str) {
         if context.free == 0 {
             pool::free(address, None);
         } else {
-            // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
             let whole = address - HEADER;
+            // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
             unsafe { gate::call(context.free, &[whole as u64, u64::from(context.kind)]) };
         }
     }
