@@ -2,7 +2,7 @@
 
 mod model;
 
-use model::{Bench, bug_check, compile, lines, spec};
+use model::{Bench, bug_check, compile, lines, rules, spec};
 use ntbench::NtStatus;
 
 #[test]
@@ -45,4 +45,19 @@ fn what_no_kernel_survives_ends_the_machine() {
             assert_eq!(first, parameter, "misuse {misuse}: {text}");
         }
     }
+}
+
+#[test]
+fn unicode_is_printed_at_passive_level_and_formatted_at_any() {
+    let bench = Bench::new();
+    assert_eq!(bench.load(compile("printer", &[])), NtStatus::SUCCESS);
+    let trace = bench.trace();
+    assert_eq!(
+        lines(&trace),
+        ["13 characters", "name", "name", "n", "name and name"]
+    );
+    let report = bench.end();
+    assert_eq!(rules(&report), ["dbgprint-unicode-irql"; 3]);
+    let last = &report.findings[2].text;
+    assert!(last.starts_with("DbgPrintEx with"), "{last}");
 }

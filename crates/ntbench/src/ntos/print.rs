@@ -21,6 +21,25 @@ struct Spec {
     width: usize,
     precision: Option<usize>,
     size: Size,
+    /// The function that prints, where what it prints is narrow text.
+    printer: Option<&'static str>,
+}
+
+impl Spec {
+    /// A Unicode text or character is taken: to print it, it is converted, by tables that can be paged out. Formatting into a
+    /// buffer is documented for any IRQL as long as the strings are resident.
+    fn unicode(&self) {
+        if let Some(printer) = self.printer
+            && thread::irql() > PASSIVE_LEVEL
+        {
+            verifier::finding(
+                "dbgprint-unicode-irql",
+                &format!(
+                    "{printer} with a Unicode format code is documented for PASSIVE_LEVEL only"
+                ),
+            );
+        }
+    }
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +58,12 @@ pub(super) fn next(arguments: &mut VaList) -> u64 {
     unsafe { arguments.take() }
 }
 
-/// Formats as the kernel does.
-pub(crate) fn format(format: &[u8], arguments: &mut VaList) -> String {
+/// Formats into a buffer as the kernel does.
+pub(super) fn format(format: &[u8], arguments: &mut VaList) -> String {
+    formatted(format, arguments, None)
+}
+
+fn formatted(format: &[u8], arguments: &mut VaList, printer: Option<&'static str>) -> String {
     let mut out = String::new();
     let mut bytes = format.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
@@ -48,7 +71,10 @@ pub(crate) fn format(format: &[u8], arguments: &mut VaList) -> String {
             out.push(char::from(byte));
             continue;
         }
-        let mut spec = Spec::default();
+        let mut spec = Spec {
+            printer,
+            ..Spec::default()
+        };
         while let Some(flag) = bytes.peek() {
             match flag {
                 b'-' => spec.left = true,
@@ -179,6 +205,9 @@ fn convert(out: &mut String, spec: &Spec, conversion: u8, arguments: &mut VaList
         b'c' | b'C' => {
             let unit = next(arguments) & 0xFFFF;
             let wide = (conversion == b'C') != matches!(spec.size, Size::Wide | Size::Long);
+            if wide {
+                spec.unicode();
+            }
             let value = u32::try_from(if wide { unit } else { unit & 0xFF }).unwrap_or(0);
             pad(
                 out,
@@ -188,6 +217,9 @@ fn convert(out: &mut String, spec: &Spec, conversion: u8, arguments: &mut VaList
         }
         b's' | b'S' => {
             let wide = (conversion == b'S') != matches!(spec.size, Size::Wide | Size::Long);
+            if wide {
+                spec.unicode();
+            }
             text(out, spec, next(arguments), wide);
         }
         b'Z' => counted(out, spec, next(arguments)),
@@ -294,12 +326,7 @@ fn counted(out: &mut String, spec: &Spec, address: u64) {
     let found = if address == 0 {
         "(null)".to_owned()
     } else if matches!(spec.size, Size::Wide | Size::Long) {
-        if thread::irql() > PASSIVE_LEVEL {
-            verifier::finding(
-                "dbgprint-unicode-irql",
-                "DbgPrint with a Unicode format code is documented for PASSIVE_LEVEL only",
-            );
-        }
+        spec.unicode();
         String::from_utf16_lossy(&units(Guest::<UnicodeString>::at(address).read()))
     } else {
         let string = Guest::<AnsiString>::at(address).read();
@@ -329,7 +356,7 @@ exports! { "ntoskrnl.exe";
     variadic fn DbgPrint(arguments: VaList) -> NtStatus {
         let mut arguments = arguments;
         let template = at(&mut arguments);
-        print(&format(&template, &mut arguments))
+        print(&formatted(&template, &mut arguments, Some("DbgPrint")))
     }
 
     /// Prints, with a component and a level.
@@ -339,14 +366,14 @@ exports! { "ntoskrnl.exe";
         next(&mut arguments);
         next(&mut arguments);
         let template = at(&mut arguments);
-        print(&format(&template, &mut arguments))
+        print(&formatted(&template, &mut arguments, Some("DbgPrintEx")))
     }
 
     /// Prints, with the arguments in a list.
     partial "shown whatever the component and level"
     fn vDbgPrintEx(_component: u32, _level: u32, template: Guest<u8>, arguments: VaList) -> NtStatus {
         let mut arguments = arguments;
-        print(&format(&terminated(template), &mut arguments))
+        print(&formatted(&terminated(template), &mut arguments, Some("vDbgPrintEx")))
     }
 
     /// Prints, with a prefix before the text.
@@ -359,7 +386,7 @@ exports! { "ntoskrnl.exe";
         arguments: VaList,
     ) -> NtStatus {
         let mut arguments = arguments;
-        let text = format(&terminated(template), &mut arguments);
+        let text = formatted(&terminated(template), &mut arguments, Some("vDbgPrintExWithPrefix"));
         print(&format!("{}{text}", narrow(&terminated(prefix))))
     }
 }
