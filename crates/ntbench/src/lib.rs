@@ -99,12 +99,20 @@ pub fn fails_with_null(name: &str) -> bool {
     faults::fails_with_null(name)
 }
 
-/// Checks and maps an image, runs none of it, and unmaps it again: for fuzzers.
+/// Checks and maps an image, unwinds out of its functions, runs none of them, and unmaps it again: for fuzzers.
 ///
 /// # Errors
 /// Says what is wrong with the image.
 pub fn map_image(data: &[u8]) -> Result<(), wire::Refusal> {
-    loader::try_map(data).map_err(|fact| wire::Refusal::Image(fact.to_string()))
+    loader::try_map(data)
+        .map(|image| unwind::probe(&image))
+        .map_err(|fact| wire::Refusal::Image(fact.to_string()))
+}
+
+/// How many symbols a .pdb names, read as for a driver's reports; `None`: it cannot be read. For fuzzers.
+#[must_use]
+pub fn read_symbols(pdb: &std::path::Path) -> Option<usize> {
+    symbols::probe(pdb)
 }
 
 /// Becomes a simulated machine if this process was started as one, and then never returns.

@@ -10,6 +10,11 @@ use pdb_addr2line::{Context, ContextPdbData, TypeFormatterFlags};
 use crate::loader::Image;
 use crate::machine;
 
+/// How a function is named: as in the source, without its types.
+const NAMES: TypeFormatterFlags = TypeFormatterFlags::NO_ARGUMENTS
+    .union(TypeFormatterFlags::NO_FUNCTION_RETURN)
+    .union(TypeFormatterFlags::NAME_ONLY);
+
 /// What is known of one image's symbols; read when first asked for.
 #[derive(Default)]
 pub(crate) struct Symbols {
@@ -118,14 +123,11 @@ impl PdbTable {
     }
 
     fn read(mut file: pdb::PDB<'static, std::fs::File>) -> Option<Self> {
-        let names = TypeFormatterFlags::NO_ARGUMENTS
-            | TypeFormatterFlags::NO_FUNCTION_RETURN
-            | TypeFormatterFlags::NAME_ONLY;
         let data = data_symbols(&mut file).unwrap_or_default();
         let context: &'static ContextPdbData<'static, 'static, std::fs::File> =
             Box::leak(Box::new(ContextPdbData::try_from_pdb(file).ok()?));
         Some(Self {
-            context: context.make_context_with_formatter_flags(names).ok()?,
+            context: context.make_context_with_formatter_flags(NAMES).ok()?,
             data,
         })
     }
@@ -145,6 +147,20 @@ impl PdbTable {
             source,
         })
     }
+}
+
+/// How many symbols a .pdb names, each looked up by its address.
+pub(crate) fn probe(path: &Path) -> Option<usize> {
+    let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+    let data = data_symbols(&mut file).unwrap_or_default();
+    let data = data.len();
+    let context = ContextPdbData::try_from_pdb(file).ok()?;
+    let context = context.make_context_with_formatter_flags(NAMES).ok()?;
+    let functions = context.functions().filter(|function| {
+        let _ = context.find_frames(function.start_rva);
+        function.name.is_some()
+    });
+    Some(data + functions.count())
 }
 
 /// Whether a .pdb is of the same build as the image with this CodeView GUID.

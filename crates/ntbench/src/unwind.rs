@@ -3,13 +3,16 @@
 //! The procedure is Microsoft's ("x64 exception handling", unwind procedure), over the codes as `pe-unwind-info` reads
 //! them. Its loop is here because its callers need more than the crate's own gives: an interrupted instruction told from
 //! a return address, where a handler applies, and which frame it establishes.
+//!
+//! Registers are whatever a driver left in them and unwind data is whatever its file says: sums of them wrap, as the
+//! processor's do, and an address that comes out of one is only ever read where it is readable.
 
 use std::ops::ControlFlow;
 
 use iced_x86::FlowControl;
 use pe_unwind_info::x86_64::{
-    FunctionEpilogInstruction, FunctionTableEntries, Register, RuntimeFunction, UnwindInfo,
-    UnwindInfoFlags, UnwindOperation, UnwindState,
+    FunctionEpilogInstruction, FunctionTableEntries, Register, RuntimeFunction, StackFrameOffset,
+    UnwindInfo, UnwindInfoFlags, UnwindOperation, UnwindState, XmmRegister,
 };
 
 use crate::cpu::emulate::decode;
@@ -96,7 +99,7 @@ pub(crate) fn step(
         let info = info(image, at)?;
         let done = |(code, _): &(u8, UnwindOperation)| link > 0 || u32::from(*code) <= offset;
         for (_, operation) in info.unwind_operations().filter(done) {
-            if let ControlFlow::Break(rip) = info.resolve_operation(state, &operation)? {
+            if let ControlFlow::Break(rip) = undo(&info, state, &operation)? {
                 return Some(rip);
             }
         }
@@ -108,11 +111,66 @@ pub(crate) fn step(
     None
 }
 
+/// Undoes what one unwind code stands for; `Break`: a machine frame, with the address that was interrupted.
+///
+/// Here and not by the crate, whose sums take registers for sensible: a driver that has overwritten its frame pointer is just what a
+/// report is read for.
+fn undo(
+    info: &UnwindInfo<'_>,
+    state: &mut impl UnwindState,
+    operation: &UnwindOperation,
+) -> Option<ControlFlow<u64>> {
+    let rsp = state.read_register(Register::RSP);
+    let offset = u64::from(info.frame_register_offset());
+    let frame = |state: &mut _| match info.frame_register() {
+        Some(register) => UnwindState::read_register(state, register).wrapping_sub(offset),
+        None => rsp,
+    };
+    // The crate tells the offset only as a sum: of nothing, then.
+    let nothing = info.frame_register().map_or(0, |_| offset);
+    let place = |at: StackFrameOffset| info.resolve_offset(|_| nothing, at);
+    match operation {
+        UnwindOperation::PopNonVolatile(register) => {
+            let value = state.read_stack(rsp)?;
+            state.write_register(*register, value);
+            state.write_register(Register::RSP, rsp.wrapping_add(8));
+        }
+        UnwindOperation::UnStackAlloc(bytes) => {
+            state.write_register(Register::RSP, rsp.wrapping_add(u64::from(*bytes)));
+        }
+        UnwindOperation::RestoreSPFromFP => {
+            let value = frame(state);
+            state.write_register(Register::RSP, value);
+        }
+        UnwindOperation::ReadNonVolatile(register, at) => {
+            let address = frame(state).wrapping_add(place(*at));
+            let value = state.read_stack(address)?;
+            state.write_register(*register, value);
+        }
+        UnwindOperation::ReadXMM(register, at) => {
+            let address = frame(state).wrapping_add(place(*at));
+            let low = state.read_stack(address)?;
+            let high = state.read_stack(address.wrapping_add(8))?;
+            state.write_xmm_register(*register, u128::from(low) | u128::from(high) << 64);
+        }
+        UnwindOperation::PopMachineFrame { error_code } => {
+            let at = rsp.wrapping_add(if *error_code { 8 } else { 0 });
+            let rip = state.read_stack(at)?;
+            let rsp = state.read_stack(at.wrapping_add(24))?;
+            state.write_register(Register::RSP, rsp);
+            return Some(ControlFlow::Break(rip));
+        }
+        // Of epilogs, which are read from the code.
+        UnwindOperation::EpilogInformation(_) => {}
+    }
+    Some(ControlFlow::Continue(()))
+}
+
 /// The caller of a function without a frame.
 pub(crate) fn leaf(state: &mut impl UnwindState) -> Option<u64> {
     let rsp = state.read_register(Register::RSP);
     let rip = state.read_stack(rsp)?;
-    state.write_register(Register::RSP, rsp + 8);
+    state.write_register(Register::RSP, rsp.wrapping_add(8));
     Some(rip)
 }
 
@@ -144,16 +202,16 @@ fn finish(
         let rsp = state.read_register(Register::RSP);
         match *instruction {
             FunctionEpilogInstruction::AddSP(bytes) => {
-                state.write_register(Register::RSP, rsp + u64::from(bytes));
+                state.write_register(Register::RSP, rsp.wrapping_add(u64::from(bytes)));
             }
             FunctionEpilogInstruction::AddSPFromFP(bytes) => {
                 let frame = state.read_register(frame_register?);
-                state.write_register(Register::RSP, frame + u64::from(bytes));
+                state.write_register(Register::RSP, frame.wrapping_add(u64::from(bytes)));
             }
             FunctionEpilogInstruction::Pop(register) => {
                 let value = state.read_stack(rsp)?;
                 state.write_register(register, value);
-                state.write_register(Register::RSP, rsp + 8);
+                state.write_register(Register::RSP, rsp.wrapping_add(8));
             }
         }
     }
@@ -204,7 +262,8 @@ pub(crate) fn frame(
     let in_prolog = offset < u32::from(first.prolog_size);
     let establisher = match first.frame_register() {
         Some(register) if !in_prolog => {
-            state.read_register(register) - u64::from(first.frame_register_offset())
+            let frame = state.read_register(register);
+            frame.wrapping_sub(u64::from(first.frame_register_offset()))
         }
         _ => state.read_register(Register::RSP),
     };
@@ -253,10 +312,48 @@ fn jumps_within(rip: usize, base: usize, function: &RuntimeFunction) -> bool {
         && u32::try_from(target).is_ok_and(|target| range.contains(&target))
 }
 
+/// Unwinds out of some of an image's functions, from a stack that holds nothing sensible: for fuzzers.
+pub(crate) fn probe(image: &Image) {
+    /// Registers that point anywhere, and a stack whose words are its addresses.
+    struct Anything([u64; 16]);
+
+    impl UnwindState for Anything {
+        fn read_register(&mut self, register: Register) -> u64 {
+            self.0[register as usize % 16]
+        }
+
+        fn read_stack(&mut self, address: u64) -> Option<u64> {
+            (!address.is_multiple_of(16)).then_some(address)
+        }
+
+        fn write_register(&mut self, register: Register, value: u64) {
+            self.0[register as usize % 16] = value;
+        }
+
+        fn write_xmm_register(&mut self, _register: XmmRegister, _value: u128) {}
+    }
+
+    /// As many functions as are looked at.
+    const LOOKED_AT: u32 = 8;
+    let functions = image.pdata.1 / 12;
+    for index in (0..functions).step_by((functions / LOOKED_AT).max(1) as usize) {
+        let at = image.pdata.0 + index * 12;
+        let (Some(begin), Some(end)) = (word(image, at), word(image, at + 4)) else {
+            continue;
+        };
+        for rva in [begin, begin + (end - begin) / 2, end - 1] {
+            for registers in [[0x8; 16], [u64::MAX; 16]] {
+                let rip = image.base + rva as usize;
+                let mut state = Anything(registers);
+                let _ = frame(image, &mut state, rip, rva == begin);
+                let _ = step(image, &mut state, rip, rva == begin);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use pe_unwind_info::x86_64::XmmRegister;
-
     use super::*;
 
     const BASE: usize = 0x10_0000;

@@ -104,6 +104,9 @@ fn sections_that_lie_are_named() {
     let mut image = good.clone();
     put(&mut image, text + 12, 0x1010);
     refused(&image, "not on a page");
+    let mut image = good.clone();
+    put(&mut image, text + 12, 0x10_0000);
+    refused(&image, "does not begin where");
     let mut image = good;
     let length = u32::try_from(image.len()).expect("small");
     put(&mut image, text + 20, length - 4);

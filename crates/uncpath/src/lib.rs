@@ -158,7 +158,8 @@ impl<'a> UncPath<'a> {
         self.whole.get(self.root_end..).unwrap_or(&[])
     }
 
-    /// The names below the share; the last one without its stream. Empty names (`a\\b`, `a\`) are passed over.
+    /// The names below the share; the last one without its stream. Empty names (`a\\b`, `a\`) are passed over, but
+    /// for the one that a directory's own stream has (`a\:s`).
     #[must_use]
     pub fn components(&self) -> Components<'a> {
         Components::new(self.rest())

@@ -207,6 +207,12 @@ fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<S
                 "section {name} at {rva:#x} overlaps what lies before it"
             )));
         }
+        // "In ascending order and adjacent", says the PE format of the addresses of sections.
+        if rva as usize != (end_of_previous as usize).next_multiple_of(PAGE) {
+            return Err(damaged(format!(
+                "section {name} at {rva:#x} does not begin where what lies before it ends, at {end_of_previous:#x}"
+            )));
+        }
         let end = rva.checked_add(length).filter(|end| *end <= size);
         let Some(end) = end else {
             return Err(damaged(format!(

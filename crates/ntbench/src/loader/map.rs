@@ -42,9 +42,9 @@ fn symbols(file: &Path, data: &[u8], named: Option<&Path>) -> Result<Option<Path
     }
 }
 
-/// Maps an image and lets it go again.
-pub(crate) fn try_map(data: &[u8]) -> Result<(), Fact> {
-    build(data).map(drop)
+/// Maps an image of no file and no name.
+pub(crate) fn try_map(data: &[u8]) -> Result<Image, Fact> {
+    build(data)
 }
 
 /// Everything but names.
@@ -68,7 +68,9 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
     relocate(&checked, &mut view)?;
     let stubs = imports.bind(&mut view, mapping.base() + size)?;
     cookie(&checked, &mut view)?;
-    let snapshot = view.copy();
+    let filled = checked.sections.iter().zip(&checked.raw);
+    let filled = filled.map(|(section, (_, length))| (section.rva as usize, *length));
+    let snapshot = view.copy(filled.chain([(0, checked.headers as usize)]))?;
     unwind_table(&snapshot, checked.pdata)?;
     let image = Image {
         name: String::new(),
@@ -120,13 +122,18 @@ impl View {
         Ok(())
     }
 
-    /// Copies the whole image.
-    fn copy(&self) -> Box<[u8]> {
+    /// Copies what the file has filled of the image. The rest is zero here as there, and takes no memory in either.
+    fn copy(&self, filled: impl Iterator<Item = (usize, usize)>) -> Result<Box<[u8]>, Fact> {
         let mut copy = vec![0; self.size].into_boxed_slice();
-        let from = std::ptr::with_exposed_provenance::<u8>(self.base);
-        // SAFETY: the mapping is as long as `size` says, and readable.
-        unsafe { copy.as_mut_ptr().copy_from_nonoverlapping(from, self.size) };
-        copy
+        for (rva, length) in filled {
+            let from = self.at(rva, length)?;
+            let Some(to) = copy.get_mut(rva..rva + length) else {
+                continue;
+            };
+            // SAFETY: `at` has checked the bounds, and the mapping is readable.
+            unsafe { to.as_mut_ptr().copy_from_nonoverlapping(from, length) };
+        }
+        Ok(copy)
     }
 
     /// Copies bytes out of the image.
