@@ -56,11 +56,10 @@ impl Frame {
         let most = ((self.bottom - self.top) / 28.0).max(2.0);
         let step = [8, 24, 48, 96, 192, 384, 768]
             .into_iter()
-            .find(|step| self.y_max / ((step * KB) as f64) <= most);
-        let step = step.unwrap_or(1536) * KB;
-        (0..)
-            .map(|index| index * step)
-            .take_while(|&bytes| bytes as f64 <= self.y_max)
+            .map(|step| step * KB)
+            .find(|step| self.y_max / *step as f64 <= most)
+            .unwrap_or_else(|| coarser(1536 * KB, self.y_max, most));
+        multiples(step, self.y_max, most)
             .map(|bytes| Tick {
                 at: self.y(bytes),
                 text: format!("{} KB", bytes / KB),
@@ -69,19 +68,33 @@ impl Frame {
     }
 
     pub(super) fn x_ticks(&self) -> Vec<Tick> {
-        let step = [1, 2, 4, 8, 16, 32, 64]
-            .into_iter()
-            .find(|step| self.x_max / f64::from(*step) <= 17.0)
-            .unwrap_or(128);
+        let step = coarser(1, self.x_max, MOST_ACROSS);
         std::iter::once(1)
-            .chain((1..).map(|index| index * step).skip_while(|&at| at == 1))
-            .take_while(|&at| f64::from(at) <= self.x_max)
+            .chain(multiples(step, self.x_max, MOST_ACROSS).filter(|&at| at > 1))
+            .take_while(|&at| at as f64 <= self.x_max)
             .map(|at| Tick {
-                at: self.x(at.into()),
+                at: self.x(at as f64),
                 text: at.to_string(),
             })
             .collect()
     }
+}
+
+/// Ticks that there is room for from left to right.
+const MOST_ACROSS: f64 = 17.0;
+
+/// `step` doubled until no more than `most` of it make up `whole`, however large that is: saved data may say anything.
+pub(super) fn coarser(mut step: u64, whole: f64, most: f64) -> u64 {
+    while whole / step as f64 > most && step < 1 << 62 {
+        step *= 2;
+    }
+    step
+}
+
+/// The multiples of `step` from 0 up to `whole`.
+fn multiples(step: u64, whole: f64, most: f64) -> impl Iterator<Item = u64> {
+    let count = (whole / step as f64).clamp(0.0, most) as u64;
+    (0..=count).map(move |index| index.saturating_mul(step))
 }
 
 pub(super) fn step(path: &mut String, command: char, to: Place) {

@@ -61,7 +61,7 @@ impl Series {
                 let switched = record.inside_segment[1] != 0
                     && record.inside_segment[1] != record.caller_segment[1];
                 if let (true, true, Some(inside)) = (nested, switched, record.inside) {
-                    segments.below += used;
+                    segments.below = segments.below.saturating_add(used);
                     let used = self::used(record.inside_segment, inside.into());
                     segments.point(record.inside_segment, at, used);
                 }
@@ -142,8 +142,8 @@ impl Segments {
         let point = Point {
             at,
             used,
-            total: self.below + used,
-            committed: high - low,
+            total: self.below.saturating_add(used),
+            committed: high.saturating_sub(low),
         };
         match self.list.iter_mut().find(|(known, _)| *known == high) {
             Some((_, segment)) => segment.points.push(point),

@@ -2,7 +2,7 @@
 
 use super::drawing::Drawing;
 use super::panel;
-use super::scale::{KB, LEFT, Place, RIGHT, Tick, WIDTH};
+use super::scale::{KB, LEFT, Place, RIGHT, Tick, WIDTH, coarser};
 use crate::model::{End, KERNEL_STACK_BYTES, Listing, Run};
 use crate::scenario::Kind;
 use crate::table::grouped;
@@ -58,7 +58,9 @@ impl Strip {
             .collect();
         let most = shown
             .iter()
-            .map(|(_, listing)| frames(listing).map(|frame| frame.1).sum())
+            .map(|(_, listing)| {
+                frames(listing).fold(0, |sum: u64, frame| sum.saturating_add(frame.1))
+            })
             .max()?;
         let died = shown
             .iter()
@@ -77,6 +79,7 @@ impl Strip {
         }
         let end = top + 36.0 + bars.len() as f64 * ROW - (ROW - BAR);
         let step = if most > 16 * KB { 4 * KB } else { 2 * KB };
+        let step = coarser(step, most as f64, 64.0);
         let ticks = (0..=most / step).map(|index| Tick {
             at: x(index * step),
             text: format!("{} KB", index * step / KB),
