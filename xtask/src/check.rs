@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 #[cfg(not(windows))]
-use crate::{bench, package, wine};
+use crate::{bench, fuzz, package, wine};
 use crate::{
     debugger, driver, driver_inf, host,
     layout::Layout,
@@ -115,6 +115,8 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     match built {
         Some(built) => {
             images.push((DRIVER_VARIABLE.to_owned(), built.sys));
+            #[cfg(not(windows))]
+            steps.run("fuzzing, quick", || fuzz::quick(layout, &images));
             tests(&mut steps, layout, &images);
         }
         None => steps.skip("tests", "they run the driver, which was not built"),

@@ -16,6 +16,8 @@ mod debugger;
 mod demo;
 mod driver;
 mod driver_inf;
+#[cfg(not(windows))]
+mod fuzz;
 mod host;
 mod image;
 mod layout;
@@ -87,6 +89,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<std::ffi::OsString>,
     },
+    /// Read inputs that nobody would write with everything that reads: UNC paths, messages, INFs, images, dumps, settings
+    #[cfg(not(windows))]
+    Fuzz(fuzz::Args),
     /// Run everything that must hold: format, lints, two builds, tests
     Test,
     /// Print how much kernel stack the driver's own frames take, and check it against [package.metadata.stack-budget]
@@ -180,6 +185,8 @@ fn run(command: Command) -> Result<()> {
         Command::Demo => demo::run(&layout, quiet),
         #[cfg(not(windows))]
         Command::Bench { args } => bench::run(&layout, bench::Build::Optimised, &args),
+        #[cfg(not(windows))]
+        Command::Fuzz(args) => fuzz::run(&layout, &args),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {
             let image = match image {

@@ -128,6 +128,18 @@ pub(super) fn ensure_test_tools(layout: &Layout) -> Result<()> {
     super::c::ensure(may_install)
 }
 
+/// Makes sure of a C++ compiler.
+pub(super) fn ensure_cpp() -> Result<()> {
+    if run::which("c++").is_some() || run::which("clang++").is_some() {
+        return Ok(());
+    }
+    apt::install(&[apt::Need {
+        anyone_of: &["g++"],
+        why: "compiles the engine of guided fuzzing",
+        otherwise: "install a C++ compiler that is called c++",
+    }])
+}
+
 /// Makes sure of what only the package needs.
 pub(super) fn ensure_package_tools() -> Result<()> {
     const NEEDS: [(&str, apt::Need); 2] = [

@@ -113,6 +113,12 @@ pub(crate) fn ensure_test_tools(_layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// Makes sure of a C++ compiler, which the engine of guided fuzzing is compiled by.
+#[cfg(not(windows))]
+pub(crate) fn ensure_cpp() -> Result<()> {
+    linux::ensure_cpp()
+}
+
 /// Makes sure of Node.js, which the debugger's script is tested in.
 #[cfg(not(windows))]
 pub(crate) fn ensure_node() -> Result<()> {
