@@ -4,6 +4,7 @@ mod model;
 
 use model::{Bench, bug_check, compile, lines, rules, spec};
 use ntbench::NtStatus;
+use ntbench::wire::MachineConfig;
 
 #[test]
 fn the_kernel_answers_as_documented() {
@@ -60,4 +61,17 @@ fn unicode_is_printed_at_passive_level_and_formatted_at_any() {
     assert_eq!(rules(&report), ["dbgprint-unicode-irql"; 3]);
     let last = &report.findings[2].text;
     assert!(last.starts_with("DbgPrintEx with"), "{last}");
+}
+
+#[test]
+fn a_machine_is_the_windows_that_was_asked_for() {
+    for (windows, build) in [(None, 19_045), (Some(26_100), 26_100)] {
+        let bench = Bench::with(MachineConfig {
+            windows,
+            ..MachineConfig::default()
+        });
+        assert_eq!(bench.load(compile("dated", &[])), NtStatus::SUCCESS);
+        let expected = format!("00000000 10.0.{build} {build}");
+        assert_eq!(lines(&bench.trace()), [expected.as_str()]);
+    }
 }

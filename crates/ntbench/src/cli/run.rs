@@ -234,6 +234,7 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
     let sites = Sites::new(namespace, !scenarios.is_empty())?;
     let config = MachineConfig {
         namespace: sites.namespace.clone(),
+        windows: Some(run.windows),
         faults: run.fault.iter().map(|fault| fault.0.clone()).collect(),
         fail_also: run.fault.iter().map(|fault| fault.0.call.clone()).collect(),
         snapshot_at: run.snapshot_at.clone(),

@@ -155,6 +155,7 @@ impl Plan {
     pub(super) fn bare(&self) -> Result<Vec<StepResult>, PlayError> {
         self.bare_with(MachineConfig {
             namespace: self.config.namespace.clone(),
+            windows: self.config.windows,
             time_limit_ms: self.config.time_limit_ms,
             ..MachineConfig::default()
         })

@@ -58,7 +58,6 @@ pub(crate) fn install() -> std::io::Result<()> {
     }
     // NtProductWinNt: a workstation.
     for (offset, value) in [
-        (BUILD_NUMBER, 19_045),
         (PRODUCT_TYPE, 1),
         (PRODUCT_TYPE_IS_VALID, 1),
         (MAJOR_VERSION, 10),
@@ -71,6 +70,13 @@ pub(crate) fn install() -> std::io::Result<()> {
     put64(page + QPC_FREQUENCY, time::FREQUENCY.cast_unsigned());
     let _ = SHADOW.set(page);
     Ok(())
+}
+
+/// Says which build of Windows it is; before any driver is loaded.
+pub(crate) fn set_build(build: u32) {
+    if let Some(page) = SHADOW.get() {
+        put32(page + BUILD_NUMBER, build);
+    }
 }
 
 fn put32(address: usize, value: u32) {

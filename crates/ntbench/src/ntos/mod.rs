@@ -12,12 +12,13 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use crate::cpu::shared_data;
 use crate::export::Export;
 use crate::loader::Image;
 use crate::namespace::Namespace;
 use crate::status::NtStatus;
 use crate::thread::Process;
-use crate::wire::{DriverSpec, MachineConfig, Refusal};
+use crate::wire::{DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
 pub(crate) mod device;
@@ -64,6 +65,8 @@ pub(crate) struct Machine {
     pub(crate) system: Arc<Process>,
     /// Whether reads and writes are completed at `DISPATCH_LEVEL`, in another thread.
     pub(crate) raised_completions: bool,
+    /// The build of Windows that it says it is.
+    pub(crate) windows: u32,
 }
 
 /// The machine of this process.
@@ -112,11 +115,14 @@ pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
     etw::boot(&config.etw).map_err(Refusal::Config)?;
     fltmgr::boot(&namespace);
     time::interrupt_time();
+    let windows = config.windows.unwrap_or(WINDOWS_BUILD);
+    shared_data::set_build(windows);
     MACHINE
         .set(Machine {
             namespace,
             system: Arc::clone(&thread::current().process),
             raised_completions: config.raised_completions,
+            windows,
         })
         .map_err(|_| Refusal::Config("the machine is up already".to_owned()))
 }

@@ -1,12 +1,13 @@
 //! Counted strings, and the C library's functions that the kernel exports.
 
 use super::memory::{Guest, terminated_wide};
-use super::{irql, pool};
+use super::{MACHINE, irql, pool};
 use crate::abi::base::UnicodeString;
 use crate::cpu::guarded;
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
 use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::wire::WINDOWS_BUILD;
 
 const TAG_STRING: u32 = u32::from_le_bytes(*b"Rtlu");
 
@@ -177,10 +178,11 @@ exports! { "ntoskrnl.exe";
         guarded::compare(left.address(), right.address(), count).unwrap_or(0)
     }
 
-    /// The system's version: Windows 10 22H2, build 19045.
+    /// The system's version: 10.0, and the build that the machine's configuration asks for.
     partial "version, build and platform; no service pack, suite or product type"
     fn RtlGetVersion(version: Guest<u32>) -> NtStatus {
-        for (index, value) in [10_u32, 0, crate::wire::WINDOWS_BUILD, 2].into_iter().enumerate() {
+        let build = MACHINE.get().map_or(WINDOWS_BUILD, |machine| machine.windows);
+        for (index, value) in [10_u32, 0, build, 2].into_iter().enumerate() {
             version.add(index + 1).write(value);
         }
         NtStatus::SUCCESS

@@ -33,6 +33,8 @@ pub struct MachineConfig {
     pub trace_capacity: Option<usize>,
     /// Where a bug check leaves a crash dump (a 64-bit complete memory dump). `None`: it leaves none.
     pub crash_dump: Option<PathBuf>,
+    /// The build of Windows that the machine says it is (`RtlGetVersion`, `KUSER_SHARED_DATA`). `None`: [`WINDOWS_BUILD`].
+    pub windows: Option<u32>,
     /// Which event providers are enabled.
     pub etw: Vec<EtwSession>,
     /// Completes reads and writes at `DISPATCH_LEVEL` in another thread, as a disk's interrupt does.
@@ -223,7 +225,7 @@ pub enum When {
     Stack(u64),
 }
 
-/// The build of Windows 10 that the bench says it is (`RtlGetVersion`, `KUSER_SHARED_DATA`).
+/// The build of Windows 10 that a machine says it is where nothing else is asked for.
 pub const WINDOWS_BUILD: u32 = 19_045;
 
 /// A driver to load.

@@ -77,8 +77,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME,ALTITUDE[,FLAGS]", help_heading = DRIVER)]
     pub(super) instance: Vec<Instance>,
 
-    /// The build of Windows that INFs install on: from 25952 on the isolated form, else the one before it
-    #[arg(long, value_name = "BUILD", default_value_t = WINDOWS_BUILD, requires = "inf")]
+    /// The build of Windows that the machine is, and that INFs install on: from 25952 on in the isolated form, else in the one before it
+    #[arg(long, value_name = "BUILD", default_value_t = WINDOWS_BUILD)]
     pub(super) windows: u32,
     /// A share backed by a folder of this host
     #[arg(long, value_name = "SERVER/SHARE=FOLDER")]
