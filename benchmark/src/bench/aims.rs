@@ -18,7 +18,8 @@ const ROOM: f64 = 2.0;
 /// Judges.
 pub(crate) fn judge(results: &Results, rigour: Rigour) -> Vec<Aim> {
     let mut aims = Vec::new();
-    let time = |id: &str| results.row(id).map(|row| row.nanoseconds.median);
+    // Disturbance only adds, and nothing cancels it in a time as it does in a ratio.
+    let time = |id: &str| results.row(id).map(|row| row.nanoseconds.lower);
     let ratio = |id: &str| {
         let row = results.row(id)?;
         row.ratio.as_ref().map(|(_, ratio)| ratio.median)

@@ -147,7 +147,7 @@ fn measure(
     effort: Effort,
     only: &impl Fn(&str) -> bool,
 ) -> Result<Vec<Measured>> {
-    let (rows, mut probes): (Vec<About>, Vec<_>) = rows::all(workshop)?
+    let (rows, mut probes): (Vec<About>, Vec<_>) = rows::all(workshop, only)?
         .into_iter()
         .filter(|row| only(row.about.id))
         .map(|row| (row.about, (row.probe, row.times)))

@@ -59,13 +59,16 @@ const LARGEST: u64 = protocol::MAXIMUM_LOG_CAPACITY as u64;
 /// Gathers rows.
 struct Rows<'w> {
     workshop: &'w Workshop,
+    /// Which rows are wanted: most machines are not booted for others.
+    only: &'w dyn Fn(&str) -> bool,
     rows: Vec<Row>,
 }
 
 /// All rows, each on a machine that is up.
-pub(crate) fn all(workshop: &Workshop) -> Result<Vec<Row>> {
+pub(crate) fn all(workshop: &Workshop, only: &dyn Fn(&str) -> bool) -> Result<Vec<Row>> {
     let mut rows = Rows {
         workshop,
+        only,
         rows: Vec::new(),
     };
     rows.local()?;
@@ -126,6 +129,9 @@ impl Rows<'_> {
         base: Option<&'static str>,
         plan: &Plan,
     ) -> Result<()> {
+        if !(self.only)(named.0) {
+            return Ok(());
+        }
         let rig = Rig::start(self.workshop, plan).with_context(|| format!("for {}", named.0))?;
         let at = if group == REMOTE_GROUP { REMOTE } else { LOCAL };
         let create = open(format!("{at}{FILE}"));

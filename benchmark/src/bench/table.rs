@@ -23,11 +23,11 @@ fn cells(row: &Measured) -> [String; 6] {
         None | Some(0) => "-".to_owned(),
         Some(bytes) => format!("{bytes:#x}"),
     };
-    let spread = |spread: &Spread| format!("±{:.0} %", spread.relative() * 100.0);
+    let quartiles = |spread: &Spread| format!("{} – {}", time(spread.lower), time(spread.upper));
     [
         row.text.clone(),
         time(row.nanoseconds.median),
-        spread(&row.nanoseconds),
+        quartiles(&row.nanoseconds),
         row.ratio.as_ref().map_or_else(
             || "-".to_owned(),
             |(_, ratio)| format!("{:.2}", ratio.median),
@@ -37,7 +37,7 @@ fn cells(row: &Measured) -> [String; 6] {
     ]
 }
 
-const HEAD: [&str; 6] = ["", "median", "spread", "to empty", "caller", "reserved"];
+const HEAD: [&str; 6] = ["", "median", "quartiles", "to empty", "caller", "reserved"];
 
 /// The names of groups, in order.
 fn groups(results: &Results) -> Vec<&str> {
@@ -116,7 +116,7 @@ pub(crate) fn markdown(results: &Results) -> String {
     for group in groups(results) {
         let _ = writeln!(
             text,
-            "| {group} | median | spread | to empty | caller's stack | reserved stack |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+            "| {group} | median | quartiles | to empty | caller's stack | reserved stack |\n| --- | ---: | ---: | ---: | ---: | ---: |"
         );
         for row in results.rows.iter().filter(|row| row.group == group) {
             let _ = writeln!(text, "| {} |", cells(row).join(" | "));
@@ -144,7 +144,8 @@ pub(crate) fn markdown_aims(aims: &[Aim]) -> String {
 
 /// What changed since another run.
 pub(crate) fn compared(before: &Results, now: &Results) -> String {
-    let mut text = String::from("\ncompared with the other run (more than both spreads: marked)\n");
+    let mut text =
+        String::from("\ncompared with the other run (marked: the quartiles lie apart)\n");
     if before.host.processor != now.host.processor || before.host.optimised != now.host.optimised {
         text += "  that was another machine or another build: ratios compare, times do not\n";
     }

@@ -162,17 +162,16 @@ impl Record {
         self.path_length = u16::try_from(path.len()).unwrap_or(u16::MAX);
         self.path_hash = crate::fnv1a64(path);
         let skip = path.len().saturating_sub(PATH_TAIL_UNITS);
-        let mut tail = path.iter().skip(skip);
-        let mut kept = 0;
-        for unit in &mut self.path_tail {
-            *unit = match tail.next() {
-                Some(&next) => {
-                    kept += 1;
-                    next
-                }
-                None => 0,
-            };
+        let tail = path.get(skip..).unwrap_or(&[]);
+        // A copy and a fill: no unit is looked at by itself.
+        for (to, from) in self.path_tail.iter_mut().zip(tail) {
+            *to = *from;
         }
+        for unit in self.path_tail.iter_mut().skip(tail.len()) {
+            *unit = 0;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most PATH_TAIL_UNITS")]
+        let kept = tail.len() as u16;
         self.tail_length = kept;
     }
 

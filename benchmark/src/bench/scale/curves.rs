@@ -130,7 +130,7 @@ fn depth(workshop: &Workshop) -> Result<Planned> {
     })
 }
 
-/// The length of the path, with as few components as that takes and no ancestors opened.
+/// The length of the path, with as few components as that takes.
 fn length(workshop: &Workshop) -> Result<Planned> {
     let component = "n".repeat(LONG);
     let places = [0, 1, 2, 4, 8, 16, 32, 64, 134];
@@ -139,24 +139,19 @@ fn length(workshop: &Workshop) -> Result<Planned> {
         (rest + components * (LONG as u64 + 1), 1)
     };
     let bounded = headroom(&[(Setting::MAX_NEST_DEPTH, 0)]);
-    let line = |plan: &Plan, name| {
-        series(
-            workshop,
-            plan,
-            (name, Shape::Linear),
-            &component,
-            &places,
-            characters,
-        )
+    let each = |components: u64| (characters(components).0, components.max(1));
+    let line = |plan: &Plan, name, of: &dyn Fn(u64) -> (u64, u64)| {
+        let named = (name, Shape::Linear);
+        series(workshop, plan, named, &component, &places, of)
     };
     Ok(Planned {
         title: "One open, by the length of its path",
         along: "character",
         thrift: 2,
         lines: vec![
-            line(&headroom(&[]), "inspected, all ancestors opened")?,
-            line(&bounded, "recorded alone")?,
-            line(&Plan::default(), "without the driver")?,
+            line(&headroom(&[]), "inspected, for each component", &each)?,
+            line(&bounded, "recorded alone", &characters)?,
+            line(&Plan::default(), "without the driver", &characters)?,
         ],
     })
 }

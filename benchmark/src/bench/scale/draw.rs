@@ -66,7 +66,7 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
         let line = series
             .points
             .iter()
-            .map(|point| (place(point.at), point.nanoseconds.median));
+            .map(|point| (place(point.at), point.nanoseconds.lower));
         let name = format!("{}: {}", series.name, series.told(&curve.along));
         chart
             .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
@@ -75,11 +75,6 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
                 PathElement::new(vec![(x, y), (x + 22, y)], colour.stroke_width(3))
             });
         chart.draw_series(line.map(|at| Circle::new(at, 3, colour.filled())))?;
-        // The quartiles.
-        chart.draw_series(series.points.iter().map(|point| {
-            let (x, of) = (place(point.at), &point.nanoseconds);
-            PathElement::new(vec![(x, of.lower), (x, of.upper)], colour.stroke_width(1))
-        }))?;
     }
     chart
         .configure_series_labels()

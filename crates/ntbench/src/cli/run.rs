@@ -245,6 +245,7 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
         verifier: VerifierConfig {
             special_pool: !run.no_special_pool,
             force_irql: !run.no_force_irql,
+            quarantine: true,
             pool_limit: run
                 .pool_limit
                 .map(|megabytes| megabytes.saturating_mul(1 << 20)),

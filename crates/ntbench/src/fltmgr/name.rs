@@ -1,7 +1,6 @@
 //! File names: `FltGetFileNameInformation` and what belongs to it.
 
-use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::flight;
 use super::frames::frames;
@@ -12,10 +11,11 @@ use crate::abi::flt::{
     FileNameInformation, NAME_PARSED_EXTENSION, NAME_PARSED_FINAL_COMPONENT,
     NAME_PARSED_PARENT_DIR, NAME_PARSED_STREAM,
 };
+use crate::maps::HashMap;
 use crate::namespace::DeviceId;
 use crate::namespace::names::BACKSLASH;
 use crate::ntos::file::File;
-use crate::ntos::memory::{Guest, wide};
+use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
@@ -24,7 +24,7 @@ use crate::{bugcheck, faults, gate, stack, symbols};
 /// A name that was handed out.
 struct Lent {
     references: i64,
-    service: String,
+    service: Arc<str>,
     site: usize,
     /// Whether it is on a remote volume, where a share comes after the volume.
     remote: bool,
@@ -42,7 +42,7 @@ fn lock() -> MutexGuard<'static, HashMap<usize, Lent>> {
 /// Lends out the whole name of a file.
 pub(super) fn lend_for(file: &File, whole: &[u16], options: u32) -> Result<usize, NtStatus> {
     let format = format_of(options)?;
-    let volume = wide(&file.volume.name).len();
+    let volume = file.volume.name.encode_utf16().count();
     lend(whole, volume, format, file.volume.device == DeviceId::Mup)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn lend(
             parent_dir: empty,
         });
     };
-    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
+    let service = driver::calling().map_or_else(|| "".into(), |driver| Arc::clone(&driver.owner));
     let site = gate::call_site().map_or(0, |site| site.return_address);
     lock().insert(
         block,
@@ -211,10 +211,10 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
     let mut names = lock();
     let addresses: Vec<usize> = names
         .iter()
-        .filter(|(_, lent)| lent.service == service)
+        .filter(|(_, lent)| &*lent.service == service)
         .map(|(address, _)| *address)
         .collect();
-    let mut left: HashMap<usize, (usize, i64)> = HashMap::new();
+    let mut left: HashMap<usize, (usize, i64)> = HashMap::default();
     for address in &addresses {
         if let Some(lent) = names.remove(address) {
             let entry = left.entry(lent.site).or_default();
@@ -300,6 +300,7 @@ exports! { "fltmgr.sys";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ntos::memory::wide;
 
     fn split(name: &str, volume: &str, remote: bool) -> [String; 5] {
         let units = wide(name);

@@ -164,8 +164,8 @@ fn provider(asked: &Asked<'_>) -> Option<Arc<Instance>> {
         .volume
         .instances()
         .iter()
-        .filter(is_below)
-        .find(|other| other.filter.registration.generate_file_name != 0)
+        .filter(|other| other.filter.registration.generate_file_name != 0)
+        .find(is_below)
         .cloned()
 }
 

@@ -18,6 +18,8 @@ use crate::{fltmgr, gate, verifier};
 pub(crate) struct Driver {
     /// Its service's name.
     pub(crate) service: String,
+    /// The same, for those who keep it with each of many things.
+    pub(crate) owner: Arc<str>,
     image: Arc<Image>,
     object: usize,
     /// `DriverUnload` as the driver set it; the Filter Manager takes its place when a filter is registered.
@@ -188,6 +190,7 @@ impl Driver {
         Guest::at(registry_path).write(registry_path_text.string());
         Self {
             service: service.to_owned(),
+            owner: service.into(),
             image,
             object,
             unload: AtomicUsize::new(0),

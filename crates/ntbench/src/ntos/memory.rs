@@ -196,7 +196,10 @@ pub(crate) fn terminated(start: Guest<u8>) -> Vec<u8> {
 
 /// Text as UTF-16.
 pub(crate) fn wide(text: &str) -> Vec<u16> {
-    text.encode_utf16().collect()
+    // There are never more units than bytes: no second allocation.
+    let mut units = Vec::with_capacity(text.len());
+    units.extend(text.encode_utf16());
+    units
 }
 
 /// A `UNICODE_STRING` whose buffer this host owns.

@@ -5,7 +5,8 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::VecDeque;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
 use super::{driver, lookaside, special, sync};
@@ -27,7 +28,7 @@ struct Block {
     size: usize,
     tag: u32,
     kind: Kind,
-    owner: Option<String>,
+    owner: Option<Arc<str>>,
     site: usize,
     /// In special pool, which knows its end itself.
     special: bool,
@@ -47,6 +48,14 @@ const GUARD_BYTE: u8 = 0xFD;
 const FREED_BYTE: u8 = 0xF1;
 const FRESH_BYTE: u8 = 0xCD;
 const QUARANTINE: usize = 512;
+
+/// Whether there is a quarantine.
+static KEEP_FREED: AtomicBool = AtomicBool::new(true);
+
+/// Sets whether freed blocks are kept a while.
+pub(super) fn keep_freed(keep: bool) {
+    KEEP_FREED.store(keep, Ordering::Relaxed);
+}
 
 fn lock() -> MutexGuard<'static, State> {
     POOL.lock().unwrap_or_else(PoisonError::into_inner)
@@ -86,7 +95,7 @@ fn layout(size: usize) -> Option<Layout> {
 /// Takes a block for the driver that is calling.
 pub(crate) fn allocate(size: usize, tag: u32, kind: Kind, zero: bool) -> Option<usize> {
     let site = gate::call_site().map_or(0, |site| site.return_address);
-    let owner = driver::at(site).map(|driver| driver.service.clone());
+    let owner = driver::at(site).map(|driver| Arc::clone(&driver.owner));
     take(size, tag, kind, zero, site, owner)
 }
 
@@ -102,7 +111,7 @@ fn take(
     kind: Kind,
     zero: bool,
     site: usize,
-    owner: Option<String>,
+    owner: Option<Arc<str>>,
 ) -> Option<usize> {
     let special = special::allocate(size, tag, kind);
     let address = match special {
@@ -232,8 +241,11 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
     }
     if block.special {
         special::free(address, block.kind);
-    } else {
+    } else if KEEP_FREED.load(Ordering::Relaxed) {
         fill(address, block.size, FREED_BYTE);
+    } else {
+        drop(state);
+        return give_back(address, block.size);
     }
     state.freed.push_back((address, block));
     let oldest = if state.freed.len() > QUARANTINE {
@@ -262,7 +274,11 @@ fn release(address: usize, block: &Block) {
             ),
         );
     }
-    if let Some(layout) = layout(block.size) {
+    give_back(address, block.size);
+}
+
+fn give_back(address: usize, size: usize) {
+    if let Some(layout) = layout(size) {
         let pointer: *mut u8 = std::ptr::with_exposed_provenance_mut(address);
         // SAFETY: allocated above with the same layout, and nobody else frees it.
         unsafe { dealloc(pointer, layout) };
@@ -336,7 +352,8 @@ pub(super) fn holds(address: usize, size: usize, byte: u8) -> bool {
     let pointer: *const u8 = std::ptr::with_exposed_provenance(address);
     // SAFETY: the range lies within a block of this pool.
     let bytes = unsafe { std::slice::from_raw_parts(pointer, size) };
-    bytes.iter().all(|found| *found == byte)
+    // All of them, whatever is found: without a way out the compiler compares many at a time.
+    bytes.iter().fold(0, |other, found| other | (found ^ byte)) == 0
 }
 
 /// What every allocating export does.

@@ -159,7 +159,9 @@ exports! { "ntoskrnl.exe";
             return status;
         }
         let Some(process) = process_at(process) else { return NtStatus::INVALID_PARAMETER };
-        let path: Vec<u16> = FOLDER.iter().copied().chain(process.image.encode_utf16()).collect();
+        let mut path = Vec::with_capacity(FOLDER.len() + process.image.len());
+        path.extend_from_slice(&FOLDER);
+        path.extend(process.image.encode_utf16());
         let header = size_of::<UnicodeString>();
         let Some(block) = pool::allocate(header + path.len() * 2 + 2, TAG_NAME, pool::Kind::NonPaged, true) else {
             return NtStatus::INSUFFICIENT_RESOURCES;

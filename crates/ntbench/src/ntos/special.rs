@@ -87,6 +87,7 @@ pub(crate) fn configure(config: &VerifierConfig) -> std::io::Result<()> {
     });
     SPECIAL.store(config.special_pool, Ordering::Release);
     FORCE_IRQL.store(config.force_irql, Ordering::Release);
+    super::pool::keep_freed(config.quarantine);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Clocks.
 
 use std::sync::LazyLock;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::memory::Guest;
 
@@ -16,7 +16,7 @@ static BOOT: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// 100 ns units since boot.
 pub(crate) fn interrupt_time() -> i64 {
-    i64::try_from(BOOT.elapsed().as_nanos() / 100).unwrap_or(i64::MAX)
+    ticks(BOOT.elapsed())
 }
 
 /// 100 ns units since 1601, UTC.
@@ -24,7 +24,13 @@ pub(crate) fn system_time() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    EPOCH + i64::try_from(since.as_nanos() / 100).unwrap_or(0)
+    EPOCH + ticks(since)
+}
+
+/// 100 ns units. By parts: a division of 128 bits takes as long as the clock.
+fn ticks(duration: Duration) -> i64 {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    seconds.saturating_mul(FREQUENCY) + i64::from(duration.subsec_nanos() / 100)
 }
 
 /// A host time as 100 ns units since 1601.

@@ -67,6 +67,8 @@ pub struct VerifierConfig {
     pub special_pool: bool,
     /// Paged pool and pageable sections are taken away whenever a thread raises to `DISPATCH_LEVEL`.
     pub force_irql: bool,
+    /// Freed blocks that are not in special pool are filled and kept a while, so that a write into one is found.
+    pub quarantine: bool,
     /// How many bytes of pool all drivers together may hold; beyond it allocations fail. `None`: 1 GB.
     pub pool_limit: Option<u64>,
 }
@@ -76,6 +78,7 @@ impl VerifierConfig {
     pub const OFF: Self = Self {
         special_pool: false,
         force_irql: false,
+        quarantine: false,
         pool_limit: None,
     };
 }
@@ -85,6 +88,7 @@ impl Default for VerifierConfig {
         Self {
             special_pool: true,
             force_irql: true,
+            quarantine: true,
             pool_limit: None,
         }
     }

@@ -181,6 +181,11 @@ NOINLINE NTSTATUS run(void) {
     return 0;
 }
 
+#elif defined(CASE_counted)
+/* Called by the test. */
+__declspec(dllexport) u64 count(u64 by) { result[0] += by; return result[0]; }
+NTSTATUS run(void) { return 0; }
+
 #elif defined(CASE_many)
 /* Expands many times, one after the other. */
 NOINLINE void nothing(void *parameter) { (void)parameter; }
