@@ -34,7 +34,7 @@ impl Spec {
         {
             verifier::finding(
                 "dbgprint-unicode-irql",
-                &format!(
+                format!(
                     "{printer} with a Unicode format code is documented for PASSIVE_LEVEL only"
                 ),
             );
