@@ -26,10 +26,11 @@ static LINKS: LazyLock<Mutex<HashMap<String, Link>>> = LazyLock::new(Mutex::defa
 const MOST_LINKS: usize = 32;
 const BACKSLASH: char = '\\';
 /// The directories that drivers may put something in; their own would have to be made first.
-const DIRECTORIES: [&str; 5] = [
+const DIRECTORIES: [&str; 6] = [
     "\\DEVICE",
     "\\GLOBAL??",
     "\\FILESYSTEM",
+    "\\FILESYSTEM\\FILTERS",
     "\\DRIVER",
     "\\FILTERS",
 ];

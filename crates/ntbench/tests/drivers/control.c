@@ -32,7 +32,7 @@ typedef struct {
 
 static PDEVICE_OBJECT Device, Upper;
 static UNICODE_STRING Name = RTL_CONSTANT_STRING(L"\\Device\\Control"), Link = RTL_CONSTANT_STRING(L"\\DosDevices\\Control"),
-                      UpperName = RTL_CONSTANT_STRING(L"\\Device\\ControlUpper");
+                      UpperName = RTL_CONSTANT_STRING(L"\\FileSystem\\Filters\\ControlUpper");
 static FAST_IO_DISPATCH Fast;
 
 static NTSTATUS Complete(PIRP Irp, NTSTATUS status, ULONG_PTR information)
