@@ -72,6 +72,8 @@ pub(crate) enum ExportKind {
     },
     /// A variable; gives its address.
     Data(fn() -> usize),
+    /// Code that is made for each image, with the address of its security cookie.
+    Cookie(fn(usize) -> [u8; crate::gate::STUB_BYTES]),
 }
 
 impl Export {
@@ -175,6 +177,18 @@ macro_rules! exports {
                 name: stringify!($name),
                 coverage: $crate::export::Coverage::$($coverage)*,
                 kind: $crate::export::ExportKind::Raw { address: $path as *const () },
+            },
+        ] (Whole) $($rest)* }
+    };
+    (@munch $dll:literal [$($table:tt)*] ($($coverage:tt)*)
+        $(#[$meta:meta])*
+        cookie fn $name:ident = $path:path; $($rest:tt)*) => {
+        exports! { @munch $dll [$($table)*
+            $crate::export::Export {
+                dll: $dll,
+                name: stringify!($name),
+                coverage: $crate::export::Coverage::$($coverage)*,
+                kind: $crate::export::ExportKind::Cookie($path),
             },
         ] (Whole) $($rest)* }
     };

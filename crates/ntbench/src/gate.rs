@@ -154,7 +154,7 @@ pub(crate) fn stub(export: &'static Export) -> Option<[u8; STUB_BYTES]> {
             (address, 0, hooked_variadic_gate as *const ())
         }
         ExportKind::Variadic { address } => (address, 0, variadic_gate as *const ()),
-        ExportKind::Raw { .. } | ExportKind::Data(_) => return None,
+        ExportKind::Raw { .. } | ExportKind::Data(_) | ExportKind::Cookie(_) => return None,
     };
     let descriptor = descriptor(export, function, arguments);
     let descriptor = std::ptr::from_ref(descriptor).expose_provenance() as u64;
@@ -475,6 +475,20 @@ pub(crate) unsafe extern "win64" fn chkstk() {
     )
 }
 
+/// `__security_check_cookie` for the image whose cookie lies there: RCX is to be equal to it, and nothing else is changed.
+fn check_cookie(cookie: usize) -> [u8; STUB_BYTES] {
+    let mut code = [0xCC; STUB_BYTES];
+    // push rax; mov rax, cookie; cmp rcx, [rax]; pop rax; jne 1f; ret; 1: push 2; pop rcx; int 0x29
+    code[..3].copy_from_slice(&[0x50, 0x48, 0xB8]);
+    code[3..11].copy_from_slice(&(cookie as u64).to_le_bytes());
+    code[11..].copy_from_slice(&[
+        0x48, 0x3B, 0x08, 0x58, 0x75, 0x01, 0xC3, 0x6A, 0x02, 0x59, 0xCD, 0x29, 0xCC,
+    ]);
+    code
+}
+
 exports! { "ntoskrnl.exe";
     raw fn __chkstk = chkstk;
+    partial "on Windows a part of each image, from BufferOverflowFastFailK.lib; here for images that import it"
+    cookie fn __security_check_cookie = check_cookie;
 }

@@ -247,3 +247,74 @@ fn no_mutation_brings_the_host_down() {
         "{mapped} mapped, {refused} refused: the mutations are of one kind only"
     );
 }
+
+/// Where an RVA lies in the file.
+fn offset(image: &[u8], rva: usize) -> usize {
+    let sections = word(image, pe(image) + 6);
+    (0..sections)
+        .map(|index| section(image, index))
+        .find_map(|header| {
+            let (start, length) = (dword(image, header + 12), dword(image, header + 16));
+            let inside = (start..start + length).contains(&rva);
+            inside.then(|| rva - start + dword(image, header + 20))
+        })
+        .expect("an address in a section")
+}
+
+#[test]
+fn what_no_driver_has_is_refused_by_name() {
+    let good = good();
+    let directories = pe(&good) + 24 + 112;
+    for (index, name) in [
+        (9, "thread-local storage"),
+        (13, "delay-loaded imports"),
+        (14, "managed code"),
+    ] {
+        let mut image = good.clone();
+        put(&mut image, directories + index * 8, 0x1000);
+        put(&mut image, directories + index * 8 + 4, 0x28);
+        refused(&image, name);
+    }
+}
+
+#[test]
+fn an_import_by_ordinal_is_refused_by_number_and_one_of_another_dll_by_name() {
+    let good = good();
+    let imports = dword(&good, pe(&good) + 24 + 112 + 8);
+    let descriptor = offset(&good, imports);
+    let mut image = good.clone();
+    let thunks = offset(&image, dword(&image, descriptor));
+    put(&mut image, thunks, 17);
+    put(&mut image, thunks + 4, 0x8000_0000);
+    refused(&image, "ntoskrnl.exe!#17");
+
+    let mut image = good;
+    let name = offset(&image, dword(&image, descriptor + 12));
+    image[name..name + 12].copy_from_slice(b"ndis.sys\0\0\0\0");
+    refused(&image, "ndis.sys!");
+}
+
+#[test]
+fn sections_may_share_a_name() {
+    let mut image = good();
+    let first = section(&image, 0);
+    let name: [u8; 8] = image[first..first + 8].try_into().expect("eight bytes");
+    let second = section(&image, 1);
+    image[second..second + 8].copy_from_slice(&name);
+    map_image(&image).expect("names are for people");
+}
+
+#[test]
+fn a_load_configuration_that_points_elsewhere_is_named() {
+    let mut image = good();
+    let directories = pe(&image) + 24 + 112;
+    // Its first words are code: as a directory they are long enough to name a cookie somewhere.
+    let code = dword(&image, section(&image, 0) + 12);
+    put(
+        &mut image,
+        directories + 10 * 8,
+        u32::try_from(code).expect("small"),
+    );
+    put(&mut image, directories + 10 * 8 + 4, 0x140);
+    refused(&image, "leave the image");
+}

@@ -248,6 +248,16 @@ const TABLE: &[Row] = &[
         ],
     ),
     (
+        0xF7,
+        "DRIVER_OVERRAN_STACK_BUFFER",
+        [
+            "the cookie on the stack",
+            "the cookie that was expected",
+            "the expected one's complement",
+            "0",
+        ],
+    ),
+    (
         ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
         "ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY",
         [

@@ -374,11 +374,11 @@ fn general_protection(fault: &Fault) -> ! {
     match vector {
         Some(0x29) => {
             let reason = fault.registers.rcx as u64 & 0xFFFF_FFFF;
-            let text = format!(
-                "{}: __fastfail({reason}): {}",
-                at(fault),
-                code::fast_fail(reason)
-            );
+            // The checks that the loader gives an image lie outside of it: whoever called one is meant.
+            let caller = crate::cpu::memory::read_word(fault.registers.rsp)
+                .filter(|_| machine::module_at(fault.registers.rip).is_none());
+            let place = caller.map_or_else(|| at(fault), symbols::describe);
+            let text = format!("{place}: __fastfail({reason}): {}", code::fast_fail(reason));
             bugcheck::end(
                 code::KERNEL_SECURITY_CHECK_FAILURE,
                 [reason, 0, 0, 0],

@@ -87,13 +87,25 @@ impl Imports {
         self.slots.len() * STUB_BYTES
     }
 
-    /// Writes each import's address into its slot; gives the stubs' code, which is to lie at `stubs_at`.
-    pub(super) fn bind(&self, view: &mut View, stubs_at: usize) -> Result<Vec<u8>, Fact> {
+    /// Writes each import's address into its slot; gives the stubs' code, which is to lie at `stubs_at`. `cookie`: the RVA of
+    /// the image's security cookie.
+    pub(super) fn bind(
+        &self,
+        view: &mut View,
+        stubs_at: usize,
+        cookie: Option<usize>,
+    ) -> Result<Vec<u8>, Fact> {
         let mut code = Vec::with_capacity(self.stub_bytes());
         for (slot, export) in &self.slots {
             let address = match export.kind {
                 ExportKind::Raw { address } => address.addr(),
                 ExportKind::Data(address) => address(),
+                ExportKind::Cookie(make) => {
+                    let address = stubs_at + code.len();
+                    let cookie = cookie.ok_or(Fact::NoCookie)?;
+                    code.extend_from_slice(&make(view.base + cookie));
+                    address
+                }
                 ExportKind::Function { .. } | ExportKind::Variadic { .. } => {
                     let address = stubs_at + code.len();
                     code.extend_from_slice(&gate::stub(export).unwrap_or([0xCC; STUB_BYTES]));

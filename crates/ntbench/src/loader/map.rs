@@ -7,7 +7,8 @@ use object::read::Object as _;
 use object::read::pe::PeFile64;
 
 use super::check::{Checked, check};
-use super::{Fact, Image, ImageError, Section, import};
+use super::config::LoadConfig;
+use super::{Fact, Image, ImageError, Section, guard, import};
 use crate::cpu::memory::{Access, Mapping};
 use crate::ntos::special;
 use crate::symbols::same_build;
@@ -66,8 +67,9 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         )?;
     }
     relocate(&checked, &mut view)?;
-    let stubs = imports.bind(&mut view, mapping.base() + size)?;
-    cookie(&checked, &mut view)?;
+    let config = LoadConfig::read(&checked, &view)?;
+    let stubs = imports.bind(&mut view, mapping.base() + size, config.cookie)?;
+    let targets = config.apply(&mut view)?;
     let filled = checked.sections.iter().zip(&checked.raw);
     let filled = filled.map(|(section, (_, length))| (section.rva as usize, *length));
     let snapshot = view.copy(filled.chain([(0, checked.headers as usize)]))?;
@@ -82,6 +84,7 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         sections: checked.sections,
         imports: imports.slots(),
         pdata: checked.pdata,
+        targets,
         snapshot,
         mapping,
     };
@@ -183,30 +186,6 @@ fn relocate(checked: &Checked<'_>, view: &mut View) -> Result<(), Fact> {
     Ok(())
 }
 
-/// Where `SecurityCookie` lies in IMAGE_LOAD_CONFIG_DIRECTORY64, and how much of it must be there.
-const COOKIE: (usize, u32) = (0x58, 0x60);
-/// What the linker leaves in `__security_cookie` on x64.
-const COOKIE_UNSET: u64 = 0x0000_2B99_2DDF_A232;
-
-/// Gives `__security_cookie` a value, as the loader does: 48 random bits. An image whose cookie is not the linker's own
-/// value is left alone.
-fn cookie(checked: &Checked<'_>, view: &mut View) -> Result<(), Fact> {
-    let (rva, length) = checked.load_config;
-    if length < COOKIE.1 || u32::from_le_bytes(view.read(rva as usize)?) < COOKIE.1 {
-        return Ok(());
-    }
-    let address = u64::from_le_bytes(view.read(rva as usize + COOKIE.0)?);
-    if address == 0 {
-        return Ok(());
-    }
-    let target = usize::try_from(address.wrapping_sub(view.base as u64)).unwrap_or(usize::MAX);
-    if u64::from_le_bytes(view.read(target)?) == COOKIE_UNSET {
-        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), view.base);
-        view.write(target, &(random >> 16 | 1).to_le_bytes())?;
-    }
-    Ok(())
-}
-
 /// The unwinder trusts the table of functions to be in order and inside the image.
 fn unwind_table(image: &[u8], (rva, length): (u32, u32)) -> Result<(), Fact> {
     let table = image
@@ -263,8 +242,12 @@ fn protect(image: &Image, headers: u32) -> Result<(), Fact> {
     Ok(())
 }
 
-/// Tells special pool of the sections that Windows pages.
-pub(crate) fn declare_pageable(image: &Image) {
+/// Tells who watches over it of an image that is about to run: special pool of the sections that Windows pages, and
+/// control-flow guard of its functions.
+pub(crate) fn declare(image: &Image) {
+    if let Some(targets) = &image.targets {
+        guard::enforce(image.base, image.size, targets);
+    }
     for section in &image.sections {
         if section.pageable {
             let start = image.base + section.rva as usize;
@@ -295,6 +278,7 @@ fn access(section: &Section) -> Access {
 /// Takes the whole image away, for good: its addresses are never used again, so that whoever comes back to it is known
 /// for what it is.
 pub(crate) fn retire(image: &Image) {
+    guard::forget(image.base);
     special::remove_sections(image.base, image.size);
     image.mapping.retire();
 }

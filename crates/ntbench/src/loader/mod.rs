@@ -5,6 +5,8 @@
 //! writable and executable, relocations, imports, the security cookie.
 
 mod check;
+mod config;
+mod guard;
 mod import;
 mod map;
 
@@ -14,7 +16,7 @@ use crate::cpu::memory::Mapping;
 use crate::export::Export;
 use crate::{Import, export};
 
-pub(crate) use map::{declare_pageable, discard_init, load, retire, try_map};
+pub(crate) use map::{declare, discard_init, load, retire, try_map};
 
 /// What an image imports, without loading it.
 pub(crate) fn imports(file: &Path) -> Result<Vec<Import>, ImageError> {
@@ -77,6 +79,11 @@ pub(crate) enum Fact {
     /// The .pdb that was named is not the image's.
     #[error("{} is not readable or not of the same build (build again, or name the right one)", .0.display())]
     OtherPdb(PathBuf),
+    /// A check of a cookie that nobody knows.
+    #[error(
+        "imports __security_check_cookie, and its load configuration names no cookie (define _load_config_used)"
+    )]
+    NoCookie,
     /// Imports that nobody exports.
     #[error("imports what the bench does not have: {}", .0.join(", "))]
     Unbound(Vec<String>),
@@ -115,6 +122,8 @@ pub(crate) struct Image {
     pub(crate) imports: Vec<(u32, &'static Export)>,
     /// The exception directory: where the unwind data's index lies, and how long it is.
     pub(crate) pdata: (u32, u32),
+    /// The RVAs that may be called indirectly, where the image tells.
+    targets: Option<Vec<u32>>,
     /// The image as it was mapped, for the unwinder: what is discarded in memory stays here.
     pub(crate) snapshot: Box<[u8]>,
     mapping: Mapping,
@@ -134,6 +143,7 @@ impl Image {
             sections: Vec::new(),
             imports: Vec::new(),
             pdata,
+            targets: None,
             snapshot: snapshot.into(),
             mapping: Mapping::reserve(1).expect("a page"),
         }

@@ -147,7 +147,7 @@ fn load(spec: &DriverSpec) -> Reply {
     if let Some(module) = modules::find(|module| Arc::ptr_eq(&module.image, &image)) {
         debugger::announce(&image, &module.symbols);
     }
-    loader::declare_pageable(&image);
+    loader::declare(&image);
     let status = ntos::load_driver(&image, &spec);
     if status.is_success() {
         loader::discard_init(&image);

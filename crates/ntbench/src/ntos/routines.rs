@@ -34,6 +34,7 @@ pub(super) fn stub(export: &'static Export) -> Option<usize> {
     match export.kind {
         ExportKind::Raw { address } => return Some(address.expose_provenance()),
         ExportKind::Data(address) => return Some(address()),
+        ExportKind::Cookie(_) => return None,
         ExportKind::Function { .. } | ExportKind::Variadic { .. } => {}
     }
     let mut stubs = STUBS.lock().unwrap_or_else(PoisonError::into_inner);
