@@ -303,3 +303,56 @@ fn a_volume_is_locked_by_one_handle() {
     bench.close(volume);
     bench.close(bench.open("\\a.txt", READ));
 }
+
+#[test]
+fn a_name_is_taken_as_it_is_and_found_in_any_case() {
+    let bench = VolumeBench::new();
+    // The Win32 layer takes dots and spaces from the end of a name; below it they count.
+    for name in ["\\a.txt.", "\\a.txt ", "\\a.txt..."] {
+        let absent = bench.try_open(name, READ, OPEN, 0);
+        assert_eq!(absent, Err(NtStatus::OBJECT_NAME_NOT_FOUND), "{name:?}");
+        bench.close(bench.try_open(name, WRITE, CREATE, 0).unwrap().0);
+    }
+    let file = bench.open("\\A.TXT", READ);
+    assert_eq!(bench.thread.read(file, Some(0), 9).unwrap().data, b"text");
+    // No file here has a second, short name.
+    std::fs::write(bench.folder.join("a longer name.text"), "").unwrap();
+    let short = bench.try_open("\\ALONGE~1.TEX", READ, OPEN, 0);
+    assert_eq!(short, Err(NtStatus::OBJECT_NAME_NOT_FOUND));
+    let long = bench.open("\\a longer name.text", READ);
+    let alternate = bench.query(long, 21).status;
+    assert_eq!(alternate, NtStatus::OBJECT_NAME_NOT_FOUND);
+    // What no NTFS volume would show is not shown.
+    std::fs::write(bench.folder.join("b:c"), "").unwrap();
+    let root = bench.open("\\", READ);
+    let (_, listed) = bench.thread.list_directory(root, None).unwrap();
+    let names: Vec<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+    assert!(
+        names.contains(&"a.txt..") || names.contains(&"a.txt..."),
+        "{names:?}"
+    );
+    assert!(!names.contains(&"b:c"), "{names:?}");
+    // The prefixes that only the Win32 layer knows are no object names.
+    let win32 = CreateFile {
+        name: "\\\\?\\C:\\a.txt".to_owned(),
+        ..CreateFile::default()
+    };
+    assert!(bench.create(&win32).is_err());
+}
+
+#[test]
+fn a_folder_that_was_renamed_still_leads_below_itself() {
+    let bench = VolumeBench::new();
+    std::fs::write(bench.folder.join("Folder/x"), "inside").unwrap();
+    let folder = bench.open("\\Folder", READ | DELETE);
+    let renamed = bench.thread.rename(folder, "Moved", 0, false).unwrap();
+    assert_eq!(renamed.status, NtStatus::SUCCESS);
+    let relative = CreateFile {
+        name: "x".to_owned(),
+        root: folder,
+        access: READ | SYNCHRONIZE,
+        ..CreateFile::default()
+    };
+    let (file, _) = bench.create(&relative).unwrap();
+    assert_eq!(bench.thread.read(file, Some(0), 9).unwrap().data, b"inside");
+}

@@ -1,7 +1,7 @@
 //! File objects: the driver sees a `FILE_OBJECT`, the host keeps beside it what the kernel would.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::device::Device;
@@ -28,6 +28,8 @@ pub(crate) struct File {
     references: AtomicI64,
     handles: AtomicI64,
     cleaned: AtomicBool,
+    /// The address of the transaction that it was opened in; 0: none. Each callback asks.
+    in_transaction: AtomicUsize,
     /// The driver's device that it is open on; unset: it is on a volume, or not open.
     device: OnceLock<Arc<Device>>,
 }
@@ -143,6 +145,7 @@ impl File {
             references: AtomicI64::new(1),
             handles: AtomicI64::new(0),
             cleaned: AtomicBool::new(false),
+            in_transaction: AtomicUsize::new(0),
             device: OnceLock::new(),
         });
         let related = related.map_or(std::ptr::null_mut(), |related| Guest::at(related.address).0);
@@ -275,16 +278,14 @@ impl File {
         transaction.reference();
         let length = 16 | u64::from(super::transaction::DEFAULT_VIEW) << 16;
         let block = Box::new([length, transaction.address() as u64]);
+        self.in_transaction
+            .store(transaction.address(), Ordering::Release);
         self.lock().transaction = Some((Arc::clone(transaction), block));
     }
 
     /// The transaction that it was opened in; 0: none.
     pub(crate) fn transaction(&self) -> usize {
-        let state = self.lock();
-        state
-            .transaction
-            .as_ref()
-            .map_or(0, |(transaction, _)| transaction.address())
+        self.in_transaction.load(Ordering::Acquire)
     }
 
     /// Its `TXN_PARAMETER_BLOCK`; 0: none.

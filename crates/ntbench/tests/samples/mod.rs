@@ -55,6 +55,10 @@ fn sources() -> PathBuf {
 
 /// Compiles `tests/samples/{name}.c` with the flags that Microsoft's tools give drivers, and those.
 pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
+    compile_and_link(name, flags, &[])
+}
+
+fn compile_and_link(name: &str, flags: &[&str], link: &[&str]) -> PathBuf {
     let own = [
         "-D__GNUC__=4",
         "-D__GNUC_MINOR__=2",
@@ -69,7 +73,8 @@ pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
         .iter()
         .map(|library| library.display().to_string())
         .collect();
-    let link: Vec<&str> = libraries.iter().map(String::as_str).collect();
+    let libraries = libraries.iter().map(String::as_str);
+    let link: Vec<&str> = libraries.chain(link.iter().copied()).collect();
     clang::driver(&sources().join(format!("{name}.c")), name, &flags, &link)
 }
 
@@ -91,8 +96,13 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn new(name: &str, flags: &[&str]) -> Self {
+        Self::of(name, &compile(name, flags))
+    }
+
+    /// With that image of it.
+    pub(crate) fn of(name: &str, image: &Path) -> Self {
         let bench = VolumeBench::new();
-        let spec = installed(&compile(name, flags), name, ISOLATED);
+        let spec = installed(image, name, ISOLATED);
         let loaded = bench.machine.load_driver(spec).expect("loads");
         assert_eq!(loaded.status, NtStatus::SUCCESS);
         let name = name.to_owned();
@@ -120,4 +130,17 @@ impl Sample {
         assert!(report.findings.is_empty(), "{:#?}", report.findings);
         lines
     }
+}
+
+/// As [`compile`], as drivers are shipped: stack cookies, guarded indirect calls, and the load configuration of both.
+pub(crate) fn compile_guarded(name: &str) -> PathBuf {
+    let header = sources().join("guarded.h").display().to_string();
+    let flags = [
+        "-fstack-protector-strong",
+        "-Xclang",
+        "-cfguard",
+        "-include",
+        &header,
+    ];
+    compile_and_link(name, &flags, &["/guard:cf"])
 }

@@ -5,6 +5,7 @@
 //! (`FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT`), and the next create mounts the volume anew.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::{Answer, Context};
@@ -35,6 +36,13 @@ struct State {
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 
+/// Whether any volume was ever locked or dismounted: until then no operation looks.
+static USED: AtomicBool = AtomicBool::new(false);
+
+fn used() -> bool {
+    USED.load(Ordering::Acquire)
+}
+
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -51,6 +59,7 @@ pub(super) fn control(context: &Context<'_>, code: u32) -> Answer {
     if file.object(|object| object.flags & FO_VOLUME_OPEN == 0) {
         return Err(NtStatus::INVALID_PARAMETER);
     }
+    USED.store(true, Ordering::Release);
     match code {
         LOCK_VOLUME => {
             let uses = |other: &Arc<File>| {
@@ -86,6 +95,9 @@ pub(super) fn control(context: &Context<'_>, code: u32) -> Answer {
 
 /// Whether a create may reach the volume.
 pub(crate) fn may_open(file: &File) -> Result<(), NtStatus> {
+    if !used() {
+        return Ok(());
+    }
     match lock().locked.get(&file.volume.address) {
         Some(by) if *by != file.address() => Err(NtStatus::ACCESS_DENIED),
         _ => Ok(()),
@@ -94,6 +106,9 @@ pub(crate) fn may_open(file: &File) -> Result<(), NtStatus> {
 
 /// Whether a file was open when its volume was dismounted.
 pub(super) fn is_dismounted(file: &File) -> bool {
+    if !used() {
+        return false;
+    }
     let state = lock();
     let open = state.dismounted.get(&file.volume.address);
     open.is_some_and(|open| open.contains(&file.address()))
@@ -101,6 +116,9 @@ pub(super) fn is_dismounted(file: &File) -> bool {
 
 /// The clean-up of a file by which its volume is locked unlocks it.
 pub(super) fn cleaned_up(file: &File) {
+    if !used() {
+        return;
+    }
     let mut state = lock();
     if state.locked.get(&file.volume.address) == Some(&file.address()) {
         state.locked.remove(&file.volume.address);
@@ -109,6 +127,9 @@ pub(super) fn cleaned_up(file: &File) {
 
 /// A file object is gone; the last one of a dismounted volume takes the instances there with it.
 pub(crate) fn file_gone(file: &File) {
+    if !used() {
+        return;
+    }
     let volume = &file.volume;
     let last = {
         let mut state = lock();
@@ -135,6 +156,9 @@ fn tear_down(volume: &Volume) {
 /// Before a create: a volume that was dismounted is mounted, and offered to the filters, once nothing of before is open.
 /// Windows mounts it beside what is still open; here the create fails until that is closed.
 pub(crate) fn mount(volume: &Arc<Volume>) -> Result<(), NtStatus> {
+    if !used() {
+        return Ok(());
+    }
     {
         let mut state = lock();
         match state.dismounted.get(&volume.address) {
