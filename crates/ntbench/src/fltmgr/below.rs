@@ -154,6 +154,9 @@ fn way(
 
 /// The id that a create by one has for its name, with or without a backslash before it.
 fn by_id(file: &File) -> Result<u64, NtStatus> {
+    if file.volume.device == DeviceId::Mup {
+        return Err(NtStatus::NOT_SUPPORTED);
+    }
     let name = file.name();
     let units = match (name.len() % 2, name.split_first()) {
         (1, Some((&BACKSLASH, rest))) => rest,
