@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
-use super::{driver, lookaside, special, sync};
+use super::{driver, lookaside, quota, special, sync};
 use crate::maps::HashMap;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, faults, gate, symbols, verifier};
@@ -113,10 +113,18 @@ fn take(
     site: usize,
     owner: Option<Arc<str>>,
 ) -> Option<usize> {
+    let charged = owner.is_some();
+    if charged && !quota::charge(size) {
+        exhausted(size, tag);
+        return None;
+    }
     let special = special::allocate(size, tag, kind);
     let address = match special {
         Some(address) => address,
-        None => ordinary(size)?,
+        None => ordinary(size).or_else(|| {
+            quota::refund(size, charged);
+            None
+        })?,
     };
     fill(address, size, if zero { 0 } else { FRESH_BYTE });
     lock().live.insert(
@@ -131,6 +139,36 @@ fn take(
         },
     );
     Some(address)
+}
+
+/// All of the pool that there is has been given away: Windows would fail every allocation now, the drivers' and everybody else's.
+fn exhausted(size: usize, tag: u32) {
+    if !quota::tell() {
+        return;
+    }
+    let mut held: HashMap<(u32, usize), (usize, usize)> = HashMap::default();
+    for block in lock().live.values().filter(|block| block.owner.is_some()) {
+        let entry = held.entry((block.tag, block.site)).or_default();
+        entry.0 += 1;
+        entry.1 += block.size;
+    }
+    let most = held.into_iter().max_by_key(|(_, (_, bytes))| *bytes);
+    let most = most.map_or_else(String::new, |((tag, site), (blocks, bytes))| {
+        format!(
+            ", most of it ({blocks} blocks, {bytes} bytes) with tag {}, allocated at {}",
+            tag_text(tag),
+            symbols::describe(site)
+        )
+    });
+    verifier::finding(
+        "pool-exhausted",
+        format!(
+            "{size} bytes, tag {}, were not to be had: the drivers hold {} MB of pool, which is the machine's limit{most}; allocations fail \
+             from now on. Bound what is kept, and free what is no longer needed",
+            tag_text(tag),
+            quota::limit() >> 20
+        ),
+    );
 }
 
 /// A block of ordinary pool, with its guard.
@@ -239,6 +277,7 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
             ),
         );
     }
+    quota::refund(block.size, block.owner.is_some());
     if block.special {
         special::free(address, block.kind);
     } else if KEEP_FREED.load(Ordering::Relaxed) {
@@ -299,6 +338,7 @@ pub(crate) fn report_leaks(service: &str) {
     lock().live.retain(|_, block| {
         let leaked = block.owner.as_deref() == Some(service);
         if leaked {
+            quota::refund(block.size, true);
             let entry = leaks.entry((block.tag, block.site)).or_default();
             entry.0 += 1;
             entry.1 += block.size;

@@ -19,6 +19,9 @@ use crate::wire::VerifierConfig;
 const ARENA: usize = 64 << 30;
 /// Freed blocks that can still be named.
 const REMEMBERED: usize = 4096;
+/// Blocks in use in each of the two pools. Each is a mapping of the host's beside one that is not there, of which Linux gives a process 65,530;
+/// what comes then lies in ordinary pool, as on Windows when special pool is used up.
+const MOST: usize = 12_000;
 const PATTERN: u8 = 0xFD;
 
 static SPECIAL: AtomicBool = AtomicBool::new(false);
@@ -41,6 +44,7 @@ struct Section {
 struct Arena {
     mapping: Mapping,
     used: usize,
+    live: usize,
     blocks: BTreeMap<usize, Block>,
     freed: VecDeque<usize>,
 }
@@ -96,6 +100,7 @@ impl Arena {
         Ok(Self {
             mapping: Mapping::reserve(ARENA)?,
             used: 0,
+            live: 0,
             blocks: BTreeMap::new(),
             freed: VecDeque::new(),
         })
@@ -118,6 +123,9 @@ impl Arena {
     }
 
     fn allocate(&mut self, size: usize, tag: u32) -> Option<usize> {
+        if self.live >= MOST {
+            return None;
+        }
         let pages = size.max(1).div_ceil(PAGE);
         let start = self.pages(pages)?;
         let end = start + pages * PAGE;
@@ -135,6 +143,7 @@ impl Arena {
             freed: false,
         };
         self.blocks.insert(start, block);
+        self.live += 1;
         Some(address)
     }
 
@@ -151,6 +160,7 @@ impl Arena {
         let _ = self.mapping.discard(start, end);
         if let Some(block) = self.blocks.get_mut(&start) {
             block.freed = true;
+            self.live -= 1;
         }
         self.freed.push_back(start);
         if self.used < ARENA / 2 && self.freed.len() > REMEMBERED {
