@@ -50,7 +50,10 @@ impl Session {
             .iter()
             .map(|(_, status)| *status == NtStatus::SUCCESS);
         statuses.chain(unloads).all(|good| good)
-            && self.steps.iter().all(|step| step.wrong.is_none())
+            && self
+                .steps
+                .iter()
+                .all(|step| step.built_in || step.wrong.is_none())
     }
 }
 
@@ -99,6 +102,7 @@ impl Plan {
             stack: self.stack,
             observe,
         };
+        self.sites.clean();
         for scenario in &self.scenarios {
             let mut sites: Vec<Site> = self.sites.of(scenario).collect();
             if scenario.on.contains(&Place::Port) {

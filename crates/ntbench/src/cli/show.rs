@@ -89,6 +89,10 @@ pub(super) fn events(events: &[TraceEvent]) {
                 event.keyword,
                 event.payload.len()
             ),
+            TraceEvent::Switch { tid, at, to } => {
+                let at = if at.is_empty() { "a callback" } else { at };
+                println!("{tid:>5} ---- {at}: thread {to} runs");
+            }
             // Told once, at the end.
             TraceEvent::Finding(_) => {}
         }

@@ -23,7 +23,7 @@ pub enum MachineError {
     HostFault(String),
     /// No reply came in time; the machine was stopped.
     #[error(
-        "no answer to {request} within {limit:?}: the machine was stopped ({})",
+        "no answer to {request} within {limit:?}: the machine was stopped; {}",
         whereabouts(stacks)
     )]
     TimeLimit {
@@ -52,11 +52,14 @@ pub enum MachineError {
 
 fn whereabouts(stacks: &[StackListing]) -> String {
     let newest = |listing: &StackListing| {
-        let frame = listing
-            .frames
-            .first()
-            .map_or("no frame", |frame| frame.symbol.as_str());
-        format!("thread {:#x} in {frame}", listing.tid)
+        let frame = listing.frames.first().map_or_else(
+            || "no frame".to_owned(),
+            |frame| match &frame.source {
+                Some(source) => format!("{} [{source}]", frame.symbol),
+                None => frame.symbol.clone(),
+            },
+        );
+        format!("thread {:#x} was in {frame}", listing.tid)
     };
     match stacks {
         [] => "no thread could tell where it was".to_owned(),

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::MachineError;
-use crate::wire::{Envelope, Message, PortCall, Reply, Request, StackListing, SystemCall};
+use crate::wire::{
+    Envelope, FileCall, Message, PortCall, Reply, Request, StackListing, SystemCall,
+};
 
 const DEATH_GRACE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(5);
@@ -215,8 +217,33 @@ fn label(request: &Request) -> String {
         } => {
             format!("NtQueryAttributesFile({name})")
         }
+        Request::SystemCall {
+            call: SystemCall::File(io),
+            ..
+        } => file_label(&io.call).to_owned(),
         Request::Port { call, .. } => port_label(call),
         other => format!("{other:?}"),
+    }
+}
+
+fn file_label(call: &FileCall) -> &'static str {
+    match call {
+        FileCall::Read { .. } => "NtReadFile",
+        FileCall::Write { .. } => "NtWriteFile",
+        FileCall::QueryInformation { .. } => "NtQueryInformationFile",
+        FileCall::SetInformation { .. } => "NtSetInformationFile",
+        FileCall::QueryDirectory { .. } => "NtQueryDirectoryFile",
+        FileCall::FsControl { .. } => "NtFsControlFile",
+        FileCall::DeviceControl { .. } => "NtDeviceIoControlFile",
+        FileCall::QueryVolume { .. } => "NtQueryVolumeInformationFile",
+        FileCall::SetVolume { .. } => "NtSetVolumeInformationFile",
+        FileCall::Flush => "NtFlushBuffersFile",
+        FileCall::Lock { .. } => "NtLockFile",
+        FileCall::Unlock { .. } => "NtUnlockFile",
+        FileCall::QuerySecurity { .. } => "NtQuerySecurityObject",
+        FileCall::NotifyDirectory { .. } => "NtNotifyChangeDirectoryFile",
+        #[allow(unreachable_patterns, reason = "calls are added")]
+        _ => "a call on an open file",
     }
 }
 

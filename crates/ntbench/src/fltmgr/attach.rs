@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use super::callback::{self, About, argument, related};
 use super::drain;
@@ -216,7 +215,7 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
             .compare_exchange(ATTACHED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
     if begun.is_err() {
         while instance.teardown.load(Ordering::Acquire) != DETACHED {
-            std::thread::sleep(Duration::from_micros(50));
+            crate::schedule::poll(Arc::as_ptr(instance).addr());
         }
         return false;
     }

@@ -6,7 +6,6 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use super::callback::{self, About, argument, related};
 use super::flight::name_of;
@@ -68,7 +67,7 @@ impl Outstanding {
             return true;
         }
         while self.state.load(Ordering::Acquire) != CALLED {
-            std::thread::sleep(Duration::from_micros(50));
+            crate::schedule::poll(Arc::as_ptr(self).addr());
         }
         false
     }

@@ -337,7 +337,7 @@ impl Rundown {
     /// Waits until nobody is inside.
     pub(crate) fn wait(&self) {
         while self.0.load(Ordering::Acquire) != CLOSED {
-            std::thread::sleep(std::time::Duration::from_micros(50));
+            crate::schedule::poll(std::ptr::from_ref(self).addr());
         }
     }
 }

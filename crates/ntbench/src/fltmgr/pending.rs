@@ -8,7 +8,7 @@ use super::flight::{self, Operation};
 use crate::abi::io::IRP_MJ_CREATE;
 use crate::ntos::{irql, worker};
 use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, schedule, verifier};
 
 /// How a pended pre-operation was completed.
 #[derive(Clone, Copy)]
@@ -119,10 +119,7 @@ pub(super) fn wait_for_the_way<'a>(
         }
         let mine = |state: &Pending| state.parked.is_some() && state.verdict.is_some();
         while state.came.is_none() && !mine(&state) {
-            state = operation
-                .resumed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = schedule::wait(&operation.resumed, &operation.pending, state, None);
         }
         if let Some(step) = state.came.take() {
             return step;

@@ -1,18 +1,18 @@
 //! Small services: names of operations, aligned pool, cancelling a filter's own operations, waits that a cancel ends, and
 //! the basics of byte-range locks and oplocks that filters keep themselves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::objects;
 use super::{cancel, flight, issue};
 use crate::abi::io::major_name;
-use crate::faults;
 use crate::ntos::memory::Guest;
 use crate::ntos::sync::wait;
 use crate::ntos::{irql, pool, time};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
 use crate::verifier;
+use crate::{faults, schedule};
 
 /// How often a wait looks whether its operation was cancelled.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -27,10 +27,10 @@ fn cancellable_wait(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus
             timeout - time::system_time()
         };
         let units = u64::try_from(units).unwrap_or(0);
-        Instant::now() + Duration::from_nanos(units.saturating_mul(100))
+        schedule::now() + Duration::from_nanos(units.saturating_mul(100))
     });
     loop {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.saturating_duration_since(schedule::now()));
         let slice = left.map_or(GLANCE, |left| left.min(GLANCE));
         let mut units = -i64::try_from(slice.as_nanos() / 100).unwrap_or(1);
         let status = wait::KeWaitForSingleObject(object, 0, 0, 0, Guest(&raw mut units));

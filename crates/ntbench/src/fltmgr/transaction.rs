@@ -15,7 +15,7 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, transaction};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
-use crate::{bugcheck, faults, verifier};
+use crate::{bugcheck, faults, schedule, verifier};
 
 const PREPREPARE: u32 = 0x1;
 const PREPARE: u32 = 0x2;
@@ -100,9 +100,7 @@ fn tell_all(address: usize, phase: u32) {
         .iter()
         .any(|one| one.transaction == address && one.owed == Some(phase))
     {
-        enlisted = ANSWERED
-            .wait(enlisted)
-            .unwrap_or_else(PoisonError::into_inner);
+        enlisted = schedule::wait(&ANSWERED, &ENLISTED, enlisted, None);
     }
 }
 

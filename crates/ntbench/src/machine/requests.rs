@@ -11,7 +11,7 @@ use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
     Request, SystemCall, Usage,
 };
-use crate::{bugcheck, debugger, faults, fltmgr, ntos, stack, trace, verifier};
+use crate::{bugcheck, debugger, faults, fltmgr, ntos, schedule, stack, trace, verifier};
 
 /// A debugger's read; more is a mistake.
 const LARGEST_READ: usize = 256 << 20;
@@ -58,7 +58,17 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Modules => reply(id, Reply::Modules(modules::infos())),
         Request::Usage => reply(id, Reply::Usage(usage())),
         Request::Ports => reply(id, Reply::Names(fltmgr::port::names())),
-        Request::Together { threads: _ } | Request::Leave { thread: _ } => reply(id, Reply::Done),
+        Request::Together { threads } => {
+            let tickets: Vec<_> = threads.into_iter().filter_map(worker::ticket).collect();
+            schedule::together(&tickets);
+            reply(id, Reply::Done);
+        }
+        Request::Leave { thread } => {
+            if let Some(ticket) = worker::ticket(thread) {
+                schedule::leave(ticket);
+            }
+            reply(id, Reply::Done);
+        }
         Request::Interrogate => worker::interrogate(),
         Request::SetFaults(rules) => {
             faults::set(rules);
@@ -91,6 +101,7 @@ fn on_system(id: u64, job: impl FnOnce() -> Reply + Send + 'static) {
 
 fn boot(id: u64, config: MachineConfig) {
     trace::set_capacity(config.trace_capacity);
+    schedule::configure(config.schedule);
     faults::gather(config.call_stacks.clone());
     faults::set(config.faults.clone());
     faults::fail_at_gate(&config.fail_also);
@@ -100,6 +111,7 @@ fn boot(id: u64, config: MachineConfig) {
         return reply(id, refused(format!("special pool: {error}")));
     }
     let _ = LOW_STACK.set(config.low_stack);
+    ntos::quota::configure(config.verifier.pool_limit);
     worker::set_limited(config.limited.clone());
     if let Some(path) = &config.crash_dump {
         bugcheck::dump::request(path.clone());

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cpu::{fault, pcr};
+use crate::schedule::{self, Ticket};
 use crate::thread::{self, Process};
 use crate::wire::{StackKind, ThreadInfo, ThreadSpec};
 use crate::{stack, wire};
@@ -22,6 +23,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// A simulated thread as the main loop knows it.
 struct Worker {
     jobs: Sender<Job>,
+    ticket: Ticket,
     busy: Arc<AtomicBool>,
     id: libc::pthread_t,
 }
@@ -92,10 +94,12 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
     let (ready, started) = mpsc::channel();
     let busy = Arc::new(AtomicBool::new(false));
     let working = Arc::clone(&busy);
+    let ticket = schedule::enlist(true);
     let host = std::thread::Builder::new()
         .name(format!("sim-{number}"))
         .stack_size(HOST_STACK)
         .spawn(move || {
+            schedule::join(ticket);
             let made = make(number, process, kind);
             let failed = made.is_err();
             let _ = ready.send(made);
@@ -104,14 +108,18 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
             }
             while let Ok(job) = receiver.recv() {
                 working.store(true, Ordering::Release);
+                schedule::begin_job();
                 job();
+                schedule::end_job();
                 working.store(false, Ordering::Release);
             }
+            schedule::gone();
             thread::end();
         })?;
     let info = started.recv().map_err(io::Error::other)??;
     let worker = Worker {
         jobs,
+        ticket,
         busy,
         id: host.as_pthread_t(),
     };
@@ -145,7 +153,16 @@ pub(super) fn post(number: u32, job: impl FnOnce() + Send + 'static) -> bool {
     workers
         .as_ref()
         .and_then(|workers| workers.get(&number))
-        .is_some_and(|worker| worker.jobs.send(Box::new(job)).is_ok())
+        .is_some_and(|worker| {
+            schedule::post(worker.ticket);
+            worker.jobs.send(Box::new(job)).is_ok()
+        })
+}
+
+/// The thread's place in the schedule.
+pub(super) fn ticket(number: u32) -> Option<Ticket> {
+    let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+    Some(workers.as_ref()?.get(&number)?.ticket)
 }
 
 /// Has every busy thread say where it is, gives them a moment, and ends the machine.

@@ -81,10 +81,7 @@ impl Locks {
             if !wait {
                 return status::LOCK_NOT_GRANTED;
             }
-            held = self
-                .released
-                .wait(held)
-                .unwrap_or_else(PoisonError::into_inner);
+            held = crate::schedule::wait(&self.released, &self.held, held, None);
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod print;
 pub(crate) mod ps;
+pub(crate) mod quota;
 pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;

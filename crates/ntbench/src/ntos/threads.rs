@@ -9,7 +9,7 @@ use super::{Entered, MACHINE, driver, handle, irql, object, ps, worker};
 use crate::abi::base::{ClientId, Ptr};
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL};
-use crate::{bugcheck, faults, gate, stack, verifier};
+use crate::{bugcheck, faults, gate, schedule, stack, verifier};
 
 /// Above those of the workers, below those of programs.
 static NEXT_TID: AtomicU64 = AtomicU64::new(0x1000_0000);
@@ -36,6 +36,7 @@ fn body(routine: usize, context: u64, service: &str, tid: u64) -> ! {
     entered.check("a thread's routine", service);
     running().retain(|(_, running)| *running != tid);
     wait::signal(thread::current().object);
+    schedule::gone();
     loop {
         std::thread::park();
     }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::memory::Guest;
+use crate::schedule;
 
 /// Ticks per second of the performance counter: what Windows 10 reports on current machines.
 pub(crate) const FREQUENCY: i64 = 10_000_000;
@@ -16,11 +17,15 @@ static BOOT: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// 100 ns units since boot.
 pub(crate) fn interrupt_time() -> i64 {
-    ticks(BOOT.elapsed())
+    ticks(schedule::virtual_time().unwrap_or_else(|| BOOT.elapsed()))
 }
 
 /// 100 ns units since 1601, UTC.
 pub(crate) fn system_time() -> i64 {
+    // Under a schedule every machine boots at the same time: that of the listing whose frames it has.
+    if schedule::virtual_time().is_some() {
+        return EPOCH + 12_000_000_000_000_000 + interrupt_time();
+    }
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -12,7 +12,7 @@ use super::MACHINE;
 use crate::cpu::{fault, pcr};
 use crate::thread::{self, Process};
 use crate::wire::StackKind;
-use crate::{stack, verifier};
+use crate::{schedule, stack, verifier};
 
 /// How many there are; Windows starts more as they are needed.
 const WORKERS: u64 = 4;
@@ -59,12 +59,16 @@ pub(super) fn spawn(
             format!("a system thread could not be started: {error}"),
         );
     };
+    let ticket = schedule::enlist(false);
     let started = std::thread::Builder::new()
         .name(format!("sim-{name}-{tid:x}"))
         .stack_size(HOST_STACK)
-        .spawn(move || match become_one(tid, process) {
-            Ok(()) => match run() {},
-            Err(error) => failed(error),
+        .spawn(move || {
+            schedule::join(ticket);
+            match become_one(tid, process) {
+                Ok(()) => match run() {},
+                Err(error) => failed(error),
+            }
         });
     if let Err(error) = started {
         failed(error);
@@ -82,13 +86,15 @@ fn work() -> Infallible {
     loop {
         let job = {
             let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut queue = MORE
-                .wait_while(queue, |queue| queue.is_empty())
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut queue = queue;
+            while queue.is_empty() {
+                queue = schedule::wait(&MORE, &QUEUE, queue, None);
+            }
             queue.pop_front()
         };
         if let Some(job) = job {
             stack::system_thread(job);
+            schedule::progressed();
         }
     }
 }

@@ -69,7 +69,7 @@ pub struct VerifierConfig {
     pub force_irql: bool,
     /// Freed blocks that are not in special pool are filled and kept a while, so that a write into one is found.
     pub quarantine: bool,
-    /// How many bytes of pool all drivers together may hold; beyond it allocations fail. `None`: 1 GB.
+    /// How many bytes of pool all drivers together may hold; beyond it allocations fail. `None`: 512 MB.
     pub pool_limit: Option<u64>,
 }
 

@@ -31,6 +31,15 @@ pub enum TraceEvent {
     Finding(Finding),
     /// An enabled provider wrote an event.
     Etw(Box<EtwEvent>),
+    /// Under a seeded schedule: another thread runs.
+    Switch {
+        /// The thread that ran.
+        tid: u64,
+        /// Where it was: an import, or empty at the beginning of a callback.
+        at: String,
+        /// The one that runs now.
+        to: u64,
+    },
 }
 
 /// An event of a provider (Event Tracing for Windows).

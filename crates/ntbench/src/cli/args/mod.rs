@@ -124,7 +124,7 @@ pub(super) struct Run {
     /// Run under so many seeds, one after the other from --seed (or 1) on, until one fails
     #[arg(long, value_name = "N", conflicts_with_all = ["faults", "low_stack"], help_heading = TROUBLE)]
     pub(super) schedules: Option<u64>,
-    /// Fail allocations once all drivers together hold so many MB of pool [default: 1024]
+    /// Fail allocations once all drivers together hold so many MB of pool [default: 512]
     #[arg(long, value_name = "MB", help_heading = TROUBLE)]
     pub(super) pool_limit: Option<u64>,
 

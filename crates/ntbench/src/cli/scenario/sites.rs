@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ntbench::wire::{DfsLink, DfsNamespace, NamespaceConfig, Server, Share, Volume};
 use thiserror::Error;
@@ -38,6 +39,34 @@ pub(in crate::cli) struct Site {
     pub(in crate::cli) root: String,
     /// The folder of this host behind it.
     backing: Option<PathBuf>,
+    used: Used,
+}
+
+/// Folders that a scenario has done with, of this machine. They stay until it has ended: what the machine keeps of a file goes by the host's
+/// number of it, which the host would give to the next scenario's files.
+#[derive(Clone, Debug, Default)]
+struct Used(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Used {
+    fn keep(&self, folder: &Path) {
+        let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let aside = folder.with_file_name(format!("{FOLDER}-{}", used.len() + 1));
+        if std::fs::rename(folder, &aside).is_ok() {
+            used.push(aside);
+        }
+    }
+
+    fn remove(&self) {
+        for folder in self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
+            // What stays behind is in nobody's way.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// All of them, and the temporary folder, which goes with this.
@@ -46,6 +75,7 @@ pub(in crate::cli) struct Sites {
     /// What the machine shows.
     pub(in crate::cli) namespace: NamespaceConfig,
     sites: Vec<Site>,
+    used: Used,
     temporary: Option<PathBuf>,
 }
 
@@ -64,7 +94,8 @@ impl Sites {
             fill(&mut namespace, &folder)?;
             temporary = Some(folder);
         }
-        let sites = sites(&namespace);
+        let used = Used::default();
+        let sites = sites(&namespace, &used);
         if wanted {
             for site in &sites {
                 if let Some(there) = site.backing.as_ref().filter(|folder| folder.exists()) {
@@ -75,8 +106,14 @@ impl Sites {
         Ok(Self {
             namespace,
             sites,
+            used,
             temporary,
         })
+    }
+
+    /// A machine has ended, or begins: what scenarios have left on the host goes.
+    pub(in crate::cli) fn clean(&self) {
+        self.used.remove();
     }
 
     /// Those on which a scenario can be played.
@@ -91,6 +128,7 @@ impl Sites {
 
 impl Drop for Sites {
     fn drop(&mut self) {
+        self.clean();
         if let Some(folder) = &self.temporary {
             // What stays behind in the host's folder for temporary files goes with the host.
             let _ = std::fs::remove_dir_all(folder);
@@ -151,7 +189,7 @@ fn fill(namespace: &mut NamespaceConfig, folder: &Path) -> Result<(), SitesError
     Ok(())
 }
 
-fn sites(namespace: &NamespaceConfig) -> Vec<Site> {
+fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
     let mut sites = Vec::new();
     for volume in &namespace.volumes {
         let (root, label) = match volume.letter {
@@ -163,6 +201,7 @@ fn sites(namespace: &NamespaceConfig) -> Vec<Site> {
             label: format!("volume {label}"),
             root: format!(r"{root}\{FOLDER}"),
             backing: Some(volume.folder.join(FOLDER)),
+            used: used.clone(),
         });
     }
     for server in &namespace.servers {
@@ -172,6 +211,7 @@ fn sites(namespace: &NamespaceConfig) -> Vec<Site> {
                 label: format!(r"share \\{}\{}", server.name, share.name),
                 root: format!(r"\??\UNC\{}\{}\{FOLDER}", server.name, share.name),
                 backing: Some(share.folder.join(FOLDER)),
+                used: used.clone(),
             });
         }
     }
@@ -191,6 +231,7 @@ fn sites(namespace: &NamespaceConfig) -> Vec<Site> {
                 label: format!(r"DFS link \\{name}"),
                 root: format!(r"\??\UNC\{name}\{FOLDER}"),
                 backing: Some(below.join(FOLDER)),
+                used: used.clone(),
             });
         }
     }
@@ -205,6 +246,7 @@ impl Site {
             label: format!("port {name}"),
             root: name.to_owned(),
             backing: None,
+            used: Used::default(),
         }
     }
 
@@ -219,7 +261,7 @@ impl Site {
         // What an earlier machine left when it died.
         let _ = std::fs::remove_dir_all(folder);
         host(folder, std::fs::create_dir_all(folder))?;
-        let prepared = Prepared(Some(folder.clone()));
+        let prepared = Prepared(Some((folder.clone(), self.used.clone())));
         for (path, content) in &scenario.prepared {
             let path = folder.join(path);
             let parent = path.parent().unwrap_or(folder);
@@ -249,14 +291,14 @@ impl Site {
     }
 }
 
-/// A scenario's folder, which goes with this.
+/// A scenario's folder, which is put aside with this.
 #[derive(Debug)]
-pub(in crate::cli) struct Prepared(Option<PathBuf>);
+pub(in crate::cli) struct Prepared(Option<(PathBuf, Used)>);
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        if let Some(folder) = &self.0 {
-            let _ = std::fs::remove_dir_all(folder);
+        if let Some((folder, used)) = &self.0 {
+            used.keep(folder);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::schedule;
 use crate::status::NtStatus;
 
 /// `FILTER_MESSAGE_HEADER` and `FILTER_REPLY_HEADER` are both that long.
@@ -57,18 +58,10 @@ impl Queue {
         state: MutexGuard<'a, State>,
         deadline: Option<Instant>,
     ) -> (MutexGuard<'a, State>, bool) {
-        let Some(deadline) = deadline else {
-            let state = self.changed.wait(state);
-            return (state.unwrap_or_else(PoisonError::into_inner), true);
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if deadline.is_some_and(|deadline| deadline <= schedule::now()) {
             return (state, false);
         }
-        let (state, _) = self
-            .changed
-            .wait_timeout(state, left)
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = schedule::wait(&self.changed, &self.state, state, deadline);
         (state, true)
     }
 
@@ -79,7 +72,7 @@ impl Queue {
         room: Option<u32>,
         limit: Option<Duration>,
     ) -> (NtStatus, Vec<u8>) {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = limit.map(|limit| schedule::now() + limit);
         let mut state = self.lock();
         if state.disconnected {
             return (NtStatus::PORT_DISCONNECTED, Vec::new());
@@ -129,7 +122,7 @@ impl Queue {
         capacity: u32,
         limit: Option<Duration>,
     ) -> Result<PortMessage, NtStatus> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let deadline = limit.map(|limit| schedule::now() + limit);
         let mut state = self.lock();
         state.getters += 1;
         let got = loop {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::export::Export;
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> [&'static [Export]; 12] {
@@ -99,9 +99,7 @@ impl Place {
     }
 
     fn wait<'a>(&'a self, guard: MutexGuard<'a, ()>) -> MutexGuard<'a, ()> {
-        self.changed
-            .wait(guard)
-            .unwrap_or_else(PoisonError::into_inner)
+        schedule::wait(&self.changed, &self.gate, guard, None)
     }
 }
 
@@ -111,6 +109,7 @@ fn change<R>(object: usize, f: impl FnOnce() -> R) -> R {
     let guard = place.lock();
     let result = f();
     drop(guard);
+    schedule::progressed();
     place.changed.notify_all();
     if WAIT_FOR_SEVERAL.load(Ordering::SeqCst) != 0 {
         drop(SEVERAL.lock());

@@ -12,7 +12,7 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, schedule, verifier};
 
 /// Its size in a driver's memory.
 const BYTES: usize = 104;
@@ -152,9 +152,7 @@ fn acquire(at: usize, want: Want, wait: bool, call: &str) -> bool {
             *resource.waiting(want) -= 1;
             break;
         }
-        resources = CHANGED
-            .wait(resources)
-            .unwrap_or_else(PoisonError::into_inner);
+        resources = schedule::wait(&CHANGED, &RESOURCES, resources, None);
     }
     drop(resources);
     took("resource", at);

@@ -6,7 +6,7 @@ use super::{about_to_take, gave, holds, quad, self_deadlock, took};
 use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::thread::{self, DISPATCH_LEVEL};
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, schedule, verifier};
 
 /// Takes a spin lock; the caller has raised the IRQL.
 pub(crate) fn acquire(lock: usize) {
@@ -19,7 +19,9 @@ pub(crate) fn acquire(lock: usize) {
         .compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed)
         .is_err()
     {
-        std::thread::yield_now();
+        if !schedule::wait_turn(lock, None) {
+            std::thread::yield_now();
+        }
     }
     took("spin lock", lock);
 }

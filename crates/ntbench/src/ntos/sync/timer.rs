@@ -13,7 +13,7 @@ use super::{change, order, signal_state, wait};
 use crate::ntos::memory::Guest;
 use crate::ntos::{MACHINE, driver, irql, time, worker};
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, gate, stack};
+use crate::{bugcheck, gate, schedule, stack};
 
 /// `KTIMER`, and where its due time, DPC and period lie.
 const TIMER_BYTES: usize = 64;
@@ -76,7 +76,7 @@ fn start() {
 fn keep_time() -> Infallible {
     let mut state = lock();
     loop {
-        let now = Instant::now();
+        let now = schedule::now();
         while let Some(index) = state.timers.iter().position(|armed| armed.due <= now) {
             let mut armed = state.timers.remove(index);
             let (timer, dpc, owner) = (armed.timer, armed.dpc, armed.owner.clone());
@@ -90,15 +90,7 @@ fn keep_time() -> Infallible {
             }
         }
         let next = state.timers.iter().map(|armed| armed.due).min();
-        state = match next {
-            None => CLOCK.wait(state).unwrap_or_else(PoisonError::into_inner),
-            Some(due) => {
-                CLOCK
-                    .wait_timeout(state, due.saturating_duration_since(Instant::now()))
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-        };
+        state = schedule::wait(&CLOCK, &STATE, state, next);
     }
 }
 
@@ -112,9 +104,7 @@ fn run_dpcs() -> Infallible {
                     state.running = Some(dpc.clone());
                     break dpc;
                 }
-                state = DPC_QUEUED
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = schedule::wait(&DPC_QUEUED, &STATE, state, None);
             }
         };
         let routine = Guest::<usize>::at(dpc.address + ROUTINE).read();
@@ -132,6 +122,7 @@ fn run_dpcs() -> Infallible {
         });
         entered.check("a DPC routine", dpc.owner.as_deref().unwrap_or("a driver"));
         lock().running = None;
+        schedule::progressed();
         DPC_DONE.notify_all();
     }
 }
@@ -146,6 +137,7 @@ fn insert(state: &mut State, dpc: usize, arguments: [u64; 2], owner: Option<Stri
         arguments,
         owner,
     });
+    schedule::progressed();
     DPC_QUEUED.notify_one();
     true
 }
@@ -189,7 +181,7 @@ fn set_timer(timer: usize, due: i64, period: u32, dpc: usize, call: &str) -> u8 
     signal_state(timer).store(0, Ordering::SeqCst);
     state.timers.push(Armed {
         timer,
-        due: Instant::now() + after,
+        due: schedule::now() + after,
         period,
         dpc,
         owner,
@@ -214,7 +206,7 @@ pub(super) fn report_leaks(service: &str) {
         .as_ref()
         .is_some_and(|dpc| dpc.owner.as_deref() == Some(service))
     {
-        state = DPC_DONE.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state = schedule::wait(&DPC_DONE, &STATE, state, None);
     }
     let timer = state
         .timers
@@ -356,7 +348,7 @@ exports! { "ntoskrnl.exe";
         irql::at_most("KeFlushQueuedDpcs", PASSIVE_LEVEL);
         let mut state = lock();
         while !state.dpcs.is_empty() || state.running.is_some() {
-            state = DPC_DONE.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = schedule::wait(&DPC_DONE, &STATE, state, None);
         }
     }
 

@@ -1,6 +1,5 @@
 //! Waiting for dispatcher objects: one, several, or just for time to pass.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, time};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, gate};
+use crate::{bugcheck, gate, schedule};
 
 /// `KOBJECTS`, as far as a driver's memory holds such an object.
 pub(super) const NOTIFICATION_EVENT: u8 = 0;
@@ -89,7 +88,8 @@ fn deadline(timeout: Option<i64>) -> Option<Instant> {
         } else {
             timeout - time::system_time()
         };
-        Instant::now() + Duration::from_nanos(u64::try_from(units).unwrap_or(0).saturating_mul(100))
+        schedule::now()
+            + Duration::from_nanos(u64::try_from(units).unwrap_or(0).saturating_mul(100))
     })
 }
 
@@ -117,20 +117,10 @@ pub(crate) fn one(object: usize, deadline: Option<Instant>) -> bool {
         if try_take(object) {
             return true;
         }
-        guard = match deadline {
-            None => place.wait(guard),
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return false;
-                }
-                place
-                    .changed
-                    .wait_timeout(guard, left)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-        };
+        if deadline.is_some_and(|deadline| deadline <= schedule::now()) {
+            return false;
+        }
+        guard = schedule::wait(&place.changed, &place.gate, guard, deadline);
     }
 }
 
@@ -167,20 +157,10 @@ fn several(objects: &[usize], all: bool, deadline: Option<Instant>) -> Option<us
         if found.is_some() {
             break found;
         }
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| left.is_zero()) {
+        if deadline.is_some_and(|deadline| deadline <= schedule::now()) {
             break None;
         }
-        guard = match left {
-            None => SEVERAL.wait(guard),
-            Some(left) => {
-                SEVERAL
-                    .changed
-                    .wait_timeout(guard, left)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
-            }
-        };
+        guard = schedule::wait(&SEVERAL.changed, &SEVERAL.gate, guard, deadline);
     };
     drop(guard);
     WAIT_FOR_SEVERAL.fetch_sub(1, Ordering::SeqCst);
@@ -240,14 +220,17 @@ exports! { "ntoskrnl.exe";
     partial "no alerts, no user APCs"
     fn KeDelayExecutionThread(_mode: i8, _alertable: u8, interval: Guest<i64>) -> NtStatus {
         irql::at_most("KeDelayExecutionThread", APC_LEVEL);
-        let end = deadline(Some(interval.read())).unwrap_or_else(Instant::now);
-        std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        let end = deadline(Some(interval.read())).unwrap_or_else(schedule::now);
+        schedule::sleep_until(end);
         NtStatus::SUCCESS
     }
 
     /// Keeps the processor busy for some microseconds.
     fn KeStallExecutionProcessor(microseconds: u32) {
-        let end = Instant::now() + Duration::from_micros(microseconds.into());
+        let end = schedule::now() + Duration::from_micros(microseconds.into());
+        if schedule::virtual_time().is_some() {
+            return schedule::sleep_until(end);
+        }
         while Instant::now() < end {
             std::hint::spin_loop();
         }

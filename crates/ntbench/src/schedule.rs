@@ -1,2 +1,0 @@
-//! placeholder
-pub(crate) fn point(_at: &str) {}
