@@ -4,7 +4,7 @@ mod model;
 
 use std::time::Duration;
 
-use model::{Bench, bug_check, callbacks, compile_ddk, lines, rules, start};
+use model::{Bench, bug_check, callbacks, compile, compile_ddk, lines, rules, start};
 use ntbench::wire::CreateFile;
 use ntbench::{NtStatus, Thread};
 
@@ -18,6 +18,7 @@ const FAST: u32 = code(7, 0);
 const RESEND: u32 = code(8, 0);
 const DEFECTIVE: u32 = code(9, 0);
 const DELETE_DEVICE: u32 = code(10, 0);
+const VOLUME: u32 = code(11, 0);
 
 /// `CTL_CODE(FILE_DEVICE_UNKNOWN, 0x800 + n, method, FILE_ANY_ACCESS)`.
 const fn code(n: u32, method: u32) -> u32 {
@@ -206,6 +207,63 @@ fn a_driver_sends_requests_of_its_own() {
         ]
     );
     bench.thread.close(handle).unwrap();
+    let report = bench.end();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+}
+
+#[test]
+fn what_drivers_commonly_import_answers_as_documented() {
+    let bench = Bench::new();
+    assert_eq!(bench.load(compile_ddk("common", &[])), NtStatus::SUCCESS);
+    assert_eq!(lines(&bench.trace()), ["34 checks"]);
+    assert_eq!(
+        bench.machine.unload_driver("common").unwrap(),
+        NtStatus::SUCCESS
+    );
+    let report = bench.end();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+
+    let bench = Bench::new();
+    let image = compile_ddk("common", &["DEFECT=2"]);
+    assert_eq!(bench.load(image), NtStatus::SUCCESS);
+    bench.machine.unload_driver("common").unwrap();
+    let report = bench.end();
+    assert!(rules(&report).contains(&"work-item-leak"));
+
+    for (defect, code) in [(1, 0xE4), (3, 0x10)] {
+        let bench = Bench::new();
+        let image = compile_ddk("common", &[&format!("DEFECT={defect}")]);
+        let (found, _, text) = bug_check(bench.machine.load_driver(model::spec(image, "370000")));
+        assert_eq!(found, code, "defect {defect}: {text}");
+    }
+}
+
+#[test]
+fn an_irp_for_a_volume_goes_to_its_filters() {
+    let bench = loaded(&[]);
+    assert_eq!(bench.load(compile("fast", &[])), NtStatus::SUCCESS);
+    let handle = opened(&bench.thread, "\\??\\Control");
+    bench.trace();
+    let done = bench.thread.device_control(handle, VOLUME, b"", 0).unwrap();
+    assert_eq!(done.status, NtStatus::SUCCESS);
+    let trace = bench.trace();
+    assert_eq!(
+        lines(&trace),
+        [
+            "pre IRP_MJ_READ fast=0 system=0 mdl=0 length=3",
+            "post IRP_MJ_READ status=00000000",
+            "volume 00000000 3 'ext' set=1",
+            "disk c0000010 c0000010",
+            "passed up device=1 pending=0",
+        ]
+    );
+    bench.thread.close(handle).unwrap();
+    for driver in ["fast", "control"] {
+        assert_eq!(
+            bench.machine.unload_driver(driver).unwrap(),
+            NtStatus::SUCCESS
+        );
+    }
     let report = bench.end();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
 }

@@ -109,8 +109,8 @@ fn every_operation_reaches_a_filter_before_and_after() {
     assert!(seen[0].contains("irp=43 data=1 mode=0"), "{seen:?}");
     assert!(seen[1].ends_with("irql=1"), "{seen:?}");
     let (status, seen) = call(FileCall::QueryInformation {
-        class: 5,
-        length: 24,
+        class: 6,
+        length: 8,
     });
     assert_eq!(status, NtStatus::SUCCESS);
     // Information goes through a system buffer.
@@ -197,7 +197,9 @@ fn every_operation_reaches_a_filter_before_and_after() {
             seen[0].starts_with(&format!("pre IRP_MJ_{name}")),
             "{seen:?}"
         );
-        assert_eq!(seen.len(), 2, "{seen:?}");
+        // A device control is tried as fast I/O first.
+        let passes = if name == "DEVICE_CONTROL" { 2 } else { 1 };
+        assert_eq!(seen.len(), 2 * passes, "{seen:?}");
     }
     let folder = opened(thread, &named("\\Docs", 1));
     bench.trace();
@@ -279,6 +281,9 @@ fn a_swapped_buffer_reaches_the_disk_and_the_program_its_own() {
         let disk = std::fs::read(bench.folder.join("Docs/Deep/Readme.txt")).unwrap();
         let inverted: Vec<u8> = b"secret".iter().map(|byte| !byte).collect();
         assert_eq!(disk, inverted);
+        // A file object's first read is an IRP's; fast I/O comes only where something is cached.
+        bench.thread.close(file).unwrap();
+        let file = opened(&bench.thread, &named(README, 3));
         let read = bench.thread.read(file, Some(0), 100).unwrap();
         assert_eq!(
             (read.status, &*read.data),

@@ -43,6 +43,8 @@ layout!(
     requestor_mode @ 80
 );
 pub(crate) const FLTFL_CALLBACK_DATA_IRP_OPERATION: u32 = 0x1;
+/// `FLTFL_CALLBACK_DATA_FAST_IO_OPERATION`.
+pub(crate) const FLTFL_CALLBACK_DATA_FAST_IO_OPERATION: u32 = 0x2;
 pub(crate) const FLTFL_CALLBACK_DATA_SYSTEM_BUFFER: u32 = 0x8;
 pub(crate) const FLTFL_CALLBACK_DATA_GENERATED_IO: u32 = 0x1_0000;
 pub(crate) const FLTFL_CALLBACK_DATA_REISSUED_IO: u32 = 0x2_0000;
@@ -178,6 +180,7 @@ pub(crate) const NAME_PARSED_PARENT_DIR: u16 = 8;
 pub(crate) const PREOP_SUCCESS_WITH_CALLBACK: i32 = 0;
 pub(crate) const PREOP_SUCCESS_NO_CALLBACK: i32 = 1;
 pub(crate) const PREOP_PENDING: i32 = 2;
+pub(crate) const PREOP_DISALLOW_FASTIO: i32 = 3;
 pub(crate) const PREOP_COMPLETE: i32 = 4;
 pub(crate) const PREOP_SYNCHRONIZE: i32 = 5;
 

@@ -10,9 +10,10 @@ use super::objects::Instance;
 use super::pending::take_stray_completion;
 use crate::abi::base::Ptr;
 use crate::abi::flt::{
-    FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING,
-    PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
+    FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_DISALLOW_FASTIO,
+    PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
 };
+use crate::abi::io::IoStatusBlock;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 use crate::{bugcheck, trace, verifier};
@@ -99,6 +100,16 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
     let returned = callback::call(about(flight, instance, "pre"), pre, &arguments);
     let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
     call.context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
+    if status == PREOP_PENDING && flight.operation.fast {
+        verifier::finding(
+            "pended-fast-io",
+            format!(
+                "{} returned FLT_PREOP_PENDING for fast I/O, which has no IRP that could wait; return \
+                 FLT_PREOP_DISALLOW_FASTIO and pend the IRP that comes instead",
+                instance.filter.service
+            ),
+        );
+    }
     if status == PREOP_PENDING {
         flight.operation.keep(objects);
         return Before::Pend(call);
@@ -126,6 +137,9 @@ pub(super) fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
     let (context, parameters) = (*context, *parameters);
     let changed = take_changes(flight, instance, parameters);
     set_current(flight, None);
+    if changed {
+        mdls::check_swap(&instance.filter.service, &parameters, &flight.parameters());
+    }
     let swapped = changed
         .then(|| mdls::swapped(&parameters, &flight.parameters()))
         .flatten();
@@ -160,6 +174,13 @@ pub(super) fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
             swapped.into_iter().for_each(mdls::free_swapped);
             check_completed(flight, instance);
             no_context(instance, context, "FLT_PREOP_COMPLETE");
+            Before::Complete
+        }
+        PREOP_DISALLOW_FASTIO if flight.operation.fast => {
+            swapped.into_iter().for_each(mdls::free_swapped);
+            let refused = IoStatusBlock::new(NtStatus::FLT_DISALLOW_FAST_IO, 0);
+            flight.with_data(|data| data.io_status = refused);
+            no_context(instance, context, "FLT_PREOP_DISALLOW_FASTIO");
             Before::Complete
         }
         PREOP_SUCCESS_NO_CALLBACK => {

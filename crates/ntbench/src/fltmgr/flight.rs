@@ -10,8 +10,8 @@ use super::objects::{self, Instance};
 use super::pending::{Pending, take_stray_completion};
 use crate::abi::base::ListEntry;
 use crate::abi::flt::{
-    CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock,
-    RelatedObjects,
+    CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_FAST_IO_OPERATION,
+    FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock, RelatedObjects,
 };
 use crate::abi::io::{IoStatusBlock, major_name};
 use crate::maps::HashMap;
@@ -35,6 +35,8 @@ pub(crate) struct Operation {
     pub(crate) ecps: AtomicUsize,
     /// Whether it is a create whose name is a file ID.
     pub(crate) by_file_id: bool,
+    /// Whether it is fast I/O, for which there is no IRP.
+    pub(crate) fast: bool,
     /// Whether user mode asked for it.
     pub(crate) user: bool,
     /// The process that asked for it.
@@ -125,7 +127,12 @@ impl Flight {
     pub(super) fn new(operation: Operation, iopb: IoParameterBlock, flags: u32) -> Self {
         let null = std::ptr::null_mut();
         let iopb = Box::into_raw(Box::new(iopb));
-        let flags = FLTFL_CALLBACK_DATA_IRP_OPERATION | flags;
+        let kind = if operation.fast {
+            FLTFL_CALLBACK_DATA_FAST_IO_OPERATION
+        } else {
+            FLTFL_CALLBACK_DATA_IRP_OPERATION
+        };
+        let flags = kind | flags;
         let data = Box::into_raw(Box::new(CallbackData {
             flags,
             thread: Guest::at(thread::current().object).0,
@@ -225,6 +232,7 @@ impl Operation {
             file: Arc::clone(file),
             after: AtomicBool::new(false),
             by_file_id: false,
+            fast: false,
             ecps: AtomicUsize::new(ecps),
             user,
             process: ps::current_process(),

@@ -67,7 +67,7 @@ impl<'a> Journey<'a> {
             pended: None,
             below: Some(Box::new(below)),
             up: false,
-            raise: raised && transfer,
+            raise: raised && transfer && !flight.operation.fast,
         }
     }
 

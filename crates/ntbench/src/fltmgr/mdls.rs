@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::flight;
-use crate::abi::flt::{CallbackData, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, IoParameterBlock};
+use crate::abi::flt::{CallbackData, IoParameterBlock};
 use crate::abi::io::{
     IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
     IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
@@ -77,6 +77,25 @@ pub(super) fn swapped(before: &IoParameterBlock, after: &IoParameterBlock) -> Op
     (new != 0 && old != new as u64 && mdl::is_mdl(new)).then_some(new)
 }
 
+/// A filter put another buffer in the place of one that is described by a list, and left the list: whoever comes next uses
+/// that one.
+pub(super) fn check_swap(filter: &str, before: &IoParameterBlock, after: &IoParameterBlock) {
+    let Some(slots) = slots(after) else { return };
+    let Some(list) = slots.mdl else { return };
+    let at = |block: &IoParameterBlock, slot: usize| block.parameters.0[slot];
+    let swapped = at(before, slots.buffer) != at(after, slots.buffer);
+    let described = at(before, list) != 0 && at(before, list) == at(after, list);
+    if swapped && described && before.major_function == after.major_function {
+        verifier::finding(
+            "swapped-without-mdl",
+            format!(
+                "{filter} put another buffer into an operation and left the old one's MdlAddress, which is what the file \
+                 system uses; swap both"
+            ),
+        );
+    }
+}
+
 /// Frees such a list, unless its filter keeps it.
 pub(super) fn free_swapped(mdl: usize) {
     let kept = RETAINED
@@ -131,9 +150,6 @@ fn lock_user_buffer(data: usize) -> NtStatus {
     let Some(slot) = slots.mdl else {
         return NtStatus::INVALID_PARAMETER;
     };
-    if Guest::<CallbackData>::at(data).flags() & FLTFL_CALLBACK_DATA_SYSTEM_BUFFER != 0 {
-        return NtStatus::INVALID_PARAMETER;
-    }
     let length = u32::try_from(block.parameters.0[slots.length] & 0xFFFF_FFFF).unwrap_or(0);
     let buffer = usize::try_from(block.parameters.0[slots.buffer]).unwrap_or(0);
     if block.parameters.0[slot] != 0 || length == 0 {

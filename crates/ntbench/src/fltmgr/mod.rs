@@ -4,8 +4,8 @@
 //! It follows the reference pages of `fltkernel.h` and takes their stricter reading where they leave a choice.
 //! Where Windows is known, or must be suspected, to differ:
 //!
-//! * Every operation is an IRP's: nothing sends fast I/O or the file system filter callbacks, shutdown, EA and quota
-//!   operations; there is no cache manager, so reads and writes go to the file system as they come.
+//! * Fast I/O is tried for reads and writes of cached files, locks, basic and standard information and device controls; nothing
+//!   sends `IRP_MJ_NETWORK_QUERY_OPEN`, MDL reads and writes, the file system filter callbacks, shutdown, EA and quota operations; there is no cache manager, so reads and writes go to the file system as they come.
 //! * What is left of a pended operation's way runs in the thread that completes it, unless it is completed before its
 //!   callback has returned: then in its own.
 //! * An instance that is detached stays an object while it is referenced; Windows delays the end of the teardown.
@@ -60,7 +60,7 @@ use std::sync::Arc;
 
 pub(crate) use frames::frame;
 pub(crate) use mdls::slots;
-pub(crate) use operation::{Request, access_state, create_parameters, send};
+pub(crate) use operation::{Request, access_state, create_parameters, send, send_fast};
 pub(crate) use volume_api::guid_name;
 
 pub(crate) use objects::{Instance, Volume};
@@ -77,6 +77,7 @@ use crate::ntos::driver::Driver;
 use crate::ntos::file::File;
 use crate::ntos::object;
 use crate::status::NtStatus;
+use crate::wire::Buffers;
 
 /// What this module lets drivers import.
 pub(crate) fn tables() -> Vec<&'static [Export]> {
@@ -110,7 +111,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
 }
 
 /// Makes a volume for each device that holds files.
-pub(crate) fn boot(namespace: &Namespace) {
+pub(crate) fn boot(namespace: &Namespace, buffers: Buffers) {
     for (device, name) in namespace.devices() {
         let (device_type, file_system, characteristics) = match device {
             DeviceId::Mup => (
@@ -130,6 +131,7 @@ pub(crate) fn boot(namespace: &Namespace) {
         device_object.size = u16::try_from(size_of::<DeviceObject>()).unwrap_or(0);
         device_object.device_type = device_type;
         device_object.characteristics = characteristics;
+        device_object.flags = buffers.flag();
         device_object.stack_size = 12;
         let body: *mut DeviceObject = std::ptr::with_exposed_provenance_mut(address);
         // SAFETY: freshly allocated for it.

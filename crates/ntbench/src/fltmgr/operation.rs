@@ -23,6 +23,7 @@ use crate::ntos::file::File;
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::irp;
 use crate::ntos::memory::Guest;
+use crate::status::NtStatus;
 use crate::{stack, thread};
 
 /// Sends a create through the filters to the file system.
@@ -149,7 +150,39 @@ pub(crate) fn send(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
     if file.on_device() {
         return irp::send(file, request);
     }
-    let mut block = IoParameterBlock {
+    let mut block = block_of(file, request);
+    send_block(
+        file,
+        &mut block,
+        request.data_flags,
+        request.user,
+        request.below,
+    )
+}
+
+/// Sends fast I/O through the filters to the file system; `None`: one of them wants an IRP instead.
+///
+/// The page followed is "Disallow a Fast I/O Operation in a Preoperation Callback Routine". What a file system cannot answer at
+/// once, or only with an error, it leaves to the IRP; filters above it see that as disallowed, too.
+pub(crate) fn send_fast(file: &Arc<File>, request: &Request<'_>) -> Option<IoStatusBlock> {
+    let mut block = block_of(file, request);
+    block.irp_flags = 0;
+    let mut operation = Operation::new(file, request.major, request.user, 0);
+    operation.fast = true;
+    let flight = Flight::new(operation, block, request.data_flags);
+    let done = run(&flight, request.below, |flight| {
+        let done = op::dispatch(flight);
+        if done.status.is_success() || done.status == NtStatus::END_OF_FILE {
+            done
+        } else {
+            IoStatusBlock::new(NtStatus::FLT_DISALLOW_FAST_IO, 0)
+        }
+    });
+    (done.status != NtStatus::FLT_DISALLOW_FAST_IO).then_some(done)
+}
+
+fn block_of(file: &Arc<File>, request: &Request<'_>) -> IoParameterBlock {
+    IoParameterBlock {
         irp_flags: request.irp_flags,
         major_function: request.major,
         minor_function: request.minor,
@@ -158,14 +191,7 @@ pub(crate) fn send(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
         target_file_object: Guest::at(file.address()).0,
         target_instance: std::ptr::null_mut(),
         parameters: request.parameters,
-    };
-    send_block(
-        file,
-        &mut block,
-        request.data_flags,
-        request.user,
-        request.below,
-    )
+    }
 }
 
 /// As [`send`]; what the filters and the file system left of the parameters is put back into the block.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
 use super::{
-    device, etw, handle, irp, lookaside, mdl, names, object, pool, registry, section, sync, threads,
+    device, etw, handle, irp, lookaside, mdl, names, object, pool, registry, section, sync,
+    threads, work_item,
 };
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
@@ -232,6 +233,7 @@ impl Driver {
         for leak in fltmgr::leftovers(self) {
             verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
         }
+        work_item::report_leaks(&self.service);
         threads::report_leaks(&self.service);
         sync::report_leaks(&self.service);
         lookaside::report_leaks(&self.service);

@@ -372,7 +372,10 @@ impl File {
         }
         operation::cleanup(self);
         // The file system's to set; where a filter kept the operation from it, its share of the work is done at the close.
-        self.object(|object| object.flags |= FO_CLEANUP_COMPLETE);
+        self.object(|object| {
+            object.flags |= FO_CLEANUP_COMPLETE;
+            object.private_cache_map = std::ptr::null_mut();
+        });
     }
 
     /// The last reference is gone: `IRP_MJ_CLOSE` for a file that was opened, and the body goes.

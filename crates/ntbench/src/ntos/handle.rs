@@ -53,7 +53,7 @@ fn lock() -> MutexGuard<'static, Table> {
 }
 
 /// Whether that value is a handle of the kernel's table.
-fn is_kernel(handle: u64) -> bool {
+pub(super) fn is_kernel(handle: u64) -> bool {
     handle & KERNEL_BIT == KERNEL_BIT
 }
 

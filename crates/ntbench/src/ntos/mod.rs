@@ -18,14 +18,17 @@ use crate::loader::Image;
 use crate::namespace::Namespace;
 use crate::status::NtStatus;
 use crate::thread::Process;
-use crate::wire::{DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
+use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
+mod bitmap;
+mod crt;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod etw;
 pub(crate) mod file;
 pub(crate) mod handle;
+mod identity;
 mod io_misc;
 pub(crate) mod iomgr;
 pub(crate) mod irp;
@@ -50,11 +53,13 @@ pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;
 pub(crate) mod table;
+mod text;
 pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod transaction;
 mod unmodelled;
 pub(crate) mod wide;
+mod work_item;
 pub(crate) mod worker;
 pub(crate) mod zw;
 
@@ -68,6 +73,8 @@ pub(crate) struct Machine {
     pub(crate) raised_completions: bool,
     /// The build of Windows that it says it is.
     pub(crate) windows: u32,
+    /// How file systems want buffers.
+    pub(crate) buffers: Buffers,
 }
 
 /// The machine of this process.
@@ -95,6 +102,11 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         device::exports(),
         names::exports(),
         io_misc::exports(),
+        bitmap::exports(),
+        crt::exports(),
+        identity::exports(),
+        text::exports(),
+        work_item::exports(),
         zw::exports(),
         registry::exports(),
         routines::exports(),
@@ -114,7 +126,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
 pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
     let namespace = Namespace::new(&config.namespace).map_err(Refusal::Config)?;
     etw::boot(&config.etw).map_err(Refusal::Config)?;
-    fltmgr::boot(&namespace);
+    fltmgr::boot(&namespace, config.buffers);
     time::interrupt_time();
     let windows = config.windows.unwrap_or(WINDOWS_BUILD);
     shared_data::set_build(windows);
@@ -124,6 +136,7 @@ pub(crate) fn boot(config: &MachineConfig) -> Result<(), Refusal> {
             system: Arc::clone(&thread::current().process),
             raised_completions: config.raised_completions,
             windows,
+            buffers: config.buffers,
         })
         .map_err(|_| Refusal::Config("the machine is up already".to_owned()))
 }

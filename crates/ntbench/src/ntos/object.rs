@@ -171,8 +171,13 @@ pub(crate) fn account(address: usize, change: i64) {
 
 /// Gives the calling driver a reference to a device object.
 pub(crate) fn lend_device(address: usize) {
+    lend(address, "device object");
+}
+
+/// Gives the calling driver a reference to an object that lasts.
+pub(crate) fn lend(address: usize, what: &'static str) {
     lock().entry(address).or_insert_with(|| Entry {
-        kind: Kind::Lasting("device object"),
+        kind: Kind::Lasting(what),
         driver_references: HashMap::default(),
     });
     account(address, 1);

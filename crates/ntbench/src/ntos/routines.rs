@@ -1,5 +1,6 @@
 //! Routines found by name at run time, and small ones of the I/O manager.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
@@ -17,6 +18,11 @@ struct Stubs {
     known: HashMap<(&'static str, &'static str), usize>,
     page: Option<Mapping>,
     used: usize,
+}
+
+thread_local! {
+    /// What `IoSetTopLevelIrp` was called with last.
+    static TOP_LEVEL: Cell<usize> = const { Cell::new(0) };
 }
 
 static STUBS: LazyLock<Mutex<Stubs>> = LazyLock::new(Mutex::default);
@@ -78,9 +84,14 @@ exports! { "ntoskrnl.exe";
         address(&["ntoskrnl.exe", "hal.dll"], &name.text())
     }
 
-    /// The thread's top-level IRP component: the bench's file systems set none.
-    partial "NULL always: the file systems here set none"
+    /// The thread's top-level IRP, or what stands for one: the bench's file systems set none, drivers may.
     fn IoGetTopLevelIrp() -> usize {
-        0
+        TOP_LEVEL.get()
+    }
+
+    /// Sets it.
+    fn IoSetTopLevelIrp(irp: usize) {
+        irql::at_most("IoSetTopLevelIrp", crate::thread::DISPATCH_LEVEL);
+        TOP_LEVEL.set(irp);
     }
 }

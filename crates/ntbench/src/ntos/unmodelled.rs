@@ -1,18 +1,9 @@
-//! What minifilters import and the bench does not model: transactions. An image that imports them loads,
-//! and a driver that calls them is told so.
+//! Small functions that minifilters import and that belong to nothing else here: addresses as text, and what is NULL always.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::driver;
 use super::memory::Guest;
 use crate::status::NtStatus;
-use crate::verifier;
-
-fn refuse(function: &str, why: &str) -> NtStatus {
-    let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
-    verifier::finding("refused", format!("{service} called {function}: {why}"));
-    NtStatus::NOT_SUPPORTED
-}
 
 /// Puts a terminated text where there is room for it, and says how many characters it takes, the terminating one among them.
 fn put(text: &str, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
@@ -58,13 +49,11 @@ exports! { "ntoskrnl.exe";
 
 /// The Filter Manager's part.
 pub(crate) mod filters {
-    use super::refuse;
-
     exports! { "fltmgr.sys";
-        /// Refused.
-        refused "NULL: the bench allocates no system buffer in a callback's stead"
+        /// The system buffer that a file system has put in the place of the one that it was given: none does here, and
+        /// `FLTFL_CALLBACK_DATA_NEW_SYSTEM_BUFFER`, without which this is NULL, is never set.
+        partial "NULL always: the file systems here allocate no system buffers"
         fn FltGetNewSystemBufferAddress(_data: usize) -> usize {
-            let _ = refuse("FltGetNewSystemBufferAddress", "the bench allocates no system buffer in a callback's stead");
             0
         }
     }

@@ -39,6 +39,8 @@ pub struct MachineConfig {
     pub etw: Vec<EtwSession>,
     /// Completes reads and writes at `DISPATCH_LEVEL` in another thread, as a disk's interrupt does.
     pub raised_completions: bool,
+    /// How the file systems' devices want the buffers of reads, writes and directory queries.
+    pub buffers: Buffers,
     /// What drivers' memory is held to.
     pub verifier: VerifierConfig,
     /// Lets a seed choose which thread runs from one kernel call to the next: the same seed runs the same way again. `None`: the host
@@ -50,6 +52,30 @@ pub struct MachineConfig {
     pub low_stack: Option<u32>,
     /// Tell a debugger that is attached to the machine's process of each driver and its functions.
     pub debugger: bool,
+}
+
+/// How a device wants the buffers of reads, writes and directory queries: by the flags of its `DEVICE_OBJECT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Buffers {
+    /// Neither flag: the caller's own address, as at NTFS and the redirector.
+    #[default]
+    Neither,
+    /// `DO_BUFFERED_IO`: a system buffer, from and to which the I/O manager copies.
+    Buffered,
+    /// `DO_DIRECT_IO`: the caller's buffer, locked and described by a memory descriptor list.
+    Direct,
+}
+
+impl Buffers {
+    /// The flag of the device.
+    pub(crate) fn flag(self) -> u32 {
+        match self {
+            Self::Neither => 0,
+            Self::Buffered => 0x4,
+            Self::Direct => 0x10,
+        }
+    }
 }
 
 /// A schedule that can be had again.

@@ -20,6 +20,7 @@
 #define RESEND CODE(8, METHOD_BUFFERED)
 #define DEFECTIVE CODE(9, METHOD_BUFFERED)
 #define DELETE_DEVICE CODE(10, METHOD_BUFFERED)
+#define VOLUME CODE(11, METHOD_BUFFERED)
 #define TAG 0x6c727443
 
 typedef struct {
@@ -242,6 +243,40 @@ static NTSTATUS Resend(PDEVICE_OBJECT device, PIRP Irp)
     return Complete(Irp, STATUS_SUCCESS, 0);
 }
 
+/* Reads a file by a packet of its own that it sends to the file's volume. */
+static NTSTATUS Volume(PIRP Irp)
+{
+    UNICODE_STRING name = RTL_CONSTANT_STRING(L"\\??\\UNC\\fs\\data\\Docs\\Deep\\Readme.txt");
+    OBJECT_ATTRIBUTES attributes;
+    IO_STATUS_BLOCK done = { 0 };
+    HANDLE handle;
+    PFILE_OBJECT file;
+    PDEVICE_OBJECT device;
+    KEVENT event;
+    CHAR text[8] = { 0 };
+    LARGE_INTEGER offset = { .QuadPart = 1 };
+    NTSTATUS status;
+    PIRP own;
+
+    InitializeObjectAttributes(&attributes, &name, OBJ_KERNEL_HANDLE | OBJ_CASE_INSENSITIVE, NULL, NULL);
+    status = ZwOpenFile(&handle, FILE_READ_DATA | SYNCHRONIZE, &attributes, &done, FILE_SHARE_READ, FILE_SYNCHRONOUS_IO_NONALERT);
+    if (!NT_SUCCESS(status))
+        return Complete(Irp, status, 0);
+    ObReferenceObjectByHandle(handle, FILE_READ_DATA, *IoFileObjectType, KernelMode, (PVOID *)&file, NULL);
+    device = IoGetRelatedDeviceObject(file);
+    KeInitializeEvent(&event, NotificationEvent, FALSE);
+    own = IoBuildSynchronousFsdRequest(IRP_MJ_READ, device, text, 3, &offset, &event, &done);
+    IoGetNextIrpStackLocation(own)->FileObject = file;
+    status = IoCallDriver(device, own);
+    DbgPrint("volume %08x %d '%s' set=%d", status, (int)done.Information, text, KeReadStateEvent(&event));
+    own = IoBuildDeviceIoControlRequest(0x70000, device, NULL, 0, NULL, 0, FALSE, &event, &done);
+    status = IoCallDriver(device, own);
+    DbgPrint("disk %08x %08x", status, done.Status);
+    ObDereferenceObject(file);
+    ZwClose(handle);
+    return Complete(Irp, STATUS_SUCCESS, 0);
+}
+
 static NTSTATUS NTAPI Control(PDEVICE_OBJECT device, PIRP Irp)
 {
     PIO_STACK_LOCATION at = IoGetCurrentIrpStackLocation(Irp);
@@ -284,6 +319,8 @@ static NTSTATUS NTAPI Control(PDEVICE_OBJECT device, PIRP Irp)
         return Complete(Irp, STATUS_SUCCESS, 2);
     case RESEND:
         return Resend(device, Irp);
+    case VOLUME:
+        return Volume(Irp);
     case DEFECTIVE:
         return Defective(device, Irp);
     case DELETE_DEVICE:

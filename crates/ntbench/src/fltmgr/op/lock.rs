@@ -34,7 +34,8 @@ pub(super) fn control(context: &Context<'_>) -> Answer {
             owner,
             range()?,
             flags & SL_EXCLUSIVE_LOCK != 0,
-            flags & SL_FAIL_IMMEDIATELY == 0,
+            // What would have to wait is the IRP's affair.
+            flags & SL_FAIL_IMMEDIATELY == 0 && !context.flight.operation.fast,
         ),
         IRP_MN_UNLOCK_SINGLE => tree.locks.release(id, owner, range()?),
         IRP_MN_UNLOCK_ALL => {

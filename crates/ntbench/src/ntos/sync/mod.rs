@@ -7,6 +7,7 @@ mod order;
 mod push_lock;
 mod resource;
 mod rundown;
+mod rw_spin;
 mod semaphore;
 pub(crate) mod spin;
 mod timer;
@@ -20,7 +21,7 @@ use crate::export::Export;
 use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 12] {
+pub(crate) fn tables() -> [&'static [Export]; 13] {
     [
         event::exports(),
         fast_mutex::exports(),
@@ -30,6 +31,7 @@ pub(crate) fn tables() -> [&'static [Export]; 12] {
         resource::exports(),
         resource::filter_manager::exports(),
         rundown::exports(),
+        rw_spin::exports(),
         semaphore::exports(),
         spin::exports(),
         timer::exports(),

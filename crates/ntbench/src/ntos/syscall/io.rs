@@ -12,8 +12,9 @@ use super::super::iomgr;
 use super::super::mdl;
 use super::super::memory::{OwnedString, wide};
 use super::access;
-use super::buffers::{SystemBuffer, address, taken, user};
+use super::buffers::{Lent, SystemBuffer, address, taken, user};
 use super::control::{control, lock, security};
+use crate::abi::file::{FILE_BASIC_INFORMATION_CLASS, FILE_STANDARD_INFORMATION_CLASS};
 use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
 use crate::abi::io::{
     FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IRP_BUFFERED_IO,
@@ -28,8 +29,8 @@ use crate::abi::io::{
 use crate::abi::params::{
     NotifyDirectory, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
 };
-use crate::fltmgr::op;
 use crate::fltmgr::operation::{self, Request};
+use crate::fltmgr::{self, op};
 use crate::status::NtStatus;
 use crate::wire::{FileCall, IoCall, Transferred};
 use crate::{stack, thread};
@@ -64,6 +65,18 @@ pub(crate) fn call(io: &IoCall) -> Transferred {
             data: Vec::new(),
         },
     }
+}
+
+/// Tries fast I/O on a file of a file system's.
+pub(super) fn fast(file: &Arc<File>, request: Request<'_>) -> Option<IoStatusBlock> {
+    if file.on_device() {
+        return None;
+    }
+    let request = Request {
+        user: true,
+        ..request
+    };
+    fltmgr::send_fast(file, &request)
 }
 
 pub(super) fn send(file: &Arc<File>, request: Request<'_>) -> IoStatusBlock {
@@ -236,19 +249,33 @@ fn transfer(
     if let (Some(pages), Some(data)) = (&pages, data) {
         pages.write(0, data);
     }
+    let back = |block: IoStatusBlock| {
+        if data.is_some() {
+            Vec::new()
+        } else {
+            taken(pages.as_ref(), block, length)
+        }
+    };
+    let cached = file.object(|object| !object.private_cache_map.is_null());
+    if cached && flags & (FO_SYNCHRONOUS_IO | FO_NO_INTERMEDIATE_BUFFERING) == FO_SYNCHRONOUS_IO {
+        let fast = fast(file, request(address(pages.as_ref()), 0, 0));
+        if let Some(block) = fast {
+            return Ok((block, back(block)));
+        }
+    }
     let uncached = if flags & FO_NO_INTERMEDIATE_BUFFERING != 0 {
         IRP_NOCACHE
     } else {
         0
     };
     let irp_flags = kind | IRP_DEFER_IO_COMPLETION | uncached;
-    let block = send(file, request(address(pages.as_ref()), 0, irp_flags));
-    let read = if data.is_some() {
-        Vec::new()
-    } else {
-        taken(pages.as_ref(), block, length)
-    };
-    Ok((block, read))
+    let lent = Lent::of(file, pages.as_ref(), length, data.is_none())?;
+    let block = send(
+        file,
+        lent.request(request(lent.buffer, lent.mdl, irp_flags)),
+    );
+    lent.settle(block, pages.as_ref());
+    Ok((block, back(block)))
 }
 
 /// Paging I/O: pages of the system's, described by a list, at `APC_LEVEL`.
@@ -292,6 +319,23 @@ fn query_as(major: u8, file: &Arc<File>, class: u32, length: u32) -> Done {
     Ok((block, buffer.taken(block, length)))
 }
 
+/// Basic and standard information of a file opened for synchronous I/O, which file systems answer without an IRP.
+fn query_fast(file: &Arc<File>, class: u32, length: u32) -> Option<(IoStatusBlock, Vec<u8>)> {
+    let fixed = match class {
+        FILE_BASIC_INFORMATION_CLASS => 40,
+        FILE_STANDARD_INFORMATION_CLASS => 24,
+        _ => return None,
+    };
+    let synchronous = file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
+    if !synchronous || length < fixed || file.on_device() {
+        return None;
+    }
+    let buffer = SystemBuffer::new(fixed as usize, &[]).ok()?;
+    let parameters = information(class, fixed as usize, buffer.address()).ok()?;
+    let block = fast(file, Request::new(IRP_MJ_QUERY_INFORMATION, parameters))?;
+    Some((block, buffer.taken(block, fixed)))
+}
+
 /// `NtQueryInformationFile`: some classes are the I/O manager's own.
 fn query(file: &Arc<File>, class: u32, length: u32) -> Done {
     let flags = file.object(|object| object.flags);
@@ -310,6 +354,9 @@ fn query(file: &Arc<File>, class: u32, length: u32) -> Done {
         }
         _ => None,
     };
+    if let Some(done) = query_fast(file, class, length) {
+        return Ok(done);
+    }
     let Some(own) = own else {
         return query_as(IRP_MJ_QUERY_INFORMATION, file, class, length);
     };
@@ -371,6 +418,7 @@ fn directory(file: &Arc<File>, class: u32, length: u32, pattern: Option<&str>, f
         return Err(NtStatus::INFO_LENGTH_MISMATCH);
     }
     let pages = user(length as usize)?;
+    let lent = Lent::of(file, pages.as_ref(), length, true)?;
     let pattern = pattern.map(|text| OwnedString::new(&wide(text)));
     let string = pattern.as_ref().map(OwnedString::string);
     let parameters = Parameters::of(QueryDirectory {
@@ -383,14 +431,15 @@ fn directory(file: &Arc<File>, class: u32, length: u32, pattern: Option<&str>, f
         pad1: 0,
         file_index: 0,
         pad2: 0,
-        buffer: address(pages.as_ref()),
-        mdl: 0,
+        buffer: lent.buffer,
+        mdl: lent.mdl,
     });
     let request = Request {
         minor: IRP_MN_QUERY_DIRECTORY,
         flags,
         ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
     };
-    let block = send(file, request);
+    let block = send(file, lent.request(request));
+    lent.settle(block, pages.as_ref());
     Ok((block, taken(pages.as_ref(), block, length)))
 }
