@@ -128,17 +128,13 @@ fn look(call: &str) -> Option<u64> {
         gathered.stacks.push(CallStack {
             call: call.to_owned(),
             hash,
-            frames: callers.iter().map(|at| describe(*at)).collect(),
+            frames: callers
+                .iter()
+                .map(|at| symbols::describe_call(*at))
+                .collect(),
         });
     }
     Some(hash)
-}
-
-fn describe(address: usize) -> String {
-    match symbols::name_of_call(address, false) {
-        (symbol, Some(source)) => format!("{symbol} ({source})"),
-        (symbol, None) => symbol,
-    }
 }
 
 /// How the rules were used.

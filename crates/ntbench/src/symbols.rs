@@ -261,6 +261,17 @@ pub(crate) fn describe(address: usize) -> String {
     }
 }
 
+/// [`describe`] of a call, by the address that it returns to: the line is the call's, not that of what comes after it.
+pub(crate) fn describe_call(return_address: usize) -> String {
+    if return_address == 0 {
+        return describe(0);
+    }
+    match name_of_call(return_address, false) {
+        (symbol, Some(source)) => format!("{symbol} ({source})"),
+        (symbol, None) => symbol,
+    }
+}
+
 /// `module!function+0x12`, and `file:line`.
 pub(crate) fn name(address: usize) -> (String, Option<String>) {
     let Some(module) = machine::module_at(address) else {

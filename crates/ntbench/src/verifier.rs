@@ -36,7 +36,7 @@ pub(crate) fn finding(rule: &str, text: impl Into<String>) {
     let finding = Finding {
         rule: rule.to_owned(),
         text: text.into(),
-        site: site.map(symbols::describe),
+        site: site.map(symbols::describe_call),
         tid: thread::try_current().map_or(0, |thread| thread.tid),
         driver: BLAMED
             .with_borrow(|blamed| blamed.last().cloned())

@@ -56,7 +56,8 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
 
 /// Who asked for it.
 fn called() -> String {
-    let site = gate::call_site().map(|site| (site.import, symbols::describe(site.return_address)));
+    let site =
+        gate::call_site().map(|site| (site.import, symbols::describe_call(site.return_address)));
     let (import, place) = site.unwrap_or(("nt!KeBugCheckEx", "nowhere".to_owned()));
     format!("{place} called {import}")
 }

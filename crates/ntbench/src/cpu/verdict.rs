@@ -330,7 +330,7 @@ pub(crate) fn unhandled_raise(exception: &Exception) -> ! {
     };
     let text = format!(
         "{import}, called from {}, {what}, and no handler took the exception",
-        symbols::describe(place),
+        symbols::describe_call(place),
     );
     unhandled(exception, place, text, Context::Host)
 }
@@ -377,7 +377,7 @@ fn general_protection(fault: &Fault) -> ! {
             // The checks that the loader gives an image lie outside of it: whoever called one is meant.
             let caller = crate::cpu::memory::read_word(fault.registers.rsp)
                 .filter(|_| machine::module_at(fault.registers.rip).is_none());
-            let place = caller.map_or_else(|| at(fault), symbols::describe);
+            let place = caller.map_or_else(|| at(fault), symbols::describe_call);
             let text = format!("{place}: __fastfail({reason}): {}", code::fast_fail(reason));
             bugcheck::end(
                 code::KERNEL_SECURITY_CHECK_FAILURE,
@@ -413,7 +413,7 @@ fn in_host(fault: &Fault) -> ! {
         ));
     }
     if fault.trap != PAGE_FAULT {
-        let place = symbols::describe(site.return_address);
+        let place = symbols::describe_call(site.return_address);
         let text = format!(
             "{}, called from {place}, was given an address that is not canonical",
             site.import
@@ -431,14 +431,14 @@ fn in_host(fault: &Fault) -> ! {
         "{}, called from {}, {verb} {address:#x}, which is not there: a bad argument (if all of them are good, this is a \
          defect of the bench)",
         site.import,
-        symbols::describe(site.return_address),
+        symbols::describe_call(site.return_address),
     );
     let context = Context::Host;
     let rip = site.return_address as u64;
     let place = format!(
         "{}, called from {}",
         site.import,
-        symbols::describe(site.return_address)
+        symbols::describe_call(site.return_address)
     );
     pool(fault, &place, rip, context);
     let irql = thread::irql();

@@ -419,7 +419,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
             "a {} context from {} has {} reference(s) left; each allocation, get and set that hands one out needs its \
              FltReleaseContext",
             name_of(context.kind),
-            symbols::describe(context.site),
+            symbols::describe_call(context.site),
             context.references
         ));
     }

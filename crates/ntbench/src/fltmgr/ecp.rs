@@ -137,7 +137,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
             blocks.push(*address);
             left.push(format!(
                 "a list of extra create parameters from {} was not freed with FltFreeExtraCreateParameterList",
-                symbols::describe(*site)
+                symbols::describe_call(*site)
             ));
         }
         !leaked
@@ -149,7 +149,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
             left.push(format!(
                 "an extra create parameter {} from {} was not freed",
                 guid(context.kind),
-                symbols::describe(context.site)
+                symbols::describe_call(context.site)
             ));
         }
         !leaked

@@ -189,7 +189,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         pool::free(data, None);
         format!(
             "callback data from {} was not freed with FltFreeCallbackData",
-            symbols::describe(issued.site)
+            symbols::describe_call(issued.site)
         )
     };
     left.into_iter().map(text).collect()

@@ -230,7 +230,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         format!(
             "{count} file name information(s) with {references} reference(s) from {} were not released with \
              FltReleaseFileNameInformation",
-            symbols::describe(site)
+            symbols::describe_call(site)
         )
     };
     left.into_iter().map(text).collect()

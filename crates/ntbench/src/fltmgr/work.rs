@@ -174,7 +174,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         .map(|item| {
             format!(
                 "a work item allocated at {} was not freed",
-                symbols::describe(item.site)
+                symbols::describe_call(item.site)
             )
         });
     let texts = texts.collect();

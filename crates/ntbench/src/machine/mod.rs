@@ -91,7 +91,7 @@ pub(crate) fn host_fault(text: &str) -> ! {
             format!(
                 ", in {} called from {}",
                 site.import,
-                crate::symbols::describe(site.return_address)
+                crate::symbols::describe_call(site.return_address)
             )
         });
         format!(" (thread {:#x}{site})", thread.tid)

@@ -188,7 +188,7 @@ pub(crate) fn report_leaks(service: &str) {
             format!(
                 "{service} went away with its device {} from {}; its unload routine must call IoDeleteDevice",
                 made.volume.name,
-                symbols::describe(made.site)
+                symbols::describe_call(made.site)
             ),
         );
     }

@@ -123,7 +123,7 @@ pub(super) fn report_leaks(service: &str) {
                 "{service} went away with the event provider {} registered, at {}; each EtwRegister needs its \
                  EtwUnregister before the driver is unloaded",
                 text(&provider.id),
-                symbols::describe(provider.site)
+                symbols::describe_call(provider.site)
             ),
         );
     }

@@ -171,7 +171,7 @@ pub(crate) fn report_leaks(service: &str) {
             "mdl-leak",
             format!(
                 "{service} went away with an MDL from {} that was not freed with IoFreeMdl",
-                symbols::describe(entry.site)
+                symbols::describe_call(entry.site)
             ),
         );
         pool::free(mdl, None);

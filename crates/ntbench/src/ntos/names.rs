@@ -153,7 +153,7 @@ pub(crate) fn report_leaks(service: &str) {
             format!(
                 "{service} went away with the symbolic link {name} from {}, which leads nowhere now; its unload routine \
                  must call IoDeleteSymbolicLink",
-                symbols::describe(site)
+                symbols::describe_call(site)
             ),
         );
     }

@@ -309,7 +309,7 @@ fn release(address: usize, block: &Block) {
                 "a pool block of {} bytes, tag {}, allocated at {}, was written to after it was freed",
                 block.size,
                 tag_text(block.tag),
-                symbols::describe(block.site)
+                symbols::describe_call(block.site)
             ),
         );
     }
@@ -354,7 +354,7 @@ pub(crate) fn report_leaks(service: &str) {
                 "{service} was unloaded with {blocks} pool block(s), {bytes} bytes, tag {}, allocated at {}; \
                  free them before the unload routine returns",
                 tag_text(tag),
-                symbols::describe(site)
+                symbols::describe_call(site)
             ),
         );
     }

@@ -117,7 +117,7 @@ pub(crate) fn report_leaks(service: &str) {
             format!(
                 "{service} went away with a view of a section mapped from {}; each ZwMapViewOfSection needs its \
                  ZwUnmapViewOfSection",
-                symbols::describe(view.site)
+                symbols::describe_call(view.site)
             ),
         );
         release(view);

@@ -170,7 +170,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         texts.push(format!(
             "a security descriptor built at {} was not freed; each FltBuildDefaultSecurityDescriptor needs its \
              FltFreeSecurityDescriptor",
-            symbols::describe(site)
+            symbols::describe_call(site)
         ));
     }
     texts

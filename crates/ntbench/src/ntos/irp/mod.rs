@@ -272,7 +272,7 @@ pub(crate) fn report_leaks(service: &str) {
             format!(
                 "{service} went away with the IRP at {address:#x} from {}; each IoAllocateIrp needs its IoFreeIrp, and each \
                  IRP that was sent must have come back",
-                symbols::describe(site)
+                symbols::describe_call(site)
             ),
         );
     }

@@ -49,7 +49,7 @@ pub(super) fn note(older: &Held, kind: &'static str, address: usize) {
                  at {}: two threads that do so at once wait for each other; take them in one order everywhere",
                 older.kind,
                 older.address,
-                symbols::describe(site)
+                symbols::describe_call(site)
             ),
         );
     }

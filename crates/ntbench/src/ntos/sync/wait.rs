@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{SEVERAL, WAIT_FOR_SEVERAL, mutex, place, signal_state};
 use crate::abi::base::KEvent;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, time};
+use crate::ntos::time;
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::{bugcheck, gate, schedule};
@@ -219,8 +219,10 @@ exports! { "ntoskrnl.exe";
     /// Lets time pass.
     partial "no alerts, no user APCs"
     fn KeDelayExecutionThread(_mode: i8, _alertable: u8, interval: Guest<i64>) -> NtStatus {
-        irql::at_most("KeDelayExecutionThread", APC_LEVEL);
-        let end = deadline(Some(interval.read())).unwrap_or_else(schedule::now);
+        let interval = interval.read();
+        // However short: the thread is switched.
+        may_wait(Some(if interval == 0 { 1 } else { interval }));
+        let end = deadline(Some(interval)).unwrap_or_else(schedule::now);
         schedule::sleep_until(end);
         NtStatus::SUCCESS
     }
