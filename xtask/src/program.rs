@@ -73,6 +73,7 @@ pub(crate) fn build(toolchain: &Toolchain, layout: &Layout) -> Result<PathBuf> {
     let program = layout.out().join(PROGRAM);
     strip(&built, &program)?;
     let imports = only_system_libraries(&program)?;
+    says_what_it_is(&program)?;
     driver::refuse_machine_paths(&program, toolchain)?;
     println!(
         "built {} with {} in {:.1} s: {} KB, loads {imports} of Windows' own libraries and no other",
@@ -94,6 +95,26 @@ fn strip(built: &Path, program: &Path) -> Result<()> {
         .run()?;
     fs::rename(&aside, program)
         .with_context(|| format!("cannot put {} in place", program.display()))
+}
+
+/// Fails unless the program has a version resource that is a program's and says all that it should.
+fn says_what_it_is(program: &Path) -> Result<()> {
+    let bytes = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+    let info = match Image::parse(&bytes)?.version {
+        Some(Ok(info)) => info,
+        Some(Err(error)) => bail!("{}'s version resource: {error}", program.display()),
+        None => bail!("{} has no version resource", program.display()),
+    };
+    let missing = versioninfo::STRINGS
+        .into_iter()
+        .find(|name| info.string(name).is_none_or(str::is_empty));
+    if info.kind != versioninfo::Kind::Application || missing.is_some() {
+        bail!(
+            "{}'s version resource is not a whole one of a program: {info:?}",
+            program.display()
+        );
+    }
+    Ok(())
 }
 
 /// How many libraries the program imports from, all of which Windows has.

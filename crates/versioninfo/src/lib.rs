@@ -2,12 +2,14 @@
 //!
 //! Explorer, `lm v` in a debugger and WER tell files apart by this resource. A build script writes it into a `.res` file
 //! ([`VersionInfo::to_resource_file`]), which link.exe and lld-link both take as an input, so that no resource compiler is needed and the
-//! bytes depend on nothing but what is said here. [`VersionInfo::parse`] reads the resource back.
+//! bytes depend on nothing but what is said here; for GNU ld there is an object file ([`VersionInfo::to_object_file`]).
+//! [`VersionInfo::parse`] reads the resource back.
 //!
 //! The formats are those of "VS_VERSIONINFO structure" and "Resource File Formats" in the Windows documentation.
 #![forbid(unsafe_code)]
 
 mod block;
+mod object;
 mod read;
 
 use block::{Value, block};
@@ -135,6 +137,12 @@ impl VersionInfo {
         file.extend(resource);
         file.resize(file.len().next_multiple_of(4), 0);
         file
+    }
+
+    /// An object file for x64 that holds the resource alone, as number 1: for a linker that takes no `.res` file, as GNU ld.
+    #[must_use]
+    pub fn to_object_file(&self) -> Vec<u8> {
+        object::object(&self.to_resource())
     }
 
     fn fixed(&self) -> Vec<u8> {

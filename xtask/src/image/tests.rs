@@ -241,3 +241,33 @@ fn no_single_damaged_byte_brings_the_reader_down() {
     }
     assert!(read > whole.len());
 }
+
+/// What is built for windows-gnu is linked by GNU ld, from an object.
+#[test]
+fn a_program_that_gnu_ld_links_has_its_version_resource() {
+    const COMPILER: &str = "x86_64-w64-mingw32-gcc";
+    if crate::run::which(COMPILER).is_none() {
+        println!("skipped: there is no {COMPILER} to link with");
+        return;
+    }
+    let product = Product {
+        name: "P",
+        company: "C",
+        description: "D",
+        copyright: "R",
+    };
+    let info = VersionInfo::new(Kind::Application, "p.exe", "1.2.3", &product);
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(file("version.o"), info.to_object_file()).unwrap();
+    std::fs::write(file("main.c"), "int main(void) { return 0; }").unwrap();
+    let linked = std::process::Command::new(COMPILER)
+        .current_dir(folder.path())
+        .args(["main.c", "version.o", "-o", "p.exe"])
+        .output()
+        .unwrap();
+    assert!(linked.status.success(), "{linked:?}");
+    let image = std::fs::read(file("p.exe")).unwrap();
+    let found = Image::parse(&image).unwrap().version;
+    assert_eq!(found.unwrap().unwrap(), info);
+}
