@@ -208,14 +208,16 @@ impl Round {
                 scope,
                 stage.troublemakers[0].config.log_capacity,
             );
+            // What a driver counted goes with it, so most stretches leave it loaded and check all that they did.
+            let reloads = choose.u32(0..3) == 0;
             let defect = self.defect.filter(|_| number == injected);
             outcome.stretches = number;
             stage.ruler().settle(Some(config))?;
             stage.ledger.denied = 0;
             let denied = if self.is_strict() {
-                self.in_turn(stage, scope, defect, outcome)?
+                self.in_turn(stage, (scope, reloads), defect, outcome)?
             } else {
-                self.at_once(stage, scope, config, defect, outcome)?
+                self.at_once(stage, (scope, reloads), config, defect, outcome)?
             };
             stage.rest(scope, denied, defect, outcome)?;
             if stage.subject.ours && choose.u32(0..3) == 0 {
@@ -232,14 +234,14 @@ impl Round {
     fn in_turn(
         &self,
         stage: &mut Stage,
-        scope: Scope,
+        (scope, reloads): (Scope, bool),
         defect: Option<Defect>,
         outcome: &mut Outcome,
     ) -> Result<u64, Broken> {
         let harmless = scope == Scope::Denying;
         let mut denied = 0;
         for number in 0..self.acts {
-            stage.troublemakers[0].make(scope)?;
+            stage.troublemakers[0].make(scope, reloads)?;
             let Some((actor, twin)) = stage.openers.first_mut() else {
                 break;
             };
@@ -259,7 +261,7 @@ impl Round {
     fn at_once(
         &self,
         stage: &mut Stage,
-        scope: Scope,
+        (scope, reloads): (Scope, bool),
         config: Config,
         defect: Option<Defect>,
         outcome: &mut Outcome,
@@ -282,7 +284,7 @@ impl Round {
         };
         let disturb = |maker: &mut Troublemaker| -> Result<u64, Broken> {
             while opening.load(Ordering::Acquire) > 0 {
-                maker.make(scope)?;
+                maker.make(scope, reloads)?;
             }
             Ok(0)
         };

@@ -124,6 +124,9 @@ impl Tally {
         row("  records written", grouped(self.records_written));
         row("  skipped, no slot", grouped(self.skipped));
         row("  skipped, no stack", grouped(self.skipped_low_stack));
+        let counted = self.records_written + self.skipped + self.skipped_low_stack;
+        let lost = self.creates_seen.saturating_sub(counted);
+        row("  counted by a driver that was unloaded", grouped(lost));
         row("records drained by clients", grouped(self.records_drained));
         row("acts compared with the twin's", grouped(self.acts_compared));
         row("opens denied, as told", grouped(self.denied));

@@ -159,16 +159,16 @@ impl Troublemaker {
         })
     }
 
-    /// Makes some.
-    pub(crate) fn make(&mut self, scope: Scope) -> Result<(), Broken> {
+    /// Makes some. `reloads`: the driver may be unloaded, and what it counted until then is lost with it.
+    pub(crate) fn make(&mut self, scope: Scope, reloads: bool) -> Result<(), Broken> {
         let trouble = match (self.rules, self.subject.ours) {
-            (true, true) if self.rng.u32(0..40) == 0 => {
+            (true, true) if reloads && self.rng.u32(0..20) == 0 => {
                 pick(&mut self.rng, &[Trouble::Reload, Trouble::FailingLoad])
             }
             (true, true) if self.rng.bool() => pick(&mut self.rng, &RULE),
             (_, true) => pick(&mut self.rng, &TALK),
             // All that is known of another driver is that it can be loaded and unloaded.
-            (true, false) if self.rng.u32(0..20) == 0 => Trouble::Reload,
+            (true, false) if reloads && self.rng.u32(0..10) == 0 => Trouble::Reload,
             (true, false) => Trouble::Delay,
             (false, false) => Trouble::Delay,
         };
