@@ -1,5 +1,6 @@
 //! What a run showed, whatever machine it ran on.
 
+mod hex;
 mod open;
 mod sweep;
 
@@ -8,6 +9,8 @@ use std::collections::{HashMap, VecDeque};
 use protocol::{Anchor, Flags, NtStatus, Record};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use hex::Hex;
+use hex::addresses;
 pub use open::{Action, Count, Counts, Open};
 pub use sweep::{Sweep, SweepEnd, SweepRow};
 
@@ -107,8 +110,10 @@ pub struct Arrival {
     /// Stack left at the callback's first instruction.
     pub remaining: u64,
     /// Low end of the stack segment.
+    #[serde(with = "addresses")]
     pub segment_low: u64,
     /// High end of the stack segment.
+    #[serde(with = "addresses")]
     pub segment_high: u64,
 }
 
@@ -140,8 +145,10 @@ pub struct RecordView {
     /// Stack left after the return.
     pub after: Option<u32>,
     /// Caller's segment.
+    #[serde(with = "addresses")]
     pub caller_segment: [u64; 2],
     /// Segment of the inspection.
+    #[serde(with = "addresses")]
     pub inside_segment: [u64; 2],
     /// The policy that decided.
     pub policy: String,
@@ -236,6 +243,7 @@ pub struct BugCheck {
     /// Its name.
     pub name: String,
     /// Its parameters.
+    #[serde(with = "addresses")]
     pub parameters: [u64; 4],
     /// What happened.
     pub text: String,
@@ -265,6 +273,7 @@ pub struct Listing {
     /// The frames.
     pub frames: Vec<Frame>,
     /// Low and high end of each segment, newest first.
+    #[serde(with = "addresses")]
     pub segments: Vec<[u64; 2]>,
     /// Bytes by module, most first.
     pub by_module: Vec<(String, u64)>,
@@ -274,6 +283,7 @@ pub struct Listing {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Frame {
     /// RSP in the function's body.
+    #[serde(with = "addresses")]
     pub child_sp: u64,
     /// Distance to the next older frame; `None` for the oldest of its segment.
     pub bytes_to_older: Option<u64>,

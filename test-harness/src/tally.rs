@@ -7,6 +7,7 @@ use tabled::builder::Builder;
 
 use crate::model::{Counts, Open, Run};
 use crate::report::SweepReport;
+use crate::settings;
 use crate::table::{aligned, checks, grouped};
 
 /// So many calls are still told one by one.
@@ -100,8 +101,19 @@ pub fn sweep(report: &SweepReport, written: &[PathBuf; 3]) -> String {
         ]);
     }
     let stack = if sweep.large_stack { "72 KB" } else { "24 KB" };
+    let set: String = sweep
+        .settings
+        .iter()
+        .map(|(name, value)| {
+            let shown = settings::named(name).map_or_else(
+                |_| value.to_string(),
+                |setting| settings::shown(setting, *value),
+            );
+            format!(", {name} {shown}")
+        })
+        .collect();
     let mut text = format!(
-        "The most creates that nest on a {stack} stack, up to {}, with {} extra segments to be had\n\n{}\n\n",
+        "The most creates that nest on a {stack} stack, up to {}, with {} extra segments to be had{set}\n\n{}\n\n",
         sweep.bound,
         grouped(sweep.segment_limit.into()),
         aligned(builder, &[1, 2, 3, 4, 5])

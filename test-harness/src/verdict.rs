@@ -1,9 +1,11 @@
 //! Whether a run showed what it had to show.
 
+use protocol::{Config, NtStatus, Setting};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{BugCheck, End, Expand, Open, RecordView, Run, Sweep, SweepEnd, SweepRow};
 use crate::scenario::{MOST_RECORDS, Plan};
+use crate::settings;
 
 /// From this many nested creates on, a run that never expands has to overflow its 24 KB: each create leaves more than
 /// 0x400 bytes of kernel frames alone (0x440 between FltpCreate and IopParseDevice on the published stack).
@@ -331,45 +333,95 @@ fn brief(name: &str) -> String {
     format!("{head}…{tail} ({length} characters)")
 }
 
-/// What has to be so in a sweep: without expansion the stack overflows, and where each inspection has reserved as much as the driver
-/// does by itself, or more, no nest ends the machine.
+/// What has to be so in a sweep, for each policy and reservation: what `docs/reliability.md` says ends a nest is what ended it.
 #[must_use]
 pub fn judge_sweep(sweep: &Sweep) -> Vec<Check> {
     let mut checks = Checks::default();
+    let minimum = sweep
+        .settings
+        .iter()
+        .find(|(name, _)| settings::named(name) == Ok(Setting::MINIMUM_STACK_BYTES))
+        .map_or(Config::DEFAULT.minimum_stack_bytes, |(_, value)| *value);
     for row in &sweep.rows {
-        let SweepRow {
-            expand,
-            reservation_bytes,
-            deepest,
-            end,
-            ..
-        } = row;
-        let overflow = matches!(
-            end,
-            SweepEnd::BugCheck {
-                code: BugCheck::UNEXPECTED_KERNEL_MODE_TRAP,
-                parameter: 8,
-                ..
-            }
-        );
-        let seen = format!("{deepest} creates, then {end}");
-        match expand {
-            Expand::Never if sweep.bound >= SURE_TO_OVERFLOW => checks.add(
-                "Never: nested creates overflow the kernel stack: bug check 0x7F (8)",
-                overflow,
-                seen,
-            ),
-            Expand::Always if *reservation_bytes >= ENOUGH => {
-                let what =
-                    format!("Always, {reservation_bytes:#x} reserved: no nest ends the machine");
-                let dies = matches!(end, SweepEnd::BugCheck { .. });
-                checks.add(&what, !dies && *deepest > 0, seen);
-            }
-            _ => {}
+        judge_row(sweep, row, minimum, &mut checks);
+    }
+    for (index, row) in sweep.rows.iter().enumerate() {
+        let more = sweep.rows[index..].iter().find(|more| {
+            more.expand == row.expand
+                && more.red_zone_bytes == row.red_zone_bytes
+                && more.reservation_bytes > row.reservation_bytes
+                && dies(more)
+        });
+        if let Some(more) = more.filter(|_| !dies(row)) {
+            let (policy, less) = (row.expand.name(), row.reservation_bytes);
+            let what = format!("{policy}: what {less:#x} bytes prevent, more prevent, too");
+            let seen = format!("with {:#x} bytes {}", more.reservation_bytes, more.end);
+            checks.add(&what, false, seen);
         }
     }
     checks.list
 }
 
-/// The driver's own reservation.
-const ENOUGH: u32 = protocol::Config::DEFAULT.reservation_bytes;
+fn dies(row: &SweepRow) -> bool {
+    matches!(row.end, SweepEnd::BugCheck { .. })
+}
+
+fn judge_row(sweep: &Sweep, row: &SweepRow, minimum: u32, checks: &mut Checks) {
+    let SweepRow {
+        expand,
+        reservation_bytes: reserved,
+        deepest,
+        end,
+        ..
+    } = row;
+    let overflow = matches!(
+        end,
+        SweepEnd::BugCheck {
+            code: BugCheck::UNEXPECTED_KERNEL_MODE_TRAP,
+            parameter: 8,
+            ..
+        }
+    );
+    let seen = format!("{deepest} creates, then {end}");
+    let policy = expand.name();
+    if *expand == Expand::Never {
+        if minimum >= SUFFICES {
+            let what = format!(
+                "Never, nothing inspected below {minimum:#x}: the nest ends by that, not the machine"
+            );
+            checks.add(&what, *end == SweepEnd::Minimum, seen);
+        } else if sweep.bound >= SURE_TO_OVERFLOW {
+            let what = "Never: nested creates overflow the kernel stack: bug check 0x7F (8)";
+            checks.add(what, overflow, seen);
+        }
+        return;
+    }
+    let zone = row.red_zone_bytes.unwrap_or(u32::MAX);
+    if *reserved < SUFFICES || zone < SUFFICES {
+        let what = format!(
+            "{policy}, {reserved:#x} reserved: too little ends in bug check 0x7F (8) and nothing else"
+        );
+        checks.add(&what, overflow || !dies(row), seen);
+        return;
+    }
+    let what = format!("{policy}, {reserved:#x} reserved: no nest ends the machine");
+    checks.add(&what, !dies(row) && *deepest > 0, seen.clone());
+    // As many segments as creates are enough for any reservation.
+    let enough = sweep.segment_limit >= sweep.bound.saturating_add(1);
+    match end {
+        SweepEnd::Fallback { status } => {
+            let what = format!("{policy}, {reserved:#x} reserved: only segments run out");
+            let expected = NtStatus(0xc000_00fd);
+            checks.add(&what, !enough && *status == expected, seen);
+        }
+        SweepEnd::Minimum => {
+            let what = format!("{policy}, {reserved:#x} reserved: the minimum was set");
+            checks.add(&what, minimum > Config::DEFAULT.minimum_stack_bytes, seen);
+        }
+        _ => {}
+    }
+}
+
+/// From so many bytes reserved on, and with a red zone of as many, nothing of an inspection runs off its stack: what it takes itself,
+/// and what the kernel takes to open a file below it.
+pub const SUFFICES: u32 = 0x2000;

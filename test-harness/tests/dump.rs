@@ -8,7 +8,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use common::{HEADROOM, headroom, sys};
+use common::{HEADROOM, address, headroom, sys};
 use crashdump::{Analysis, Dump, Error, How};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -79,11 +79,7 @@ fn same_frames(crash: &Crash, analysis: &Analysis) {
     assert_eq!(found.len(), listed.len());
     for (found, listed) in found.iter().zip(listed) {
         let symbol = listed["symbol"].as_str().unwrap();
-        assert_eq!(
-            Some(found.child_sp),
-            listed["child_sp"].as_u64(),
-            "{symbol}"
-        );
+        assert_eq!(found.child_sp, address(&listed["child_sp"]), "{symbol}");
         assert_eq!(function(&found.symbol), function(symbol));
         if symbol.starts_with("nt!") && symbol.contains('+') || symbol.starts_with("headroom!") {
             assert_eq!(
@@ -201,8 +197,8 @@ fn frames_are_followed_from_segment_to_segment() {
     assert_eq!(analysis.segments.len(), listed.len());
     for (found, listed) in analysis.segments.iter().zip(listed) {
         assert_eq!(
-            (Some(found.limit), Some(found.base)),
-            (listed[0].as_u64(), listed[1].as_u64())
+            (found.limit, found.base),
+            (address(&listed[0]), address(&listed[1]))
         );
         assert!(found.told);
     }

@@ -126,6 +126,7 @@ fn the_plot_of_a_sweep_is_there() {
             large_stack: false,
             bound: 512,
             segment_limit: 1024,
+            settings: Vec::new(),
             rows: vec![
                 row(Expand::Never, 0, 7, dies()),
                 row(Expand::RedZone, 0x1000, 9, dies()),

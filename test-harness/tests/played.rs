@@ -8,7 +8,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{HEADROOM, headroom, sys};
+use common::{HEADROOM, address, headroom, sys};
 use serde_json::Value;
 
 /// The data of a run that holds.
@@ -82,8 +82,7 @@ fn many_threads_open_many_paths() {
     assert_eq!(threads.len(), 12, "each thread's opens are its own");
     let mut segments: Vec<_> = records
         .iter()
-        .map(|record| &record["inside_segment"][1])
-        .map(Value::as_u64)
+        .map(|record| address(&record["inside_segment"][1]))
         .collect();
     segments.sort_unstable();
     segments.dedup();

@@ -56,6 +56,7 @@ fn sweep(deepest: u32) -> SweepReport {
             large_stack: false,
             bound: 512,
             segment_limit: 1024,
+            settings: Vec::new(),
             rows: vec![
                 row(Expand::Never, 0, 6, dies()),
                 row(Expand::RedZone, 0x1000, 7, dies()),

@@ -14,6 +14,7 @@ mod check;
 mod cross;
 mod debugger;
 mod demo;
+mod depth;
 mod driver;
 mod driver_inf;
 #[cfg(not(windows))]
@@ -122,6 +123,12 @@ enum Command {
         #[arg(short, long, default_value = "headroom")]
         package: String,
     },
+    /// Search for the deepest nest for every reservation and policy, and hold what ends the next one to what the documentation says
+    Depth {
+        /// Put the tables and the pictures into docs
+        #[arg(long)]
+        write: bool,
+    },
     /// Play random scenarios on the driver with everything going wrong at once, and hold it to its invariants: --minutes, --seed,
     /// --threads and more (`cargo xtask soak -- --help`)
     Soak {
@@ -211,6 +218,7 @@ fn run(command: Command) -> Result<()> {
         Command::Reproduce { package } => {
             driver::reproduce(&setup::ensure(&layout, quiet)?, &layout, &package)
         }
+        Command::Depth { write } => depth::run(&layout, quiet, write),
         Command::Soak { args } => soak::run(&layout, quiet, &args),
         Command::Clippy => driver::clippy(&setup::ensure(&layout, quiet)?, &layout),
         Command::Env { command } => env(&setup::ensure(&layout, quiet)?, &layout, &command),

@@ -17,6 +17,7 @@ use super::{
     Told,
 };
 use crate::model::{BugCheck, Losses, RecordView};
+use crate::settings;
 use told::finding;
 
 /// The driver's service, module and filter.
@@ -331,6 +332,11 @@ pub fn load(machine: &Simulated, driver: &Driver) -> Result<(), Stopped> {
             .red_zone_bytes
             .map(|bytes| number("RedZoneBytes", bytes)),
     );
+    parameters.extend(driver.settings.iter().map(|(name, value)| {
+        let words = settings::named(name).map_or(&[][..], protocol::Setting::words);
+        let word = words.iter().find(|(_, number)| number == value);
+        word.map_or_else(|| number(name, *value), |(word, _)| text(name, word))
+    }));
     load_with(machine, &driver.image, parameters)
 }
 

@@ -65,6 +65,8 @@ pub struct Driver {
     pub red_zone_bytes: Option<u32>,
     /// `ReservationBytes`; `None`: the driver's own default.
     pub reservation_bytes: Option<u32>,
+    /// Other settings, by name; all that are not here are the driver's own.
+    pub settings: Vec<(String, u32)>,
 }
 
 /// What a machine told at its end.

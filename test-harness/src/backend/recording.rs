@@ -11,6 +11,7 @@ use protocol::{AncestorScope, Config, Policy, Record};
 use super::{Driver, Environment, Told};
 use crate::link::{self, Client, LinkError};
 use crate::model::{Expand, Losses, RecordView};
+use crate::settings;
 
 /// How long the drain rests when there was nothing.
 const REST: Duration = Duration::from_millis(20);
@@ -118,7 +119,7 @@ fn wanted(before: &Config, driver: Option<&Driver>) -> Config {
         };
     };
     let default = Config::DEFAULT;
-    Config {
+    let mut config = Config {
         expand_policy: match driver.expand {
             Expand::Always => Policy::ALWAYS,
             Expand::RedZone => Policy::RED_ZONE,
@@ -135,7 +136,14 @@ fn wanted(before: &Config, driver: Option<&Driver>) -> Config {
             .unwrap_or(default.reservation_bytes),
         red_zone_bytes: driver.red_zone_bytes.unwrap_or(default.red_zone_bytes),
         ..*before
+    };
+    for (name, value) in &driver.settings {
+        if let Ok(setting) = settings::named(name) {
+            // The values were checked when they were read, and the driver checks them again.
+            let _ = config.set(setting, *value, settings::MAXIMUM_EXPANSION);
+        }
     }
+    config
 }
 
 fn drain(mut client: Client, before: &Config, mut from: u64, stop: &AtomicBool) -> Drained {

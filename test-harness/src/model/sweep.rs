@@ -16,6 +16,9 @@ pub struct Sweep {
     pub bound: u32,
     /// How many extra stack segments the machine had to give.
     pub segment_limit: u32,
+    /// The driver's settings that were set beside policy and reservation, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, u32)>,
     /// What was found.
     pub rows: Vec<SweepRow>,
     /// Ctrl-C ended the search: rows are missing.

@@ -50,6 +50,9 @@ pub struct Plan {
     /// `RedZoneBytes`; `None`: the driver's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub red_zone_bytes: Option<u32>,
+    /// Other settings of the driver, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<(String, u32)>,
     /// How many threads play it at the same time.
     #[serde(default = "one")]
     pub threads: u32,
@@ -109,6 +112,7 @@ pub fn run(plan: &Plan, expand: Expand, control: &Control) -> Result<Run, Enviro
         max_nest_depth: plan.depth,
         reservation_bytes: plan.reservation_bytes,
         red_zone_bytes: plan.red_zone_bytes,
+        settings: plan.settings.clone(),
         log_capacity: plan
             .creates()
             .saturating_mul(4)
@@ -274,6 +278,7 @@ impl Plan {
             large_stack: scenario == Kind::Dfs,
             reservation_bytes: None,
             red_zone_bytes: None,
+            settings: Vec::new(),
             threads: scenario.threads(),
             repeats: 1,
             seconds: None,

@@ -31,6 +31,7 @@ pub fn sweep(
         large_stack: plan.large_stack,
         bound: plan.depth,
         segment_limit: plan.segment_limit.unwrap_or(SEGMENTS),
+        settings: plan.settings.clone(),
         rows: Vec::new(),
         interrupted: false,
     };

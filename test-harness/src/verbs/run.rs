@@ -4,12 +4,14 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use protocol::Setting;
 
 use super::{Failure, Verdict};
 use crate::backend::Environment;
 use crate::model::Expand;
 use crate::report::{Origin, Report, SweepReport};
 use crate::scenario::{self, Control, Kind, Plan, sweep};
+use crate::settings;
 use crate::summary::summary;
 use crate::tally;
 use crate::verdict;
@@ -95,6 +97,11 @@ pub struct Args {
     /// The driver's RedZoneBytes, for the policy red-zone; without it, the driver's own default.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub red_zone: Option<u32>,
+
+    /// Another setting of the driver, by the name that it has in the registry: MinimumStackBytes=0x2000, OnExpandFailure=Deny. Can be
+    /// given several times.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    pub settings: Vec<(String, u32)>,
 
     /// How many extra stack segments the simulated machine has to give. Windows has such a limit and documents no number.
     #[arg(long, value_name = "NUMBER")]
@@ -296,6 +303,7 @@ impl Args {
             reservation_bytes: self.reservation.first().copied(),
             red_zone_bytes: self.red_zone,
             segment_limit: self.segments,
+            settings: self.settings.clone(),
             loaded: self.loaded,
             crash_dump: self.crash_dump.clone(),
             large_stack: match self.stack {
@@ -313,6 +321,30 @@ const fn judged(passed: bool, interrupted: bool) -> Verdict {
         (true, true) => Verdict::Interrupted,
         (true, false) => Verdict::Holds,
     }
+}
+
+/// A setting that has no option of its own.
+fn setting(text: &str) -> Result<(String, u32), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("{text}: a setting is given as NAME=VALUE"))?;
+    let setting = settings::named(name)?;
+    let option = match setting {
+        Setting::EXPAND_POLICY => "--policy",
+        Setting::RESERVATION_BYTES => "--reservation",
+        Setting::RED_ZONE_BYTES => "--red-zone",
+        Setting::MAX_NEST_DEPTH => "--depth",
+        Setting::ANCESTOR_OPENS | Setting::LOG_CAPACITY => {
+            return Err(format!("{setting} is what the scenario needs it to be"));
+        }
+        _ => {
+            return Ok((
+                settings::name(setting).to_owned(),
+                settings::value(setting, value)?,
+            ));
+        }
+    };
+    Err(format!("{setting} is set with {option}"))
 }
 
 /// A number of bytes, decimal or hexadecimal.
@@ -334,5 +366,26 @@ mod tests {
             [Ok(0x6000), Ok(0x6000), Ok(16)]
         );
         assert!(bytes("6000h").is_err());
+    }
+
+    #[test]
+    fn settings_without_an_option_are_read_by_name() {
+        assert_eq!(
+            setting("minimumstackbytes=0x2000"),
+            Ok(("MinimumStackBytes".to_owned(), 0x2000))
+        );
+        assert_eq!(
+            setting("OnExpandFailure=deny"),
+            Ok(("OnExpandFailure".to_owned(), 3))
+        );
+        for (text, why) in [
+            ("ExpandPolicy=Never", "--policy"),
+            ("LogCapacity=16", "what the scenario needs"),
+            ("MinimumStackBytes", "NAME=VALUE"),
+            ("OnExpandFailure=Perhaps", "it takes"),
+        ] {
+            let error = setting(text).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn driver() -> Driver {
         log_capacity: 256,
         reservation_bytes: None,
         red_zone_bytes: None,
+        settings: Vec::new(),
     }
 }
 
@@ -204,4 +205,12 @@ pub(crate) fn end(machine: Machine) -> FinalReport {
     let report = machine.shutdown().unwrap();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);
     report
+}
+
+/// An address in a report.
+#[track_caller]
+pub(crate) fn address(value: &serde_json::Value) -> u64 {
+    let digits = value.as_str().and_then(|text| text.strip_prefix("0x"));
+    let address = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    address.unwrap_or_else(|| panic!("{value} is no address"))
 }

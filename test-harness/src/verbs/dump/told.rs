@@ -4,21 +4,11 @@ use crashdump::{Analysis, How};
 use protocol::Setting;
 use serde::Serialize;
 
-use crate::model::{Losses, RecordView};
+use crate::model::{Hex, Losses, RecordView};
 use crate::report::stats::Stats;
 
 /// Grows by one whenever a field changes its meaning or goes.
 const VERSION: u32 = 1;
-
-/// An address or a parameter: as text in JSON, since many readers of JSON have numbers of 53 bits only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hex(pub u64);
-
-impl Serialize for Hex {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:#x}", self.0))
-    }
-}
 
 /// Everything.
 #[derive(Clone, Debug, Serialize)]
