@@ -18,7 +18,7 @@ use crate::ledger::{Account, Broken, Invariant, Ledger, found};
 use crate::place::Place;
 use crate::resident::{self, Held};
 use crate::seed::{Chooser, pick, rng};
-use crate::settings::{Scope, capacity, settings};
+use crate::settings::{Scope, capacity, no_stack, settings};
 use crate::trouble::{Subject, Troublemaker};
 
 /// What a create that is denied comes to.
@@ -213,6 +213,10 @@ impl Round {
             let defect = self.defect.filter(|_| number == injected);
             outcome.stretches = number;
             stage.ruler().settle(Some(config))?;
+            if scope == Scope::Denying {
+                // Or little would be denied.
+                stage.machine.set_faults(vec![no_stack(&mut choose)])?;
+            }
             stage.ledger.denied = 0;
             let denied = if self.is_strict() {
                 self.in_turn(stage, (scope, reloads), defect, outcome)?

@@ -110,6 +110,15 @@ pub(crate) fn parameters(config: &Config) -> Vec<(String, RegistryValue)> {
     Setting::ALL.iter().filter_map(value).collect()
 }
 
+/// No create gets stack, from one of the next on.
+pub(crate) fn no_stack(rng: &mut Rng) -> FaultRule {
+    FaultRule {
+        call: "KeExpandKernelStackAndCalloutEx".to_owned(),
+        status: NtStatus(0xc000_0017_u32.cast_signed()),
+        when: When::From(rng.u64(1..8)),
+    }
+}
+
 /// Calls that fail from now on.
 pub(crate) fn faults(rng: &mut Rng) -> Vec<FaultRule> {
     let count = rng.usize(1..=3);
