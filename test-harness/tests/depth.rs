@@ -30,10 +30,17 @@ fn documented(title: &str) -> Vec<[String; 3]> {
     rows.skip(2).collect()
 }
 
-/// Searches, and returns the same of what was found.
-fn found(arguments: &[&str]) -> Vec<[String; 3]> {
+/// Searches down to `depth`, and returns the same of what was found.
+fn found(depth: &str, arguments: &[&str]) -> Vec<[String; 3]> {
     let sys = sys();
-    let nested = ["run", "nested", "--until-it-breaks", "--driver"];
+    let nested = [
+        "run",
+        "nested",
+        "--until-it-breaks",
+        "--depth",
+        depth,
+        "--driver",
+    ];
     let arguments = [&nested[..], &[sys.to_str().unwrap()], arguments].concat();
     let (output, folder) = headroom(&arguments);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -54,9 +61,10 @@ fn found(arguments: &[&str]) -> Vec<[String; 3]> {
 /// Depths move with each change of the driver's frames; what ends a nest does not.
 #[test]
 fn each_nest_ends_as_the_page_says() {
-    for (title, arguments) in [
+    for (title, depth, arguments) in [
         (
             "On a 24 KB stack",
+            "48",
             &[
                 "--policy",
                 "all",
@@ -66,6 +74,7 @@ fn each_nest_ends_as_the_page_says() {
         ),
         (
             "On a 72 KB stack, of which 24 KB are committed at first",
+            "48",
             &[
                 "--policy",
                 "all",
@@ -77,6 +86,8 @@ fn each_nest_ends_as_the_page_says() {
         ),
         (
             "Where the machine has 8 extra segments, OnExpandFailure Deny",
+            // Eight segments are used up before.
+            "180",
             &[
                 "--policy",
                 "all",
@@ -90,6 +101,7 @@ fn each_nest_ends_as_the_page_says() {
         ),
         (
             "With MinimumStackBytes 0x2000",
+            "48",
             &[
                 "--policy",
                 "all",
@@ -101,7 +113,7 @@ fn each_nest_ends_as_the_page_says() {
         ),
     ] {
         let page = documented(title);
-        for row in found(arguments) {
+        for row in found(depth, arguments) {
             assert!(
                 page.contains(&row),
                 "{title}: {row:?} is not what the page says"
