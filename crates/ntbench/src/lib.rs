@@ -8,8 +8,9 @@
 //! Outside, in the process that asks: `client`, and `wire` for what crosses. Inside, in the machine's process: `machine`
 //! (main loop, threads, images), `loader` (PE), `gate` (calls between host and driver, each on its own stack), `stack`
 //! (segments, modelled frames, expansion, listings), `cpu` (GS, CR8, faults), `unwind` and `seh` (exceptions
-//! and their handlers), `user` (a program's memory), `bugcheck`, `symbols`, `trace`, `verifier`
-//! `faults` and `schedule` (who runs next, where a seed says so); on these stand the models: `abi` (structures), `ntos` (the executive), `fltmgr` and `namespace`.
+//! and their handlers), `user` (a program's memory), `bugcheck`, `symbols`, `trace`, `verifier`,
+//! `faults` and `schedule` (who runs next, where a seed says so); on these stand the models: `abi` (structures), `ntos`
+//! (the executive), `fltmgr` and `namespace`.
 //! `export` is how a model offers a function to drivers, and
 //! `coverage` lists what is offered.
 //!

@@ -1,22 +1,25 @@
 //! `ntbench run`: what the arguments ask for, made into machines, and what came of them told.
 
+mod seeds;
+mod tell;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
 use ntbench::wire::{
-    FinalReport, MachineConfig, NamespaceConfig, Refusal, ScheduleConfig, StackKind, TraceEvent,
+    FinalReport, MachineConfig, NamespaceConfig, ScheduleConfig, StackKind, TraceEvent,
     VerifierConfig,
 };
 use ntbench::{Machine, MachineError};
 
 use super::args::{Faults, Run, Sweep};
 use super::drivers::{self, DriverError};
-use super::paint::Progress;
-use super::report::{CallReport, DriverReport, End, Report, SchedulesReport};
+use super::report::{CallReport, DriverReport, End, Report};
 use super::scenario::{self, FileError, PlayError, Sites, SitesError};
 use super::session::{Plan, Session, compare};
-use super::{FAILED, NOT_TRIED, show, sweep, sweep_table, table};
+use super::{FAILED, NOT_TRIED, sweep, sweep_table, table};
+use tell::{entries, tell};
 
 /// Why nothing was tried.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +56,7 @@ pub(super) fn run(run: &Run, matches: &ArgMatches) -> ExitCode {
     } else if let Some(range) = run.low_stack {
         sweep_stack(run, &plan, range)
     } else if let Some(count) = run.schedules {
-        schedules(run, plan, count)
+        seeds::schedules(run, plan, count)
     } else {
         once(run, &plan)
     };
@@ -117,83 +120,6 @@ fn sweep_stack(run: &Run, plan: &Plan, range: Sweep) -> Report {
         sweep_table::low_stack(&report.low_stack);
     }
     report
-}
-
-/// `--schedules`: one seed after the other, until one fails. That one is then run again and told in full.
-fn schedules(run: &Run, mut plan: Plan, count: u64) -> Report {
-    if !plan.scenarios.iter().any(scenario::Scenario::is_concurrent) {
-        eprintln!(
-            "ntbench: hint: in these scenarios one thread runs at a time, beside those that the driver starts; --scenario threads has several"
-        );
-    }
-    let from = run.seed.unwrap_or(1);
-    let progress = Progress::new(run.json);
-    let mut tried = SchedulesReport {
-        from,
-        tried: 0,
-        failed: None,
-        replay: None,
-    };
-    for seed in (from..).take(usize::try_from(count).unwrap_or(usize::MAX)) {
-        progress.show(format!("seed {seed}, {} of {count}", tried.tried + 1));
-        tried.tried += 1;
-        let config = MachineConfig {
-            schedule: Some(ScheduleConfig { seed }),
-            crash_dump: None,
-            ..plan.config.clone()
-        };
-        let mut session = Session::default();
-        let good = machine(&plan, config, false, &mut session)
-            .is_ok_and(|left| session.is_good() && left.report.findings.is_empty());
-        if !good {
-            tried.failed = Some(seed);
-            tried.replay = Some(replay(seed));
-            break;
-        }
-    }
-    drop(progress);
-    let seed = tried.failed.unwrap_or(from);
-    plan.config.schedule = Some(ScheduleConfig { seed });
-    let mut report = match tried.failed {
-        Some(_) => once(run, &plan),
-        None => Report::default(),
-    };
-    if tried.failed.is_some() && report.exit_status == 0 {
-        eprintln!(
-            "ntbench: seed {seed} failed and then did not: the driver asks for something that no seed decides, such as the time"
-        );
-        report.exit_status = FAILED;
-    }
-    if !run.json {
-        sweep_table::schedules(&tried);
-    }
-    report.schedules = Some(tried);
-    report
-}
-
-/// This command line with one seed instead of many.
-fn replay(seed: u64) -> String {
-    let mut words = vec!["ntbench".to_owned()];
-    let mut given = std::env::args().skip(1);
-    while let Some(word) = given.next() {
-        match word.as_str() {
-            "--schedules" | "--seed" => drop(given.next()),
-            word if word.starts_with("--schedules=") || word.starts_with("--seed=") => {}
-            _ => words.push(quoted(&word)),
-        }
-    }
-    words.push(format!("--seed {seed}"));
-    words.join(" ")
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
 
 fn installed(plan: &Plan) {
@@ -383,76 +309,5 @@ fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &Play
         steps: session.steps,
         trace: session.trace,
         ..Report::default()
-    }
-}
-
-/// Tells it on a terminal.
-fn tell(run: &Run, plan: &Plan, report: &Report, outcome: &Result<Left, PlayError>) {
-    entries(report);
-    for call in &report.calls {
-        println!("{:<40} {}", call.call, call.status);
-    }
-    let several = report.drivers.len() > 1;
-    table::steps(&report.steps);
-    if report.steps.is_empty() {
-        for driver in report.drivers.iter().rev() {
-            if let Some(status) = &driver.unload {
-                let what = if several {
-                    format!("unload of {}", driver.service)
-                } else {
-                    "unload".to_owned()
-                };
-                println!("{what:<40} {status}");
-            }
-        }
-    }
-    if run.trace || report.steps.is_empty() {
-        show::events(&report.trace);
-    }
-    match outcome {
-        Ok(left) if left.report.trace.dropped != 0 => {
-            println!("({} older events were dropped)", left.report.trace.dropped);
-        }
-        Err(PlayError::Machine(error)) => failed(error),
-        Err(PlayError::Sites(error)) => eprintln!("ntbench: {error}"),
-        Ok(_) => {}
-    }
-    table::findings(&report.findings, several);
-    if several || !report.steps.is_empty() {
-        table::drivers(report);
-    }
-    if !report.steps.is_empty() {
-        table::verdict(report);
-    } else if plan.scenarios.is_empty()
-        && plan.create.is_empty()
-        && plan.query.is_empty()
-        && outcome.is_ok()
-    {
-        eprintln!(
-            "ntbench: hint: the driver had nothing to do; --scenario basic, or all, puts it to work"
-        );
-    }
-}
-
-fn entries(report: &Report) {
-    for driver in &report.drivers {
-        if let Some(status) = &driver.entry {
-            println!(
-                "{:<40} {status}",
-                format!("DriverEntry of {}", driver.service)
-            );
-        }
-    }
-}
-
-fn failed(error: &MachineError) {
-    match error {
-        MachineError::BugCheck(report) => show::bug_check(report),
-        MachineError::TimeLimit { stacks, .. } => {
-            eprintln!("ntbench: {error}");
-            stacks.iter().for_each(show::stack);
-        }
-        MachineError::Refused(Refusal::Image(text)) => eprintln!("ntbench: {text}"),
-        other => eprintln!("ntbench: {other}"),
     }
 }

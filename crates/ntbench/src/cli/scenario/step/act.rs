@@ -1,0 +1,248 @@
+//! What each operation of a scenario file becomes.
+
+use ntbench::ReparsePoint;
+use ntbench::wire::{CreateFile, FileCall};
+use toml::Spanned;
+
+use super::{Raw, Word, bits, bytes, number, step};
+use crate::cli::scenario::file::Mistake;
+use crate::cli::scenario::model::{Act, Actor};
+use crate::cli::scenario::names;
+
+/// What a checked step does.
+pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
+    // What is needed is there: `check` has looked.
+    let path = |field: &Option<Spanned<String>>| {
+        field
+            .as_ref()
+            .map_or_else(String::new, |path| path.get_ref().clone())
+    };
+    let yes = |field: &Option<Spanned<bool>>| field.as_ref().is_some_and(|yes| *yes.get_ref());
+    let length = raw.length.as_ref().map(|length| *length.get_ref());
+    let offset = raw.offset.as_ref().map(|offset| *offset.get_ref());
+    let replace = yes(&raw.replace);
+    let word = raw.r#do.get_ref().clone();
+    let call = |call: FileCall, told: String| Ok(Act::Call(call, told));
+    match word.as_str() {
+        "create" | "open" => create(&raw, word == "create"),
+        "close" | "disconnect" => Ok(Act::Close),
+        "attributes" => Ok(Act::Attributes(path(&raw.path))),
+        "read" => call(
+            FileCall::Read {
+                length: length.unwrap_or(0),
+                offset,
+                paging: yes(&raw.paging),
+            },
+            told("read", length, offset),
+        ),
+        "write" => {
+            let data = bytes(&raw)?;
+            let told = told("write", u32::try_from(data.len()).ok(), offset);
+            let paging = yes(&raw.paging);
+            call(
+                FileCall::Write {
+                    data,
+                    offset,
+                    paging,
+                },
+                told,
+            )
+        }
+        "query" | "volume" => {
+            let words = if word == "query" {
+                names::INFORMATION
+            } else {
+                names::VOLUME
+            };
+            let class = raw
+                .class
+                .as_ref()
+                .map_or(Ok(0), |class| number(class, words))?;
+            let length = length.unwrap_or(4096);
+            let told = format!("{word} {}", class_name(raw.class.as_ref()));
+            match word.as_str() {
+                "query" => call(FileCall::QueryInformation { class, length }, told),
+                _ => call(FileCall::QueryVolume { class, length }, told),
+            }
+        }
+        "set" => {
+            let class = raw
+                .class
+                .as_ref()
+                .map_or(Ok(0), |class| number(class, names::INFORMATION))?;
+            let told = format!("set {}", class_name(raw.class.as_ref()));
+            call(
+                FileCall::SetInformation {
+                    class,
+                    data: bytes(&raw)?,
+                },
+                told,
+            )
+        }
+        "rename" => Ok(Act::Rename {
+            to: path(&raw.to),
+            replace,
+        }),
+        "link" => Ok(Act::Link {
+            to: path(&raw.to),
+            replace,
+        }),
+        "delete" => Ok(Act::Delete(true)),
+        "undelete" => Ok(Act::Delete(false)),
+        "list" => Ok(Act::List(
+            raw.pattern.map(|pattern| pattern.get_ref().clone()),
+        )),
+        "notify" => call(
+            FileCall::NotifyDirectory {
+                filter: 0x7,
+                length: 4096,
+            },
+            word,
+        ),
+        "security" => call(
+            FileCall::QuerySecurity {
+                information: 0x7,
+                length: length.unwrap_or(4096),
+            },
+            word,
+        ),
+        "control" | "device-control" => {
+            let code = raw
+                .code
+                .as_ref()
+                .map_or(Ok(0), |code| number(code, names::CONTROLS))?;
+            let input = bytes(&raw)?;
+            let output = raw.output.as_ref().map_or(4096, |output| *output.get_ref());
+            let told = format!("{word} {}", class_name(raw.code.as_ref()));
+            let control = if word == "control" {
+                FileCall::FsControl {
+                    code,
+                    input,
+                    output,
+                }
+            } else {
+                FileCall::DeviceControl {
+                    code,
+                    input,
+                    output,
+                }
+            };
+            call(control, told)
+        }
+        "set-symlink" => Ok(Act::SetReparse(ReparsePoint::Symlink {
+            target: path(&raw.to),
+            relative: yes(&raw.relative),
+        })),
+        "set-mount-point" => Ok(Act::SetReparse(ReparsePoint::MountPoint {
+            target: path(&raw.to),
+        })),
+        "set-reparse-point" => Ok(Act::SetReparse(ReparsePoint::Other(bytes(&raw)?))),
+        "delete-reparse-point" => Ok(Act::DeleteReparse(raw.tag.map_or(0, |tag| *tag.get_ref()))),
+        "flush" => call(FileCall::Flush, word),
+        "lock" => call(
+            FileCall::Lock {
+                offset: offset.unwrap_or(0),
+                length: length.unwrap_or(0).into(),
+                key: 0,
+                exclusive: yes(&raw.exclusive),
+                fail_immediately: true,
+            },
+            told("lock", length, offset),
+        ),
+        "unlock" => call(
+            FileCall::Unlock {
+                offset: offset.unwrap_or(0),
+                length: length.unwrap_or(0).into(),
+                key: 0,
+            },
+            told("unlock", length, offset),
+        ),
+        "connect" => Ok(Act::Connect {
+            port: raw
+                .port
+                .as_ref()
+                .map_or_else(|| "{port}".to_owned(), |port| port.get_ref().clone()),
+            context: bytes(&raw)?,
+        }),
+        "send" => Ok(Act::Send {
+            input: bytes(&raw)?,
+            output: raw.output.as_ref().map_or(4096, |output| *output.get_ref()),
+        }),
+        "fuzz" => Ok(Act::Fuzz {
+            count: raw.times.map_or(1000, |times| (*times.get_ref()).into()),
+        }),
+        _ => together(raw, text),
+    }
+}
+
+fn told(verb: &str, length: Option<u32>, offset: Option<i64>) -> String {
+    let length = length.unwrap_or(0);
+    match offset {
+        Some(offset) => format!("{verb} {length} bytes at {offset}"),
+        None => format!("{verb} {length} bytes"),
+    }
+}
+
+fn class_name(field: Option<&Spanned<Word>>) -> String {
+    match field.map(Spanned::get_ref) {
+        Some(Word::Name(name)) => name.clone(),
+        Some(Word::Number(number)) if *number > 0xFFFF => format!("{number:#X}"),
+        Some(Word::Number(number)) => number.to_string(),
+        None => String::new(),
+    }
+}
+
+fn create(raw: &Raw, creates: bool) -> Result<Act, Mistake> {
+    let default = CreateFile::default();
+    let disposition = match &raw.disposition {
+        None if creates => 2,
+        None => 1,
+        Some(word) => names::find(names::DISPOSITION, word.get_ref()).ok_or_else(|| {
+            Mistake::at(
+                word,
+                format!(
+                    "expected {}, not `{}`",
+                    names::list(names::DISPOSITION),
+                    word.get_ref()
+                ),
+            )
+        })?,
+    };
+    // Whoever creates usually writes, and whoever opens usually reads.
+    let usual = if creates { 0x0013_019F } else { 0x0012_0089 };
+    Ok(Act::Create(CreateFile {
+        name: raw
+            .path
+            .as_ref()
+            .map_or_else(String::new, |path| path.get_ref().clone()),
+        access: bits(raw.access.as_ref(), names::ACCESS)?.unwrap_or(usual) | 0x0010_0000,
+        share: bits(raw.share.as_ref(), names::SHARE)?.unwrap_or(default.share),
+        disposition,
+        options: bits(raw.options.as_ref(), names::OPTIONS)?.unwrap_or(0) | 0x20,
+        attributes: bits(raw.attributes.as_ref(), names::ATTRIBUTES)?.unwrap_or(default.attributes),
+        ..default
+    }))
+}
+
+fn together(raw: Raw, text: &str) -> Result<Act, Mistake> {
+    let times = raw.times.map_or(1, |times| *times.get_ref());
+    let mut threads = Vec::new();
+    for (index, actor) in raw
+        .threads
+        .map_or_else(Vec::new, Spanned::into_inner)
+        .into_iter()
+        .enumerate()
+    {
+        let mut steps = Vec::new();
+        for raw in actor.step {
+            steps.push(step(raw, text, false)?);
+        }
+        threads.push(Actor {
+            name: actor
+                .name
+                .unwrap_or_else(|| format!("thread {}", index + 1)),
+            steps,
+        });
+    }
+    Ok(Act::Together { threads, times })
+}
