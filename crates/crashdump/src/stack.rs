@@ -103,7 +103,14 @@ pub(crate) fn segments(
     notes: &mut Vec<String>,
 ) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
-    let Some(current) = thread.and_then(|thread| thread.current) else {
+    // A thread's bounds that no stack has are a damaged thread's: searched, they would take for ever.
+    let sound = |base: u64, limit: u64| {
+        limit < base && base - limit <= LARGEST && base.is_multiple_of(PAGE)
+    };
+    let current = thread
+        .and_then(|thread| thread.current)
+        .filter(|current| sound(current.base, current.limit));
+    let Some(current) = current else {
         segments.extend(around(dump, rsp));
         if !segments.is_empty() {
             notes.push("the stack's bounds are those of the pages around the stack pointer, not the thread's own".to_owned());
@@ -118,9 +125,7 @@ pub(crate) fn segments(
             break;
         };
         // The first segment has none before it.
-        let sound = limit < base
-            && base - limit <= LARGEST
-            && base.is_multiple_of(PAGE)
+        let sound = sound(base, limit)
             && (limit..base).contains(&older)
             && segments.iter().all(|known| known.base != base);
         if !sound {
