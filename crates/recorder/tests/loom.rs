@@ -86,6 +86,31 @@ fn a_reader_never_sees_half_a_record_while_a_writer_laps_it() {
     });
 }
 
+/// What another thread committed a moment ago is whole, and what a drain passes by is shown or counted: a sequence that the
+/// head covers is no void because its slot has not been heard of yet.
+#[test]
+fn a_drain_beside_a_writer_misses_nothing_and_shows_whole_records() {
+    explore(3, || {
+        let shared = Shared::new(2);
+        let other = shared.clone();
+        let reader = thread::spawn(move || {
+            let mut cursor = 1;
+            let beside = other.ring().drain(&mut cursor, |pair, _| {
+                assert_eq!(pair.0, pair.1, "a torn record");
+                true
+            });
+            (cursor, beside)
+        });
+        assert_eq!(shared.write(), Some(1));
+        let (mut cursor, beside) = reader.join().unwrap();
+        let after = shared.ring().drain(&mut cursor, |pair, _| pair.0 == pair.1);
+        assert_eq!(
+            (beside.taken + after.taken, beside.lost + after.lost),
+            (1, 0)
+        );
+    });
+}
+
 #[test]
 fn a_late_completion_finds_its_own_record_or_none() {
     explore(3, || {
