@@ -265,6 +265,7 @@ const LOOK: &[&str] = &[
     "FltTagFile",
     "FltUntagFile",
     "FltWriteFile",
+    "FsRtlGetFileSize",
     "IoAllocateMdl",
     "IoCreateDevice",
     "IoOpenDriverRegistryKey",

@@ -582,6 +582,9 @@ fn a_filter_does_file_work_of_its_own() {
         ("DEFECT=3", Some("callback-data-in-use")),
     ] {
         let bench = loaded("doer", &[defect], MachineConfig::default());
+        let folder = opened(&bench.thread, &named("\\Docs", 3));
+        bench.thread.file(folder, FileCall::Flush).unwrap();
+        assert_eq!(lines(&bench.trace()), ["size c00000ba 0"]);
         let file = opened(&bench.thread, &named(README, 3));
         let flushed = bench.thread.file(file, FileCall::Flush).unwrap();
         assert_eq!(flushed.status, NtStatus::SUCCESS);
@@ -589,6 +592,7 @@ fn a_filter_does_file_work_of_its_own() {
             assert_eq!(
                 lines(&bench.trace()),
                 [
+                    "size 00000000 4",
                     "create 00000000 2",
                     "write 00000000",
                     "read 00000000 7 written",

@@ -1,11 +1,12 @@
-//! `ZwCreateFile` and its kin: files that a driver opens and uses by handles, from the top of the stack, as the kernel.
+//! `ZwCreateFile` and its kin: files that a driver opens and uses by handles, from the top of the stack, as the kernel; and
+//! the one question that needs no handle, by the file object.
 
 use super::handle::{self, Target};
 use super::iomgr::{self, Create};
 use super::memory::Guest;
 use super::{irql, object};
 use crate::abi::base::UnicodeString;
-use crate::abi::file::FILE_OPEN;
+use crate::abi::file::{FILE_OPEN, FILE_STANDARD_INFORMATION_CLASS};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{
     IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
@@ -29,6 +30,18 @@ struct Open {
     options: u32,
     attributes: u32,
     allocation: i64,
+}
+
+/// `FILE_STANDARD_INFORMATION`.
+#[derive(Default, Clone, Copy)]
+#[repr(C)]
+struct Standard {
+    allocation: i64,
+    end: i64,
+    links: u32,
+    delete_pending: u8,
+    directory: u8,
+    pad: [u8; 2],
 }
 
 fn open(
@@ -204,6 +217,34 @@ exports! { "ntoskrnl.exe";
         on_file("ZwSetInformationFile", "nt!NtSetInformationFile", handle, status, |caller| {
             caller.set(buffer, length, class).map(|status| IoStatusBlock::new(status, 0))
         })
+    }
+
+    /// The size of a file, by its object.
+    partial "asks by an IRP, never by fast I/O; its stack is counted as NtQueryInformationFile's"
+    fn FsRtlGetFileSize(file: usize, size: Guest<i64>) -> NtStatus {
+        irql::at_most("FsRtlGetFileSize", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("FsRtlGetFileSize") {
+            return status;
+        }
+        let mut answer = Standard::default();
+        let caller = Caller {
+            instance: None,
+            file: object::file(file, "FsRtlGetFileSize"),
+            symbol: "nt!NtQueryInformationFile",
+        };
+        let buffer = (&raw mut answer).expose_provenance();
+        let length = size_of::<Standard>() as u32;
+        let done = caller.query(IRP_MJ_QUERY_INFORMATION, buffer, length, FILE_STANDARD_INFORMATION_CLASS);
+        // What the filters and the file system wrote there through its address.
+        let answer = Guest::<Standard>::at(buffer).read();
+        match done.status {
+            status if status.0 < 0 => status,
+            _ if answer.directory != 0 => NtStatus::FILE_IS_A_DIRECTORY,
+            _ => {
+                size.write(answer.end);
+                NtStatus::SUCCESS
+            }
+        }
     }
 
     /// Lists a directory.

@@ -15,6 +15,7 @@ IMPORT NTSTATUS ZwQueryInformationFile(HANDLE, IO_STATUS_BLOCK *, PVOID, ULONG, 
 IMPORT NTSTATUS ZwSetInformationFile(HANDLE, IO_STATUS_BLOCK *, PVOID, ULONG, ULONG);
 IMPORT NTSTATUS ZwQueryDirectoryFile(HANDLE, HANDLE, PVOID, PVOID, IO_STATUS_BLOCK *, PVOID, ULONG, ULONG, BOOLEAN, UNICODE_STRING *, BOOLEAN);
 IMPORT NTSTATUS ZwFlushBuffersFile(HANDLE, IO_STATUS_BLOCK *);
+IMPORT NTSTATUS FsRtlGetFileSize(PVOID, int64_t *);
 IMPORT NTSTATUS ObOpenObjectByPointer(PVOID, ULONG, PVOID, ULONG, PVOID, int8_t, HANDLE *);
 IMPORT PVOID FltAllocateFileLock(PVOID, PVOID);
 IMPORT void FltFreeFileLock(PVOID);
@@ -106,8 +107,14 @@ static void Below(const FLT_RELATED_OBJECTS *objects)
 static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
 {
     PVOID contexts[6];
+    int64_t size = 0;
+    NTSTATUS status;
     (void)context;
     if (data->RequestorMode == 0)
+        return PREOP_NO_CALLBACK;
+    status = FsRtlGetFileSize(objects->FileObject, &size);
+    DbgPrint("size %08x %u\n", status, (unsigned)size);
+    if (!NT_SUCCESS(status))
         return PREOP_NO_CALLBACK;
     ByHandle();
     Below(objects);
