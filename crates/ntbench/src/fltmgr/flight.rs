@@ -1,6 +1,7 @@
 //! An operation under way: what a filter knows as `PFLT_CALLBACK_DATA`, what the host keeps beside it, and the
 //! functions that filters call with it.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -84,8 +85,21 @@ unsafe impl Send for Objects {}
 static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
     LazyLock::new(RwLock::default);
 
+thread_local! {
+    /// Those that came in on this thread, the newest last: nearly every question is about one of them, and asked there.
+    static OWN: RefCell<Vec<(usize, Arc<Operation>)>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The operation of that `PFLT_CALLBACK_DATA`; `None`: there is none (any more).
 pub(crate) fn at(data: usize) -> Option<Arc<Operation>> {
+    let own = OWN.with_borrow(|own| {
+        let mut newest_first = own.iter().rev();
+        let found = newest_first.find(|(at, _)| *at == data);
+        found.map(|(_, operation)| Arc::clone(operation))
+    });
+    if own.is_some() {
+        return own;
+    }
     OPERATIONS
         .read()
         .unwrap_or_else(PoisonError::into_inner)
@@ -151,6 +165,7 @@ impl Flight {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(data.expose_provenance(), Arc::clone(&operation));
+        OWN.with_borrow_mut(|own| own.push((data.expose_provenance(), Arc::clone(&operation))));
         Self {
             operation,
             data,
@@ -309,6 +324,13 @@ impl Drop for Flight {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.data.expose_provenance());
+        // It ends in the thread that it came in on.
+        OWN.with_borrow_mut(|own| {
+            let at = self.data.expose_provenance();
+            if let Some(index) = own.iter().rposition(|(data, _)| *data == at) {
+                own.remove(index);
+            }
+        });
         self.free_tag();
         if take_stray_completion(&self.operation) {
             verifier::finding(

@@ -2,6 +2,7 @@
 //! `ntddk.h` has it; only initialising and deleting are the kernel's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
@@ -25,6 +26,8 @@ const FIRST_DEPTH: u16 = 4;
 const MOST_DEPTH: u16 = 256;
 
 /// The lists in use, by the service that initialised each.
+/// Whether there ever was one.
+static ANY: AtomicBool = AtomicBool::new(false);
 static LISTS: LazyLock<Mutex<HashMap<usize, Option<String>>>> = LazyLock::new(Mutex::default);
 
 fn lists() -> MutexGuard<'static, HashMap<usize, Option<String>>> {
@@ -79,6 +82,7 @@ fn initialise(
     let entry = list + LIST_ENTRY;
     Guest::<[usize; 2]>::at(entry).write([entry, entry]);
     let owner = driver::calling().map(|driver| driver.service.clone());
+    ANY.store(true, Ordering::Release);
     if lists().insert(list, owner).is_some() {
         verifier::finding(
             "lookaside-initialised-twice",
@@ -111,6 +115,9 @@ fn delete(list: usize, call: &str) {
 
 /// Driver Verifier's miscellaneous checks: an active list in memory that is freed.
 pub(super) fn about_to_free(start: usize, length: usize) {
+    if !ANY.load(Ordering::Acquire) {
+        return;
+    }
     let range = start..start + length;
     let found = lists().keys().copied().find(|list| range.contains(list));
     if let Some(list) = found {

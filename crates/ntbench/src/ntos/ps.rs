@@ -35,6 +35,10 @@ pub(crate) fn current_process() -> usize {
 
 /// The process of that object.
 pub(crate) fn process_at(object: usize) -> Option<Arc<Process>> {
+    let current = &thread::current().process;
+    if current.object == object {
+        return Some(Arc::clone(current));
+    }
     KNOWN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)

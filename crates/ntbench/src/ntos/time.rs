@@ -1,7 +1,9 @@
 //! Clocks.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::memory::Guest;
 use crate::schedule;
@@ -13,11 +15,14 @@ pub(crate) const TICK: u32 = 156_250;
 /// 100 ns units from 1601 to 1970.
 const EPOCH: i64 = 116_444_736_000_000_000;
 
-static BOOT: LazyLock<Instant> = LazyLock::new(Instant::now);
+static BOOT: LazyLock<i64> = LazyLock::new(|| ticks(ClockId::Monotonic));
 
 /// 100 ns units since boot.
 pub(crate) fn interrupt_time() -> i64 {
-    ticks(schedule::virtual_time().unwrap_or_else(|| BOOT.elapsed()))
+    match schedule::virtual_time() {
+        Some(since) => units(since),
+        None => ticks(ClockId::Monotonic) - *BOOT,
+    }
 }
 
 /// 100 ns units since 1601, UTC.
@@ -26,14 +31,18 @@ pub(crate) fn system_time() -> i64 {
     if schedule::virtual_time().is_some() {
         return EPOCH + 12_000_000_000_000_000 + interrupt_time();
     }
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    EPOCH + ticks(since)
+    EPOCH + ticks(ClockId::Realtime)
 }
 
-/// 100 ns units. By parts: a division of 128 bits takes as long as the clock.
-fn ticks(duration: Duration) -> i64 {
+/// What a clock of the host shows, in 100 ns units. Drivers ask several times in each operation, so nothing is done with it but
+/// what has to be.
+fn ticks(clock: ClockId) -> i64 {
+    let now = clock_gettime(clock);
+    now.tv_sec * FREQUENCY + now.tv_nsec / 100
+}
+
+/// A duration in 100 ns units.
+fn units(duration: Duration) -> i64 {
     let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     seconds.saturating_mul(FREQUENCY) + i64::from(duration.subsec_nanos() / 100)
 }

@@ -5,6 +5,7 @@
 //! thread may be suspended with it. `RESOURCE_NOT_OWNED` (0xE3) is what a release without an acquisition ends in.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::{about_to_take, gave, order, took};
@@ -30,6 +31,8 @@ struct Resource {
 }
 
 static RESOURCES: LazyLock<Mutex<BTreeMap<usize, Resource>>> = LazyLock::new(Mutex::default);
+/// Whether there ever was one.
+static ANY: AtomicBool = AtomicBool::new(false);
 static CHANGED: Condvar = Condvar::new();
 
 type Resources = MutexGuard<'static, BTreeMap<usize, Resource>>;
@@ -200,6 +203,9 @@ fn release(at: usize, owner: u64, call: &str) {
 
 /// Whether a block that is about to be freed holds a resource that is still in use by the system's list of them.
 pub(super) fn in_memory(start: usize, length: usize) -> Option<usize> {
+    if !ANY.load(Ordering::Acquire) {
+        return None;
+    }
     let range = start..start + length;
     lock().range(range).next().map(|(at, _)| *at)
 }
@@ -247,6 +253,7 @@ exports! { "ntoskrnl.exe";
         order::forget(resource, BYTES);
         Guest::<[u8; BYTES]>::at(resource).write([0; BYTES]);
         let owner = driver::calling().map(|driver| driver.service.clone());
+        ANY.store(true, Ordering::Release);
         let former = lock().insert(resource, Resource { owner, ..Resource::default() });
         if former.is_some() {
             verifier::finding("resource-initialised-twice", format!("the resource at {resource:#x} is initialised again without ExDeleteResourceLite"));
