@@ -13,7 +13,7 @@ pub(crate) enum Rigour {
 }
 
 /// The room that a quick run gives to a ratio.
-const ROOM: f64 = 2.0;
+const ROOM: f64 = 3.0;
 
 /// Judges.
 pub(crate) fn judge(results: &Results, rigour: Rigour) -> Vec<Aim> {
@@ -22,7 +22,7 @@ pub(crate) fn judge(results: &Results, rigour: Rigour) -> Vec<Aim> {
     let time = |id: &str| results.row(id).map(|row| row.nanoseconds.lower);
     let ratio = |id: &str| {
         let row = results.row(id)?;
-        row.ratio.as_ref().map(|(_, ratio)| ratio.median)
+        row.ratio.as_ref().map(|(_, ratio)| *ratio)
     };
     // What a way of moving the work adds to the same work in place; never less than the expansion itself, since that is what
     // two rows whose difference is lost in their spread differ by at least.

@@ -158,8 +158,8 @@ fn measure(
     let ratio = |row: &About, own: &[f64]| {
         let base = row.base?;
         let at = rows.iter().position(|other| other.id == base)?;
-        let ratios = sample::ratios(own, &samples[at]);
-        Some((base.to_owned(), Spread::of(&ratios)))
+        let ratio = Spread::of(own).lower / Spread::of(&samples[at]).lower;
+        Some((base.to_owned(), ratio))
     };
     let measured = rows.iter().zip(&samples).map(|(row, own)| Measured {
         id: row.id.to_owned(),

@@ -50,8 +50,8 @@ pub(crate) struct Measured {
     pub(crate) text: String,
     /// Nanoseconds for one.
     pub(crate) nanoseconds: Spread,
-    /// The row that it is compared with, and the ratio to it.
-    pub(crate) ratio: Option<(String, Spread)>,
+    /// The row that it is compared with, and the ratio of the lower quartiles.
+    pub(crate) ratio: Option<(String, f64)>,
     /// Bytes of the caller's stack.
     pub(crate) caller: Option<u64>,
     /// Bytes of the reserved stack.

@@ -28,10 +28,9 @@ fn cells(row: &Measured) -> [String; 6] {
         row.text.clone(),
         time(row.nanoseconds.median),
         quartiles(&row.nanoseconds),
-        row.ratio.as_ref().map_or_else(
-            || "-".to_owned(),
-            |(_, ratio)| format!("{:.2}", ratio.median),
-        ),
+        row.ratio
+            .as_ref()
+            .map_or_else(|| "-".to_owned(), |(_, ratio)| format!("{ratio:.2}")),
         bytes(row.caller),
         bytes(row.reserved),
     ]
