@@ -356,3 +356,18 @@ fn a_folder_that_was_renamed_still_leads_below_itself() {
     let (file, _) = bench.create(&relative).unwrap();
     assert_eq!(bench.thread.read(file, Some(0), 9).unwrap().data, b"inside");
 }
+
+#[test]
+fn what_is_known_of_a_file_goes_with_it_whoever_deletes_it() {
+    let bench = VolumeBench::new();
+    let (stream, _) = bench.try_open("\\old:s", WRITE, CREATE, 0).unwrap();
+    bench.close(stream);
+    // The host may give a file's number to the next one.
+    std::fs::remove_file(bench.folder.join("old")).unwrap();
+    for name in ["one", "two", "three"] {
+        std::fs::write(bench.folder.join(name), "").unwrap();
+        let file = bench.open(&format!("\\{name}"), READ);
+        assert_eq!(bench.streams(file), lengths(&[("::$DATA", 0)]), "{name}");
+        bench.close(file);
+    }
+}

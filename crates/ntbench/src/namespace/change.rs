@@ -243,6 +243,9 @@ impl OpenFile {
         } else if !self.is_empty()? {
             return Err(NtStatus::DIRECTORY_NOT_EMPTY);
         }
+        if let Some(fd) = &self.fd {
+            tree.notes.pin(id, fd);
+        }
         tree.notes.change(id, |note| note.reparse = Some(data));
         Ok(())
     }

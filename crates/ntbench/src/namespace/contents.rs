@@ -150,6 +150,13 @@ impl OpenFile {
         let (Some(id), Some(tree), Some(stat)) = (self.file_id(), self.tree(), self.stat()) else {
             return Err(NtStatus::INVALID_DEVICE_REQUEST);
         };
+        if let Some(fd) = self
+            .fd
+            .as_ref()
+            .filter(|_| basic.attributes.is_some() || basic.created.is_some())
+        {
+            tree.notes.pin(id, fd);
+        }
         if let Some(attributes) = basic.attributes {
             if attributes & FILE_ATTRIBUTE_DIRECTORY != 0 && !self.is_directory() {
                 return Err(NtStatus::INVALID_PARAMETER);

@@ -1,6 +1,7 @@
 //! What a volume keeps of a file that the host's file system cannot: reparse data, attributes that only Windows has, the
 //! time of creation, named streams. By the host's device and inode, for as long as the machine runs.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::reparse::ReparseData;
@@ -19,6 +20,8 @@ pub(crate) struct Note {
     pub(crate) created: Option<i64>,
     /// Its named streams.
     pub(super) streams: Vec<Arc<Stream>>,
+    /// Keeps the host from giving the file's number to another one, whoever deletes it.
+    pin: Option<Arc<OwnedFd>>,
 }
 
 /// The notes of one volume.
@@ -38,6 +41,16 @@ impl Notes {
     /// The reparse data that was set.
     pub(crate) fn reparse(&self, id: FileId) -> Option<ReparseData> {
         self.lock().get(&id).and_then(|note| note.reparse.clone())
+    }
+
+    /// Begins to know something of the file that `fd` stands for: until it is forgotten no other has its number.
+    pub(super) fn pin(&self, id: FileId, fd: &OwnedFd) {
+        // Where the host has no descriptor left, the note may outlive its file.
+        self.change(id, |note| {
+            if note.pin.is_none() {
+                note.pin = fd.try_clone().ok().map(Arc::new);
+            }
+        });
     }
 
     /// Changes what is known.

@@ -194,7 +194,10 @@ impl Tree {
             }
         }
         let (stream, information) = match (there, request.disposition) {
-            (None, _) => (self.notes.make_stream(file_id, name)?, FILE_CREATED),
+            (None, _) => {
+                self.notes.pin(file_id, &found.fd);
+                (self.notes.make_stream(file_id, name)?, FILE_CREATED)
+            }
             (Some(stream), FILE_SUPERSEDE) => (stream, FILE_SUPERSEDED),
             (Some(stream), _) if replaces => (stream, FILE_OVERWRITTEN),
             (Some(stream), _) => (stream, FILE_OPENED),
