@@ -147,7 +147,11 @@ fn findings(defect: u32) -> Vec<String> {
 
 fn without_special_pool() -> MachineConfig {
     MachineConfig {
-        verifier: VerifierConfig::OFF,
+        // Freed blocks are kept, so that a write into one, or a second free, is known as such.
+        verifier: VerifierConfig {
+            quarantine: true,
+            ..VerifierConfig::OFF
+        },
         ..MachineConfig::default()
     }
 }
