@@ -9,7 +9,7 @@ use xtask::budget::{Analysis, Limits};
 use crate::{layout::Layout, packages};
 
 /// The table of a package's manifest that holds its limits, `[package.metadata.stack-budget]`.
-const TABLE: &str = "stack-budget";
+pub(crate) const TABLE: &str = "stack-budget";
 
 /// Prints the analysis of a package's driver, and fails if it breaks a rule.
 pub(crate) fn run(layout: &Layout, package: &str, sys: &Path) -> Result<()> {

@@ -128,36 +128,3 @@ fn splice(rng: &mut Rng, data: &mut Vec<u8>, pool: &Pool<'_>, at: usize) {
     data.truncate(at);
     data.extend_from_slice(&other[from..]);
 }
-
-#[cfg(test)]
-mod tests {
-    use crate::{TARGETS, corpus, input};
-
-    #[test]
-    fn inputs_depend_on_seed_and_number_alone_and_vary() {
-        for target in TARGETS.iter().filter(|target| target.guided) {
-            let seeds = corpus::all(target).expect("the corpus is readable");
-            let inputs = |seed: u64| -> Vec<Vec<u8>> {
-                let made = |number| {
-                    let mut bytes = Vec::new();
-                    input(target, &seeds, seed, number, &mut bytes);
-                    bytes
-                };
-                (0..300).map(made).collect()
-            };
-            let (first, again, other) = (inputs(1), inputs(1), inputs(2));
-            assert_eq!(first, again, "{}", target.name);
-            assert_ne!(first, other, "{}", target.name);
-            assert!(first.iter().all(|bytes| bytes.len() <= target.longest));
-            let mut distinct = first;
-            distinct.sort();
-            distinct.dedup();
-            assert!(
-                distinct.len() > 200,
-                "{}: {} different inputs",
-                target.name,
-                distinct.len()
-            );
-        }
-    }
-}

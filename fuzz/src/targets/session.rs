@@ -28,6 +28,14 @@ pub(super) struct Session {
     _folder: TempDir,
 }
 
+/// Which program becomes a machine: this one, or the one that was built beside these tests, whose `main` is libtest's.
+fn host() -> Option<PathBuf> {
+    let running = std::env::current_exe().ok()?;
+    let folder = running.parent()?;
+    let beside = folder.parent()?.join("fuzz");
+    (folder.ends_with("deps") && beside.is_file()).then_some(beside)
+}
+
 impl Session {
     pub(super) fn boot() -> Self {
         Self::boot_with(4, |_| ())
@@ -45,6 +53,7 @@ impl Session {
             folder: folder.path().to_owned(),
         };
         let mut config = MachineConfig {
+            host: host(),
             trace_capacity: Some(64),
             namespace: NamespaceConfig {
                 servers: vec![Server {

@@ -17,8 +17,6 @@ const UMLAUTS: &str = "Größe.txt";
 const DOT: &str = "dot.";
 const SPACE: &str = "space ";
 
-const NO_STREAMS: &str =
-    "the volumes behind ntbench's shares have no named streams, as FAT has none";
 const WINE_NO_DEVICE: &str = "Wine knows UNC names below \\??\\UNC and \\DosDevices\\UNC alone";
 const WINE_FOLDER: &str =
     "Wine looks UNC names up in a folder, where servers and shares are directories like any other";
@@ -150,17 +148,11 @@ fn characters(root: &Root) -> Vec<(String, Expected)> {
         ),
         (
             format!(r"{folder}\{FILE}::$DATA"),
-            success()
-                .but(System::Ntbench, status::OBJECT_NAME_INVALID, NO_STREAMS)
-                .but(System::Wine, status::OBJECT_NAME_NOT_FOUND, WINE_NO_STREAMS),
+            success().but(System::Wine, status::OBJECT_NAME_NOT_FOUND, WINE_NO_STREAMS),
         ),
         (
             format!(r"{folder}\{FILE}:absent"),
-            Expected::from(status::OBJECT_NAME_NOT_FOUND).but(
-                System::Ntbench,
-                status::OBJECT_NAME_INVALID,
-                NO_STREAMS,
-            ),
+            status::OBJECT_NAME_NOT_FOUND.into(),
         ),
     ];
     forms.extend(
