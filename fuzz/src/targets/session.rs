@@ -29,7 +29,7 @@ pub(super) struct Session {
 }
 
 /// Which program becomes a machine: this one, or the one that was built beside these tests, whose `main` is libtest's.
-fn host() -> Option<PathBuf> {
+fn program() -> Option<PathBuf> {
     let running = std::env::current_exe().ok()?;
     let folder = running.parent()?;
     let beside = folder.parent()?.join("fuzz");
@@ -53,7 +53,7 @@ impl Session {
             folder: folder.path().to_owned(),
         };
         let mut config = MachineConfig {
-            host: host(),
+            host: program(),
             trace_capacity: Some(64),
             namespace: NamespaceConfig {
                 servers: vec![Server {

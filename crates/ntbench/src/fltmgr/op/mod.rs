@@ -21,6 +21,7 @@ mod volume;
 pub(crate) use directory::fixed as directory_entry;
 pub(crate) use query::{ACCESS, ALIGNMENT, ALL, FULL_EA, MODE, POSITION, mode, name_now};
 pub(crate) use set::{deletes, names_target, resizes, target as rename_target};
+pub(crate) use volume::BYTES_PER_SECTOR;
 
 use std::sync::Arc;
 

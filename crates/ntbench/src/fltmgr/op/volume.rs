@@ -14,7 +14,8 @@ const DEVICE: u32 = 4;
 const ATTRIBUTE: u32 = 5;
 const FULL_SIZE: u32 = 7;
 const SECTOR_SIZE: u32 = 11;
-const BYTES_PER_SECTOR: u32 = 512;
+/// The unit of transfers without the cache.
+pub(crate) const BYTES_PER_SECTOR: u32 = 512;
 const SECTORS_PER_UNIT: u32 = 8;
 /// Case preserved and searched, Unicode, reparse points, hard links.
 const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x0040_0000;

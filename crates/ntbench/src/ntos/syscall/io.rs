@@ -218,8 +218,7 @@ fn transfer(
     } else {
         (IRP_MJ_READ, IRP_READ_OPERATION)
     };
-    let request = |buffer: usize, mdl: usize, irp_flags: u32| Request {
-        irp_flags,
+    let placed = |offset: i64, length: u32, buffer: usize, mdl: usize| Request {
         flags: if data.is_some() && flags & FO_WRITE_THROUGH != 0 {
             SL_WRITE_THROUGH
         } else {
@@ -240,11 +239,20 @@ fn transfer(
         )
     };
     if paging {
-        return page(file, length, data, |buffer, mdl| Request {
-            irp_flags: IRP_NOCACHE | IRP_PAGING_IO | IRP_INPUT_OPERATION,
-            ..request(buffer, mdl, 0)
-        });
+        return page(
+            file,
+            (offset, length),
+            data,
+            |(offset, length), buffer, mdl| Request {
+                irp_flags: IRP_NOCACHE | IRP_PAGING_IO | IRP_INPUT_OPERATION,
+                ..placed(offset, length, buffer, mdl)
+            },
+        );
     }
+    let request = |buffer: usize, mdl: usize, irp_flags: u32| Request {
+        irp_flags,
+        ..placed(offset, length, buffer, mdl)
+    };
     let pages = user(length as usize)?;
     if let (Some(pages), Some(data)) = (&pages, data) {
         pages.write(0, data);
@@ -278,27 +286,53 @@ fn transfer(
     Ok((block, back(block)))
 }
 
-/// Paging I/O: pages of the system's, described by a list, at `APC_LEVEL`.
+/// Paging I/O: pages of the system's, described by a list, at `APC_LEVEL`. What is asked for is a part of them: a transfer without the cache is
+/// of whole sectors, as the memory manager sends it, and what a write has around its data is what the file has there.
 fn page(
     file: &Arc<File>,
-    length: u32,
+    part: (i64, u32),
     data: Option<&[u8]>,
-    request: impl FnOnce(usize, usize) -> Request<'static>,
+    request: impl FnOnce((i64, u32), usize, usize) -> Request<'static>,
 ) -> Done {
-    let pages = SystemBuffer::new(length as usize, data.unwrap_or_default())?;
+    let ((offset, length), lead) = sectors(part).ok_or(NtStatus::INVALID_PARAMETER)?;
+    let mut content = Vec::new();
+    if let Some(data) = data {
+        content = vec![0; length as usize];
+        let there = file.opened().zip(u64::try_from(offset).ok());
+        let there = there.and_then(|(open, offset)| open.read(offset, content.len()).ok());
+        let there = there.unwrap_or_default();
+        content[..there.len()].copy_from_slice(&there);
+        content[lead..lead + data.len()].copy_from_slice(data);
+    }
+    let pages = SystemBuffer::new(length as usize, &content)?;
     let list = mdl::allocate(pages.address(), length, None);
     mdl::lock_pages(list, data.is_none())?;
     let thread = thread::current();
     let irql = thread.set_irql(thread::APC_LEVEL);
-    let block = operation::send(file, &request(pages.address(), list));
+    let mut block = operation::send(file, &request((offset, length), pages.address(), list));
     thread.set_irql(irql);
-    let read = if data.is_some() {
+    let mut read = if data.is_some() {
         Vec::new()
     } else {
         pages.taken(block, length)
     };
     mdl::free(list);
+    read.drain(..lead.min(read.len()));
+    read.truncate(part.1 as usize);
+    block.information = block.information.saturating_sub(lead).min(part.1 as usize);
     Ok((block, read))
+}
+
+/// The whole sectors that hold a part of a file, and where in them it begins. What has no place of its own, or no length, is left as it is.
+fn sectors((offset, length): (i64, u32)) -> Option<((i64, u32), usize)> {
+    if offset < 0 || length == 0 {
+        return Some(((offset, length), 0));
+    }
+    let sector = i64::from(op::BYTES_PER_SECTOR);
+    let lead = offset % sector;
+    let whole = i64::from(length).checked_add(lead)?;
+    let whole = u32::try_from(whole.checked_add(sector - 1)? / sector * sector).ok()?;
+    Some(((offset - lead, whole), usize::try_from(lead).ok()?))
 }
 
 fn information(class: u32, length: usize, buffer: usize) -> Result<Parameters, NtStatus> {
