@@ -28,6 +28,8 @@ mod packages;
 #[cfg(not(windows))]
 mod program;
 mod run;
+#[cfg(not(windows))]
+mod sanitize;
 mod setup;
 mod soak;
 mod stack_budget;
@@ -93,6 +95,9 @@ enum Command {
     /// Read inputs that nobody would write with everything that reads: UNC paths, messages, INFs, images, dumps, settings
     #[cfg(not(windows))]
     Fuzz(fuzz::Args),
+    /// Run the tests of the crates that know no kernel under AddressSanitizer and Miri, where these are installed
+    #[cfg(not(windows))]
+    Sanitize,
     /// Run everything that must hold: format, lints, two builds, tests
     Test,
     /// Print how much kernel stack the driver's own frames take, and check it against [package.metadata.stack-budget]
@@ -194,6 +199,8 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { args } => bench::run(&layout, bench::Build::Optimised, &args),
         #[cfg(not(windows))]
         Command::Fuzz(args) => fuzz::run(&layout, &args),
+        #[cfg(not(windows))]
+        Command::Sanitize => sanitize::run(&layout),
         Command::Test => check::run(&layout, quiet),
         Command::Budget { package, image } => {
             let image = match image {

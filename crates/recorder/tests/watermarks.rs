@@ -122,16 +122,16 @@ fn a_debugger_reads_what_the_driver_wrote() {
     static MARKS: Watermarks = Watermarks::new();
     MARKS.note(&sample(0x777), &name("notepad.exe"));
     let address = (&raw const MARKS).cast::<u8>();
-    // SAFETY: the static is that many initialised bytes, and no other thread writes to it.
-    let bytes = unsafe { std::slice::from_raw_parts(address, size_of::<Watermarks>()) };
-    let plain = protocol::Watermarks::decode(bytes).unwrap();
+    // SAFETY: the static is that many initialised bytes, and nothing writes to it while they are copied.
+    let bytes = unsafe { std::slice::from_raw_parts(address, size_of::<Watermarks>()) }.to_vec();
+    let plain = protocol::Watermarks::decode(&bytes).unwrap();
     assert_eq!(plain, *copy(&MARKS));
     assert_eq!(plain.as_bytes(), bytes);
     let mut memory = vec![0xcc; 333];
     memory.extend(protocol::MARKS_SIGNATURE);
     memory.extend([0; 7]);
     let at = memory.len();
-    memory.extend(bytes);
+    memory.extend(&bytes);
     let found: Vec<(usize, _)> = protocol::find_watermarks(&memory).collect();
     assert_eq!(found, [(at, plain)]);
 }
