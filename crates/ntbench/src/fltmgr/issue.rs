@@ -31,6 +31,8 @@ struct Issued {
     instance: Arc<Instance>,
     file: usize,
     under_way: bool,
+    /// Sent since it was made or made new again.
+    spent: bool,
     /// The thread in which it goes on.
     tid: u64,
 }
@@ -104,6 +106,7 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
         instance,
         file,
         under_way: false,
+        spent: false,
         tid: 0,
     };
     lock().insert(data, issued);
@@ -128,11 +131,12 @@ fn begin(data: usize, function: &str) -> Arc<Instance> {
         drop(all);
         wrong(data, function)
     };
-    if std::mem::replace(&mut issued.under_way, true) {
+    issued.under_way = true;
+    if std::mem::replace(&mut issued.spent, true) {
         verifier::finding(
             "callback-data-in-use",
             format!(
-                "{function} on an operation that is under way; call FltReuseCallbackData once it is over"
+                "{function} on an operation that was sent before; call FltReuseCallbackData once it is over"
             ),
         );
     }
@@ -283,6 +287,9 @@ exports! { "fltmgr.sys";
         let known = lock().get(&data).map(|issued| (Arc::clone(&issued.instance), issued.file));
         let Some((instance, file)) = known else { wrong(data, "FltReuseCallbackData") };
         initialise(data, &instance, file);
+        if let Some(issued) = lock().get_mut(&data) {
+            issued.spent = false;
+        }
     }
 
     /// Sends it to the filters below its instance and to the file system, and waits.
