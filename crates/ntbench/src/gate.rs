@@ -283,6 +283,70 @@ pub(crate) unsafe fn leave() -> ! {
     unsafe { std::arch::asm!("jmp {}", sym return_point, options(noreturn)) }
 }
 
+/// Of the gates to the host: notes where the driver is, and takes the host's stack. R10 is left at the driver's arguments.
+macro_rules! leave_driver {
+    () => {
+        concat!(
+            "mov qword ptr gs:[{in_driver}], 0\n",
+            "mov gs:[{import_sp}], rsp\n",
+            "mov gs:[{import}], r11\n",
+            "mov gs:[{import_rbp}], rbp\n",
+            "lea r10, [rsp + 8]\n",
+            "mov gs:[{kernel_sp}], r10\n",
+            "mov rax, gs:[{lowest}]\n",
+            "cmp rsp, rax\n",
+            "cmovb rax, rsp\n",
+            "mov gs:[{lowest}], rax\n",
+            "mov rsp, gs:[{host_rsp}]\n",
+        )
+    };
+}
+
+/// Of the gates to the host: copies the stack arguments behind R10 and calls the export of R11.
+macro_rules! call_export {
+    () => {
+        concat!(
+            "mov rax, [r11 + 8]\n",
+            "test al, 1\n",
+            "jz 2f\n",
+            "push 0\n", // an odd number of stack arguments would misalign the call
+            "2: test rax, rax\n",
+            "jz 3f\n",
+            "push qword ptr [r10 + rax * 8 + 0x18]\n",
+            "dec rax\n",
+            "jmp 2b\n",
+            "3: sub rsp, 0x20\n",
+            "call [r11]\n",
+        )
+    };
+}
+
+/// Of the gates to the host: the driver's stack again, and an exception where the export raised one.
+macro_rules! back_to_driver {
+    () => {
+        concat!(
+            "mov rsp, gs:[{import_sp}]\n",
+            "cmp qword ptr gs:[{raised}], 0\n",
+            "jne {raise}\n",
+            "mov qword ptr gs:[{in_driver}], 1\n",
+            "ret\n",
+        )
+    };
+}
+
+/// Of the variadic gates: the register arguments in their home slots, and RCX at the row.
+macro_rules! spill_arguments {
+    () => {
+        concat!(
+            "mov [rsp + 0x08], rcx\n",
+            "mov [rsp + 0x10], rdx\n",
+            "mov [rsp + 0x18], r8\n",
+            "mov [rsp + 0x20], r9\n",
+            "lea rcx, [rsp + 8]\n",
+        )
+    };
+}
+
 /// Driver to host. R11 holds the [`Descriptor`]; RAX and R10 are free by the Windows ABI.
 ///
 /// The export preserves what that ABI says it must, and whatever it called in the driver meanwhile has put the import
@@ -290,33 +354,9 @@ pub(crate) unsafe fn leave() -> ! {
 #[unsafe(naked)]
 unsafe extern "win64" fn import_gate() {
     naked_asm!(
-        "mov qword ptr gs:[{in_driver}], 0",
-        "mov gs:[{import_sp}], rsp",
-        "mov gs:[{import}], r11",
-        "mov gs:[{import_rbp}], rbp",
-        "lea r10, [rsp + 8]",
-        "mov gs:[{kernel_sp}], r10",
-        "mov rax, gs:[{lowest}]",
-        "cmp rsp, rax",
-        "cmovb rax, rsp",
-        "mov gs:[{lowest}], rax",
-        "mov rsp, gs:[{host_rsp}]",
-        "mov rax, [r11 + 8]",
-        "test al, 1",
-        "jz 2f",
-        "push 0", // an odd number of stack arguments would misalign the call
-        "2: test rax, rax",
-        "jz 3f",
-        "push qword ptr [r10 + rax * 8 + 0x18]",
-        "dec rax",
-        "jmp 2b",
-        "3: sub rsp, 0x20",
-        "call [r11]",
-        "mov rsp, gs:[{import_sp}]",
-        "cmp qword ptr gs:[{raised}], 0",
-        "jne {raise}",
-        "mov qword ptr gs:[{in_driver}], 1",
-        "ret",
+        leave_driver!(),
+        call_export!(),
+        back_to_driver!(),
         raised = const offset::RAISED,
         raise = sym crate::seh::raised_in_import,
         in_driver = const offset::IN_DRIVER,
@@ -333,17 +373,7 @@ unsafe extern "win64" fn import_gate() {
 #[unsafe(naked)]
 unsafe extern "win64" fn hooked_gate() {
     naked_asm!(
-        "mov qword ptr gs:[{in_driver}], 0",
-        "mov gs:[{import_sp}], rsp",
-        "mov gs:[{import}], r11",
-        "mov gs:[{import_rbp}], rbp",
-        "lea r10, [rsp + 8]",
-        "mov gs:[{kernel_sp}], r10",
-        "mov rax, gs:[{lowest}]",
-        "cmp rsp, rax",
-        "cmovb rax, rsp",
-        "mov gs:[{lowest}], rax",
-        "mov rsp, gs:[{host_rsp}]",
+        leave_driver!(),
         "push rcx",
         "push rdx",
         "push r8",
@@ -362,17 +392,7 @@ unsafe extern "win64" fn hooked_gate() {
         "pop rcx",
         "bt rax, 32", // answered: the status is in EAX
         "jc 4f",
-        "mov rax, [r11 + 8]",
-        "test al, 1",
-        "jz 2f",
-        "push 0", // an odd number of stack arguments would misalign the call
-        "2: test rax, rax",
-        "jz 3f",
-        "push qword ptr [r10 + rax * 8 + 0x18]",
-        "dec rax",
-        "jmp 2b",
-        "3: sub rsp, 0x20",
-        "call [r11]",
+        call_export!(),
         "mov rsp, gs:[{host_rsp}]",
         "push rax",
         "sub rsp, 0x28",
@@ -380,11 +400,7 @@ unsafe extern "win64" fn hooked_gate() {
         "call {after}",
         "add rsp, 0x28",
         "pop rax",
-        "mov rsp, gs:[{import_sp}]",
-        "cmp qword ptr gs:[{raised}], 0",
-        "jne {raise}",
-        "mov qword ptr gs:[{in_driver}], 1",
-        "ret",
+        back_to_driver!(),
         "4: mov eax, eax",
         "mov rsp, gs:[{import_sp}]",
         "mov qword ptr gs:[{in_driver}], 1",
@@ -429,11 +445,7 @@ extern "win64" fn after(descriptor: *const Descriptor) {
 #[unsafe(naked)]
 unsafe extern "win64" fn hooked_variadic_gate() {
     naked_asm!(
-        "mov [rsp + 0x08], rcx",
-        "mov [rsp + 0x10], rdx",
-        "mov [rsp + 0x18], r8",
-        "mov [rsp + 0x20], r9",
-        "lea rcx, [rsp + 8]",
+        spill_arguments!(),
         "jmp {gate}",
         gate = sym hooked_gate,
     )
@@ -444,11 +456,7 @@ unsafe extern "win64" fn hooked_variadic_gate() {
 #[unsafe(naked)]
 unsafe extern "win64" fn variadic_gate() {
     naked_asm!(
-        "mov [rsp + 0x08], rcx",
-        "mov [rsp + 0x10], rdx",
-        "mov [rsp + 0x18], r8",
-        "mov [rsp + 0x20], r9",
-        "lea rcx, [rsp + 8]",
+        spill_arguments!(),
         "jmp {gate}",
         gate = sym import_gate,
     )

@@ -328,11 +328,11 @@ fn sectors((offset, length): (i64, u32)) -> Option<((i64, u32), usize)> {
     if offset < 0 || length == 0 {
         return Some(((offset, length), 0));
     }
-    let sector = i64::from(op::BYTES_PER_SECTOR);
-    let lead = offset % sector;
-    let whole = i64::from(length).checked_add(lead)?;
-    let whole = u32::try_from(whole.checked_add(sector - 1)? / sector * sector).ok()?;
-    Some(((offset - lead, whole), usize::try_from(lead).ok()?))
+    let lead = u32::try_from(offset % i64::from(op::BYTES_PER_SECTOR)).ok()?;
+    let whole = lead
+        .checked_add(length)?
+        .checked_next_multiple_of(op::BYTES_PER_SECTOR)?;
+    Some(((offset - i64::from(lead), whole), lead as usize))
 }
 
 fn information(class: u32, length: usize, buffer: usize) -> Result<Parameters, NtStatus> {
