@@ -284,12 +284,12 @@ exports! { "fltmgr.sys";
     /// Makes it as it was when it was allocated.
     fn FltReuseCallbackData(data: usize) {
         irql::at_most("FltReuseCallbackData", DISPATCH_LEVEL);
-        let known = lock().get(&data).map(|issued| (Arc::clone(&issued.instance), issued.file));
+        let known = lock().get_mut(&data).map(|issued| {
+            issued.spent = false;
+            (Arc::clone(&issued.instance), issued.file)
+        });
         let Some((instance, file)) = known else { wrong(data, "FltReuseCallbackData") };
         initialise(data, &instance, file);
-        if let Some(issued) = lock().get_mut(&data) {
-            issued.spent = false;
-        }
     }
 
     /// Sends it to the filters below its instance and to the file system, and waits.
