@@ -11,9 +11,11 @@
 mod block;
 mod object;
 mod read;
+mod script;
 
 use block::{Value, block};
 pub use read::ReadError;
+pub use script::{link_driver, link_program};
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
