@@ -13,7 +13,8 @@
 //! * A **writer** claims the slot of the next sequence. Where the slot is still held from a lap before (its writer is slow,
 //!   or a reader looks at it), the writer steps over that sequence and tries the next one; after a bounded number of tries
 //!   it gives up and the record is counted as skipped. So a lapped writer can neither damage another's record nor have
-//!   half of one taken for whole, and nobody ever waits.
+//!   half of one taken for whole, and nobody ever waits. Who moves the head decides what a sequence is: the one who has taken
+//!   its slot gives it a record, anybody else makes it void, and the one who loses that race gives the slot up.
 //! * A **reader** holds a slot only while it looks at one record. It keeps writers off that one slot, which matters only
 //!   to a writer that is exactly one lap ahead, about to overwrite what is being read.
 //! * The **completion**, a value known long after the record was committed, goes into a word of its own that carries the
@@ -33,6 +34,8 @@ pub mod table;
 mod recorder;
 #[cfg(not(feature = "loom"))]
 mod watermarks;
+#[cfg(feature = "loom")]
+pub mod weaken;
 
 pub use mark::Sample;
 #[cfg(not(feature = "loom"))]

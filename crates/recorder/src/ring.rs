@@ -1,5 +1,6 @@
 //! The algorithm, over any slots and counters.
 
+use core::hint::spin_loop;
 use core::ops::{Deref, DerefMut};
 
 use protocol::Phase;
@@ -9,9 +10,13 @@ use crate::sync::{AtomicU64, Ordering};
 
 /// Tries of a writer to find a free slot before its record counts as skipped.
 ///
-/// A try fails when another writer took the same sequence, which is progress for that one, or when the slot is held from
-/// a lap before. Thirty-two such failures in a row mean a ring far too small for its writers.
-const CLAIM_TRIES: u32 = 32;
+/// A try fails when another writer was given the same sequence, which is progress for that one, or stepped over it, or when
+/// the slot is held from a lap before. Thirty-two such failures in a row mean a ring far too small for its writers.
+const CLAIM_TRIES: u32 = if cfg!(feature = "loom") { 4 } else { 32 };
+
+/// Looks at the head before a sequence is stepped over that another writer has just taken. More than its next step takes, and
+/// not so many that who waits for a writer without a processor would notice. Loom explores the case without any.
+const HEAD_LOOKS: u32 = if cfg!(feature = "loom") { 0 } else { 8 };
 
 /// Tries of a reader to pin a slot whose other readers come and go.
 const PIN_TRIES: u32 = 32;
@@ -137,42 +142,57 @@ impl<'a, R> Ring<'a, R> {
     #[must_use]
     pub fn claim(&self) -> Option<Claim<'a, R>> {
         for _ in 0..CLAIM_TRIES {
-            let head = self.counters.head.load(Ordering::Acquire);
+            // Relaxed: a head of before makes the compare-and-swap on it fail, and is all that it can do.
+            let head = self.counters.head.load(Ordering::Relaxed);
             let sequence = head.wrapping_add(1);
             let Some(slot) = self.slot(sequence) else {
                 break;
             };
             let seen = slot.state();
-            if seen.sequence() >= sequence {
-                // Another writer took it and has not moved the head yet: do that for it.
-                self.advance(head);
-            } else if !seen.is_free() {
+            if seen.sequence() >= sequence && self.is_moved(head) {
+                continue;
+            }
+            if seen.sequence() >= sequence || !seen.is_free() {
+                // Held from a lap before, or taken by a writer that has not moved the head for so long.
                 if self.advance(head) {
                     count(&self.counters.voided);
                 }
             } else if slot.take(seen, sequence) {
-                // The slot first, the head second: a reader that sees the head at this sequence sees the slot taken.
-                self.advance(head);
                 if matches!(seen.phase(), Phase::Ready { .. }) {
                     count(&self.counters.overwritten);
                 }
-                return Some(Claim {
-                    sequence,
-                    slot,
-                    counters: self.counters,
-                });
+                // The slot first, the head second: a reader that sees the head at this sequence sees the slot taken.
+                if self.advance(head) {
+                    return Some(Claim {
+                        sequence,
+                        slot,
+                        counters: self.counters,
+                    });
+                }
+                // Another writer has stepped over the sequence, and counted it as void.
+                slot.release(sequence, false);
             }
         }
         count(&self.counters.skipped);
         None
     }
 
+    /// Gives out the sequence behind `head`. Whoever does that decides what it is: who has taken its slot, that it has a
+    /// record; anybody else, that it has none.
     fn advance(&self, head: u64) -> bool {
         let next = head.wrapping_add(1);
         self.counters
             .head
-            .compare_exchange(head, next, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(head, next, Ordering::Release, Ordering::Relaxed)
             .is_ok()
+    }
+
+    /// Looks for a moment whether the writer that has taken the next slot moves the head, its very next step.
+    fn is_moved(&self, head: u64) -> bool {
+        (0..HEAD_LOOKS).any(|_| {
+            spin_loop();
+            self.counters.head.load(Ordering::Relaxed) != head
+        })
     }
 
     /// Adds what became known later to the record of `sequence`. `false`: the record is gone, or has its value already.

@@ -68,8 +68,8 @@ impl<R> Slot<R> {
     }
 
     pub(crate) fn state(&self) -> State {
-        // Acquire: what the last owner wrote is visible to whoever acts on this state.
-        State(self.state.load(Ordering::Acquire))
+        // Relaxed: whoever acts on this state does so by a compare-and-swap, which acquires what the last owner wrote.
+        State(self.state.load(Ordering::Relaxed))
     }
 
     /// Takes the slot for a writer of `sequence`, if it still is as it was `seen`.
@@ -110,17 +110,18 @@ impl<R> Slot<R> {
         self.state.fetch_sub(1, Ordering::Release);
     }
 
-    /// Stores `value` for the record of `sequence`; `false` where that record is gone or has its value already.
+    /// Stores `value` for the record of `sequence`; `false` where that record is gone or has its value already. Relaxed, as
+    /// nothing is published but the word itself.
     pub(crate) fn complete(&self, sequence: u64, value: u32) -> bool {
         let pending = completion::pending(sequence);
         let known = completion::known(sequence, value);
         self.completion
-            .compare_exchange(pending, known, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(pending, known, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok()
     }
 
     pub(crate) fn completed(&self, sequence: u64) -> Option<u32> {
-        completion::value(self.completion.load(Ordering::Acquire), sequence)
+        completion::value(self.completion.load(Ordering::Relaxed), sequence)
     }
 
     /// The record, for a reader that pinned the slot.

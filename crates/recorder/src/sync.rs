@@ -1,11 +1,13 @@
 //! The atomics, and the cell that is shared through them: core's, or loom's stand-ins which see every access.
 
+#[cfg(feature = "loom")]
+pub(crate) use crate::weaken::AtomicU64;
 #[cfg(not(feature = "loom"))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(feature = "loom")]
 pub(crate) use loom::cell::UnsafeCell;
 #[cfg(feature = "loom")]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::Ordering;
 
 /// Core's `UnsafeCell` in loom's words: asking for the pointer is what loom takes for the access.
 #[cfg(not(feature = "loom"))]

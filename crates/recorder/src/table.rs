@@ -107,8 +107,8 @@ impl Entry {
             .ok()?;
         let standing = self.standing(generation);
         if standing <= u64::from(sample.before) {
-            // It has come closer meanwhile.
-            self.state.fetch_sub(entry::REPLACING, Ordering::Release);
+            // It has come closer meanwhile. Relaxed: nothing was written that others would have to see.
+            self.state.fetch_sub(entry::REPLACING, Ordering::Relaxed);
             return None;
         }
         self.marks.clear();

@@ -77,7 +77,8 @@ impl Watermarks {
     /// Moves the marks that `sample` goes beyond: the system's and the depth's always, the image's unless that is counted
     /// as turned away or skipped.
     pub fn note(&self, sample: &Sample, image_name: &[u8; IMAGE_NAME_BYTES]) {
-        let generation = self.generation.load(Ordering::Acquire);
+        // Relaxed: each mark carries the generation that it is of.
+        let generation = self.generation.load(Ordering::Relaxed);
         self.system.note(generation, sample);
         let depth = usize::try_from(sample.depth).unwrap_or(usize::MAX);
         if let Some(mark) = self.nest.get(depth.min(NEST_SLOTS - 1)) {
@@ -107,7 +108,7 @@ impl Watermarks {
     /// Moves the system's marks alone, for a create of which nothing was learned but what was left of the stack: for want of
     /// stack.
     pub fn note_before(&self, before: u32) {
-        let generation = self.generation.load(Ordering::Acquire);
+        let generation = self.generation.load(Ordering::Relaxed);
         self.system.note_before(generation, before);
     }
 
@@ -117,7 +118,7 @@ impl Watermarks {
     /// one can go to the next. Generations repeat after 2^32 resets.
     pub fn reset(&self) -> u64 {
         self.generation
-            .fetch_add(1, Ordering::AcqRel)
+            .fetch_add(1, Ordering::Relaxed)
             .wrapping_add(1)
     }
 
@@ -132,7 +133,7 @@ impl Watermarks {
         plain.process_bytes = self.process_bytes;
         plain.nest_slots = self.nest_slots;
         plain.process_slots = self.process_slots;
-        plain.generation = self.generation.load(Ordering::Acquire);
+        plain.generation = self.generation.load(Ordering::Relaxed);
         plain.evicted = self.evicted.load(Ordering::Relaxed);
         plain.turned_away = self.turned_away.load(Ordering::Relaxed);
         plain.skipped = self.skipped.load(Ordering::Relaxed);
