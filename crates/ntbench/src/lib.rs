@@ -88,6 +88,11 @@ pub fn is_export(name: &str) -> bool {
     export::all().any(|export| export.name == name)
 }
 
+/// The bug checks whose parameters the bench knows: codes and names.
+pub fn bug_checks() -> impl Iterator<Item = (u32, &'static str)> {
+    bugcheck::code::all()
+}
+
 /// Whether a function of that name can be made to fail ([`wire::FaultRule`]).
 #[must_use]
 pub fn can_fail(name: &str) -> bool {

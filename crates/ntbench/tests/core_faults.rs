@@ -187,7 +187,7 @@ fn a_callout_must_not_change_the_irql() {
     let report = bug_check("raised", &[]);
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0xC8, 0x2_0000),
+        (0xC8, 0x2_0002),
         "{}",
         report.text
     );

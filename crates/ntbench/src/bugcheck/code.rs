@@ -36,10 +36,10 @@ const TABLE: &[Row] = &[
         0x01,
         "APC_INDEX_MISMATCH",
         [
-            "address of the system function",
+            "address of the call",
             "ApcStateIndex, previous",
             "CombinedApcDisable",
-            "0",
+            "0: a system call",
         ],
     ),
     (
@@ -83,7 +83,7 @@ const TABLE: &[Row] = &[
         [
             "exception code",
             "address of the instruction",
-            "context record (not modelled: 0)",
+            "address of the context record",
             "0",
         ],
     ),
@@ -94,7 +94,7 @@ const TABLE: &[Row] = &[
             "address referenced",
             "operation: 0 read, 2 write, 0x10 execute",
             "address of the instruction",
-            "kind of fault",
+            "kind of fault: 2, no page table entry",
         ],
     ),
     (
@@ -103,8 +103,8 @@ const TABLE: &[Row] = &[
         [
             "exception code",
             "address of the instruction",
-            "exception record (not modelled: 0)",
-            "context record (not modelled: 0)",
+            "address of the exception record",
+            "address of the context record",
         ],
     ),
     (
@@ -171,8 +171,8 @@ const TABLE: &[Row] = &[
         IRQL_UNEXPECTED_VALUE,
         "IRQL_UNEXPECTED_VALUE",
         [
-            "current IRQL << 16 | expected IRQL << 8 | unique value",
-            "the callout's address",
+            "current IRQL << 16 | expected IRQL << 8 | 2: no APC",
+            "0",
             "0",
             "0",
         ],
@@ -277,8 +277,8 @@ const TABLE: &[Row] = &[
         "KERNEL_SECURITY_CHECK_FAILURE",
         [
             "__fastfail code",
-            "trap frame (not modelled: 0)",
-            "exception record (not modelled: 0)",
+            "address of the trap frame",
+            "address of the exception record",
             "reserved",
         ],
     ),
@@ -308,7 +308,7 @@ const TABLE: &[Row] = &[
         "CANCEL_STATE_IN_COMPLETED_IRP",
         [
             "address of the IRP",
-            "address of the cancel routine (not modelled: 0)",
+            "address of the cancel routine",
             "reserved",
             "reserved",
         ],
@@ -337,9 +337,9 @@ const TABLE: &[Row] = &[
         0xB8,
         "ATTEMPTED_SWITCH_FROM_DPC",
         [
-            "original thread (not modelled: 0)",
-            "new thread (not modelled: 0)",
-            "stack address of the original thread (not modelled: 0)",
+            "the thread",
+            "new thread (there is none: 0)",
+            "the thread's stack pointer",
             "reserved",
         ],
     ),
@@ -354,6 +354,11 @@ const TABLE: &[Row] = &[
         ],
     ),
 ];
+
+/// Every code with its name.
+pub(crate) fn all() -> impl Iterator<Item = (u32, &'static str)> {
+    TABLE.iter().map(|row| (row.0, row.1))
+}
 
 /// A code's name.
 pub(crate) fn name(code: u32) -> &'static str {

@@ -2,6 +2,7 @@
 
 pub(crate) mod code;
 pub(crate) mod dump;
+pub(crate) mod records;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,6 +18,12 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 /// Ends the machine with a bug check that the host found.
 pub(crate) fn raise(code: u32, parameters: [u64; 4], text: impl Into<String>) -> ! {
     end(code, parameters, text, Context::Host)
+}
+
+/// Ends the machine because the driver passed `address` for what is none: what the kernel does there is an access violation
+/// that nobody handles.
+pub(crate) fn no_such(address: usize, text: String) -> ! {
+    crate::cpu::unhandled::no_such(address, text)
 }
 
 /// Ends the machine with a bug check. The first one wins: a machine dies once.

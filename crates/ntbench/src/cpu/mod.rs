@@ -6,4 +6,5 @@ pub(crate) mod guarded;
 pub(crate) mod memory;
 pub(crate) mod pcr;
 pub(crate) mod shared_data;
-pub(crate) mod verdict;
+pub(crate) mod unhandled;
+mod verdict;

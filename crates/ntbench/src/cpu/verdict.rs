@@ -18,11 +18,12 @@ use iced_x86::{Formatter as _, IntelFormatter, Mnemonic};
 use super::emulate::decode;
 use super::fault::{Fault, offering};
 use super::pcr::{self, Block};
-use crate::bugcheck::{self, code};
+use super::unhandled;
+use crate::bugcheck::{self, code, records};
 use crate::ntos::pool::tag_text;
 use crate::ntos::special;
 use crate::seh::{self, Exception};
-use crate::stack::{self, Context};
+use crate::stack::Context;
 use crate::status::NtStatus;
 use crate::{gate, machine, symbols, thread, user};
 
@@ -44,6 +45,8 @@ const FETCH: u64 = 16;
 const TRAP_FRAME: usize = 0x30 + 0x190;
 /// Below it lies what Windows gives no process: a null pointer and its fields.
 const NULL_REGION: usize = 0x1_0000;
+/// Of bug check 0x50, the kind of fault: `NONPAGED_BUGCHECK_NOT_PRESENT_PAGE_TABLE`.
+const NO_PAGE_TABLE: u64 = 2;
 /// Where the host kernel's half begins.
 const LINUX: usize = 1 << 47;
 
@@ -184,7 +187,7 @@ fn page_fault(fault: &Fault) -> ! {
     };
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,
-        [address, operation, rip, 0],
+        [address, operation, rip, NO_PAGE_TABLE],
         text,
         context,
     )
@@ -294,7 +297,12 @@ fn guard_touched(fault: &Fault, verb: &str) -> ! {
         at(fault)
     );
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
-    let parameters = [address, operation, fault.registers.rip as u64, 2];
+    let parameters = [
+        address,
+        operation,
+        fault.registers.rip as u64,
+        NO_PAGE_TABLE,
+    ];
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,
         parameters,
@@ -306,52 +314,7 @@ fn guard_touched(fault: &Fault, verb: &str) -> ! {
 /// Offers an exception to the driver's handlers, and ends the machine if none takes it.
 fn exception(fault: &Fault, exception: &Exception, what: impl FnOnce() -> String) -> ! {
     offering(|| seh::dispatch(exception, fault.processor, Some(fault.registers)));
-    let context = Context::Fault(fault.registers);
-    let text = format!("{}: {}", at(fault), what());
-    unhandled(exception, fault.registers.rip, text, context)
-}
-
-/// An exception raised by an import that no handler took.
-pub(crate) fn unhandled_raise(exception: &Exception) -> ! {
-    let (import, place) =
-        gate::call_site().map_or(("nt", 0), |site| (site.import, site.return_address));
-    let what = if exception.status == NtStatus::ACCESS_VIOLATION && exception.count == 2 {
-        let verb = if exception.parameters[0] == 0 {
-            "read"
-        } else {
-            "wrote"
-        };
-        format!(
-            "{verb} {:#x}, which is not there or does not allow it",
-            exception.parameters[1]
-        )
-    } else {
-        format!("raised {:?}", exception.status)
-    };
-    let text = format!(
-        "{import}, called from {}, {what}, and no handler took the exception",
-        symbols::describe_call(place),
-    );
-    unhandled(exception, place, text, Context::Host)
-}
-
-fn unhandled(exception: &Exception, place: usize, text: String, context: Context) -> ! {
-    let status_code = u64::from(exception.status.0.cast_unsigned());
-    let place = place as u64;
-    if stack::in_callout() {
-        let text =
-            format!("{text}; an exception left the callout of KeExpandKernelStackAndCalloutEx");
-        // Of an access violation: what was tried, and where.
-        let parameters = exception.parameters;
-        let parameters = [status_code, place, parameters[0], parameters[1]];
-        bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
-    }
-    let code = if thread::current().is_system() {
-        code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED
-    } else {
-        code::SYSTEM_SERVICE_EXCEPTION
-    };
-    bugcheck::end(code, [status_code, place, 0, 0], text, context)
+    unhandled::fault(fault, exception, format!("{}: {}", at(fault), what()))
 }
 
 /// An exception without parameters.
@@ -379,9 +342,17 @@ fn general_protection(fault: &Fault) -> ! {
                 .filter(|_| machine::module_at(fault.registers.rip).is_none());
             let place = caller.map_or_else(|| at(fault), symbols::describe_call);
             let text = format!("{place}: __fastfail({reason}): {}", code::fast_fail(reason));
+            let exception = Exception {
+                parameters: [reason, 0],
+                count: 1,
+                continuable: false,
+                ..Exception::new(NtStatus::STACK_BUFFER_OVERRUN)
+            };
+            let trap = records::keep(records::TrapFrame::new(&fault.processor));
+            let record = records::keep(exception.record_at(fault.processor.rip));
             bugcheck::end(
                 code::KERNEL_SECURITY_CHECK_FAILURE,
-                [reason, 0, 0, 0],
+                [reason, trap, record, 0],
                 text,
                 context,
             )
@@ -419,7 +390,7 @@ fn in_host(fault: &Fault) -> ! {
             site.import
         );
         let exception = Exception::access_violation(0, u64::MAX);
-        unhandled(&exception, site.return_address, text, Context::Host);
+        unhandled::in_call(&site, &exception, text);
     }
     let address = fault.address as u64;
     let verb = if fault.error & WRITE != 0 {
@@ -455,12 +426,12 @@ fn in_host(fault: &Fault) -> ! {
     if user::is_user(fault.address) {
         // In Windows a handler might take it; here the bench's own frames lie between, which cannot be unwound.
         let exception = Exception::access_violation(u64::from(fault.error & WRITE != 0), address);
-        unhandled(&exception, site.return_address, text, context);
+        unhandled::in_call(&site, &exception, text);
     }
     let operation = if fault.error & WRITE != 0 { 2 } else { 0 };
     bugcheck::end(
         code::PAGE_FAULT_IN_NONPAGED_AREA,
-        [address, operation, rip, 0],
+        [address, operation, rip, NO_PAGE_TABLE],
         text,
         context,
     )

@@ -51,9 +51,8 @@ fn queue(address: usize, function: &str) -> Queue {
     let known = queues.get(&address).cloned();
     drop(queues);
     known.unwrap_or_else(|| {
-        bugcheck::raise(
-            0x3B,
-            [0xC000_0005, 0, address as u64, 0],
+        bugcheck::no_such(
+            address,
             format!("{function} on {address:#x}, which FltCbdqInitialize never made a queue"),
         )
     })

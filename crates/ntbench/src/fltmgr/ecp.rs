@@ -50,9 +50,8 @@ fn caller() -> (String, usize) {
 }
 
 fn wrong(address: usize, function: &str, what: &str) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, address as u64, 0],
+    bugcheck::no_such(
+        address,
         format!("{function} was given {address:#x}, which is no {what} (any more)"),
     )
 }

@@ -115,9 +115,8 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
 }
 
 fn wrong(data: usize, function: &str) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, data as u64, 0],
+    bugcheck::no_such(
+        data,
         format!(
             "{function} was given {data:#x}, which FltAllocateCallbackData did not give (any more)"
         ),

@@ -180,9 +180,8 @@ pub(crate) fn volumes() -> Vec<Arc<Volume>> {
 
 /// A pointer that is not what a function wants: Windows would read whatever is there and fault or worse.
 fn wrong(address: usize, function: &str, wanted: &str) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, address as u64, 0],
+    bugcheck::no_such(
+        address,
         format!("{function} was given {address:#x}, which is no {wanted} (any more)"),
     )
 }

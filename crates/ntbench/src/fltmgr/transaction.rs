@@ -155,9 +155,8 @@ fn take(which: impl Fn(&Enlistment) -> bool) -> Vec<Enlistment> {
 /// What a driver passes for a transaction must be one.
 fn known(address: usize, function: &str) -> usize {
     if !transaction::is(address) {
-        bugcheck::raise(
-            0x3B,
-            [0xC000_0005, 0, address as u64, 0],
+        bugcheck::no_such(
+            address,
             format!("{function} was given {address:#x}, which is no transaction (any more)"),
         );
     }

@@ -93,9 +93,8 @@ fn allocate(function: &str) -> usize {
 }
 
 fn wrong(item: usize, function: &str) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, item as u64, 0],
+    bugcheck::no_such(
+        item,
         format!("{function} was given {item:#x}, which is no work item (any more)"),
     )
 }

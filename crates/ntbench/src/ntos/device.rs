@@ -262,9 +262,8 @@ fn unlink(device: &Device) {
 }
 
 fn wrong(function: &str, address: usize) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, address as u64, 0],
+    bugcheck::no_such(
+        address,
         format!("{function} on {address:#x}, which is no device (any more)"),
     )
 }

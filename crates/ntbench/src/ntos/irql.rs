@@ -136,12 +136,20 @@ fn enter(count: &std::sync::atomic::AtomicI32) {
 
 fn leave(count: &std::sync::atomic::AtomicI32, function: &str) {
     if count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0 {
-        // APC_INDEX_MISMATCH is what Windows ends with when the thread next leaves the kernel.
-        let site = gate::call_site().map_or(0, |site| site.return_address as u64);
-        bugcheck::raise(
-            0x1,
-            [site, 0, 0, 0],
-            format!("{function} without the matching enter"),
-        );
+        unbalanced(format!("{function} without the matching enter"));
     }
+}
+
+/// `APC_INDEX_MISMATCH`: what Windows ends with when the thread next leaves the kernel.
+pub(crate) fn unbalanced(text: String) -> ! {
+    let thread = thread::current();
+    // Windows counts down where a region is entered.
+    let disabled = |count: &std::sync::atomic::AtomicI32| {
+        let depth = count.load(std::sync::atomic::Ordering::Relaxed);
+        u64::from(depth.wrapping_neg().cast_unsigned() & 0xFFFF)
+    };
+    let combined =
+        disabled(&thread.special_apc_disable) << 16 | disabled(&thread.kernel_apc_disable);
+    let site = gate::call_site().map_or(0, |site| site.return_address as u64);
+    bugcheck::raise(0x1, [site, 0, combined, 0], text)
 }

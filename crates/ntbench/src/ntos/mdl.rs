@@ -181,9 +181,8 @@ pub(crate) fn report_leaks(service: &str) {
 /// A list that a driver passed.
 fn known(mdl: usize, function: &str) {
     if !is_mdl(mdl) {
-        bugcheck::raise(
-            0x3B,
-            [0xC000_0005, 0, mdl as u64, 0],
+        bugcheck::no_such(
+            mdl,
             format!("{function} was given {mdl:#x}, which is no MDL (any more)"),
         );
     }

@@ -55,9 +55,8 @@ impl<T> Guest<T> {
             return true;
         }
         if self.address() < LOWEST {
-            bugcheck::raise(
-                bugcheck::code::SYSTEM_SERVICE_EXCEPTION,
-                [0xC000_0005, 0, 0, 0],
+            bugcheck::no_such(
+                self.address(),
                 format!(
                     "the driver gave the kernel a pointer to {:#x} to {what}",
                     self.address()

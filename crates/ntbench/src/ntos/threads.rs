@@ -17,10 +17,10 @@ static NEXT_TID: AtomicU64 = AtomicU64::new(0x1000_0000);
 /// `sizeof(KTHREAD)` as far as its dispatcher header matters.
 const HEADER_BYTES: usize = 0x20;
 
-/// The driver's threads that have not ended, by service: it must outlive them.
-static RUNNING: std::sync::Mutex<Vec<(String, u64)>> = std::sync::Mutex::new(Vec::new());
+/// The drivers' threads that have not ended, with their services, which must outlive them, and their routines.
+static RUNNING: std::sync::Mutex<Vec<(String, u64, usize)>> = std::sync::Mutex::new(Vec::new());
 
-fn running() -> std::sync::MutexGuard<'static, Vec<(String, u64)>> {
+fn running() -> std::sync::MutexGuard<'static, Vec<(String, u64, usize)>> {
     RUNNING
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -34,7 +34,7 @@ fn body(routine: usize, context: u64, service: &str, tid: u64) -> ! {
         unsafe { gate::call(routine, &[context]) };
     });
     entered.check("a thread's routine", service);
-    running().retain(|(_, running)| *running != tid);
+    running().retain(|(_, running, _)| *running != tid);
     wait::signal(thread::current().object);
     schedule::gone();
     loop {
@@ -46,12 +46,12 @@ fn body(routine: usize, context: u64, service: &str, tid: u64) -> ! {
 pub(super) fn report_leaks(service: &str) {
     let left = running()
         .iter()
-        .find(|(owner, _)| owner == service)
-        .map(|(_, tid)| *tid);
-    if let Some(tid) = left {
+        .find(|(owner, ..)| owner == service)
+        .map(|(_, tid, routine)| (*tid, *routine));
+    if let Some((tid, routine)) = left {
         bugcheck::raise(
             0xCE,
-            [0, 8, 0, 0],
+            [routine as u64, 8, routine as u64, 0],
             format!(
                 "{service} was unloaded while its thread {tid:#x} still ran: wait for the thread object, which is signalled when the thread has \
                  ended, before the unload routine returns"
@@ -64,7 +64,7 @@ fn start(routine: usize, context: u64, service: String) -> Option<(usize, u64)> 
     let machine = MACHINE.get()?;
     let tid = NEXT_TID.fetch_add(4, Ordering::Relaxed);
     let (tell, told) = std::sync::mpsc::channel();
-    running().push((service.clone(), tid));
+    running().push((service.clone(), tid, routine));
     worker::spawn("thread", tid, Arc::clone(&machine.system), move || {
         let object = thread::current().object;
         wait::initialise(object, wait::THREAD, HEADER_BYTES, 0);
@@ -112,11 +112,14 @@ exports! { "ntoskrnl.exe";
     /// Ends the calling thread, which must be one of the system's; does not return.
     fn PsTerminateSystemThread(_status: i32) -> NtStatus {
         irql::at_most("PsTerminateSystemThread", PASSIVE_LEVEL);
-        if ps::PsIsSystemThread(thread::current().object) == 0 || stack::calls() != 1 {
+        if ps::PsIsSystemThread(thread::current().object) == 0 {
             return NtStatus::INVALID_PARAMETER;
         }
-        if stack::on_expansion() {
+        if stack::in_callout() {
             bugcheck::raise(0x107, [thread::current().object as u64, 0, 0, 0], "a thread ends in a callout of KeExpandKernelStackAndCalloutEx");
+        }
+        if stack::calls() != 1 {
+            return NtStatus::INVALID_PARAMETER;
         }
         // SAFETY: the thread's routine is the only driver code on this thread (asked above), and nothing of this frame or the stub's needs to be
         // dropped.

@@ -49,9 +49,8 @@ fn make(address: usize, object: usize) {
 }
 
 fn wrong(function: &str, address: usize) -> ! {
-    bugcheck::raise(
-        0x3B,
-        [0xC000_0005, 0, address as u64, 0],
+    bugcheck::no_such(
+        address,
         format!("{function} was given {address:#x}, which is no work item (any more)"),
     )
 }

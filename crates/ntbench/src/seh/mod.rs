@@ -29,14 +29,15 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 
 use crate::cpu::fault::Registers;
-use crate::cpu::{pcr, verdict};
+use crate::cpu::{pcr, unhandled};
 use crate::export::Export;
 use crate::ntos::memory::Guest;
 use crate::stack::{self, Frame};
 use crate::status::NtStatus;
 use crate::{bugcheck, cost, gate, unwind};
 
-use record::{Context, DispatcherContext, ExceptionRecord, MOST_PARAMETERS, NONCONTINUABLE};
+pub(crate) use record::{Context, ExceptionRecord};
+use record::{DispatcherContext, MOST_PARAMETERS, NONCONTINUABLE};
 pub(crate) use resume::{Processor, raised_in_import};
 use unwinding::Target;
 
@@ -89,6 +90,14 @@ impl Exception {
         }
     }
 
+    /// Its record, where it happens there.
+    pub(crate) fn record_at(&self, rip: u64) -> ExceptionRecord {
+        ExceptionRecord {
+            address: usize::try_from(rip).unwrap_or(usize::MAX),
+            ..self.record()
+        }
+    }
+
     fn record(&self) -> ExceptionRecord {
         let mut parameters = [0; MOST_PARAMETERS];
         parameters[..2].copy_from_slice(&self.parameters);
@@ -99,15 +108,6 @@ impl Exception {
             address: 0,
             parameter_count: self.count,
             parameters,
-        }
-    }
-
-    fn of(record: &ExceptionRecord) -> Self {
-        Self {
-            status: NtStatus(record.code.cast_signed()),
-            parameters: [record.parameters[0], record.parameters[1]],
-            count: record.parameter_count,
-            continuable: record.flags & NONCONTINUABLE == 0,
         }
     }
 }
@@ -164,7 +164,7 @@ extern "sysv64" fn raised(processor: &Processor) -> ! {
         Pending::Raise(mut record) => {
             record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
             offer(&mut record, *processor, None);
-            verdict::unhandled_raise(&Exception::of(&record))
+            unhandled::raised(&record, processor)
         }
         Pending::Unwind(target, record) => unwinding::export(target, record, *processor),
         Pending::Capture(at) => {
@@ -182,8 +182,7 @@ pub(crate) fn dispatch(
     processor: Processor,
     interrupted: Option<Registers>,
 ) {
-    let mut record = exception.record();
-    record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
+    let mut record = exception.record_at(processor.rip);
     offer(&mut record, processor, interrupted);
 }
 

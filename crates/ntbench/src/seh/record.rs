@@ -1,6 +1,7 @@
 //! The structures of structured exception handling on x64, as `winnt.h` and `ntddk.h` publish them.
 
 use crate::abi::layout;
+use crate::status::NtStatus;
 
 /// Parameters of an exception record.
 pub(crate) const MOST_PARAMETERS: usize = 15;
@@ -29,6 +30,13 @@ pub(crate) struct ExceptionRecord {
     pub(crate) parameter_count: u32,
     pub(crate) parameters: [u64; MOST_PARAMETERS],
 }
+impl ExceptionRecord {
+    /// The exception's code as a status.
+    pub(crate) fn status(&self) -> NtStatus {
+        NtStatus(self.code.cast_signed())
+    }
+}
+
 layout!(ExceptionRecord, 0x98, nested @ 8, address @ 0x10, parameter_count @ 0x18, parameters @ 0x20);
 
 /// `CONTEXT`: the parts that the bench fills in have names.
@@ -57,7 +65,7 @@ const SEGMENTS: [u16; 6] = [0x10, 0x2B, 0x2B, 0x53, 0x2B, 0x18];
 
 impl Context {
     /// The context of these registers.
-    pub(super) fn new(registers: &super::resume::Processor) -> Self {
+    pub(crate) fn new(registers: &super::resume::Processor) -> Self {
         Self {
             home: [0; 6],
             context_flags: CONTEXT_FLAGS,

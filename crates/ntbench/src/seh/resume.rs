@@ -24,6 +24,17 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
+    /// What is known behind a call: where it returns to, RSP and RBP.
+    pub(crate) fn at(rip: usize, rsp: usize, rbp: usize) -> Self {
+        let mut processor = Self {
+            rip: rip as u64,
+            ..Self::default()
+        };
+        processor.general[Register::RSP as usize] = rsp as u64;
+        processor.general[Register::RBP as usize] = rbp as u64;
+        processor
+    }
+
     /// RSP.
     pub(crate) fn rsp(&self) -> u64 {
         self.general[Register::RSP as usize]

@@ -82,10 +82,11 @@ pub(super) fn export(
         let after = thread::irql();
         if after != before {
             let text = format!("a callout was entered at IRQL {before} and returned at {after}");
-            let packed = u64::from(after) << 16 | u64::from(before) << 8;
+            // A value above 1: it was no APC.
+            let packed = u64::from(after) << 16 | u64::from(before) << 8 | 2;
             bugcheck::raise(
                 bugcheck::code::IRQL_UNEXPECTED_VALUE,
-                [packed, callout as u64, 0, 0],
+                [packed, 0, 0, 0],
                 text,
             );
         }

@@ -320,16 +320,6 @@ pub(crate) fn calls() -> usize {
     with_state(|state| state.records.iter().filter(call).count())
 }
 
-/// Whether a callout of `KeExpandKernelStackAndCalloutEx` is under way on this thread on a segment of its own.
-pub(crate) fn on_expansion() -> bool {
-    with_state(|state| {
-        state
-            .records
-            .iter()
-            .any(|record| matches!(record, Record::Switch))
-    })
-}
-
 /// Prepares a call of `arguments` slots into the driver and runs it at the stack pointer given to `enter`.
 pub(crate) fn in_call(arguments: usize, enter: impl FnOnce(usize) -> u64) -> u64 {
     let block = pcr::block();

@@ -5,6 +5,7 @@ use super::images::Images;
 use super::kernel::Module;
 use super::objects::Stopped;
 use super::space::{PAGE, Space};
+use crate::bugcheck::records;
 use crate::cpu::memory::read_checked;
 use crate::cpu::pcr;
 use crate::machine;
@@ -34,7 +35,7 @@ pub(super) fn memory(space: &mut Space, chain: &Chain) {
     for other in others() {
         copy(space, other.segment.low, other.segment.high);
     }
-    for (address, size) in pool::blocks() {
+    for (address, size) in pool::blocks().into_iter().chain(records::kept()) {
         copy(space, address as u64, (address + size) as u64);
     }
     for thread in thread::all() {

@@ -185,9 +185,8 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
 fn client_at(variable: Guest<usize>, function: &str) -> Arc<Client> {
     let address = variable.read();
     read().clients.get(&address).cloned().unwrap_or_else(|| {
-        bugcheck::raise(
-            0x3B,
-            [0xC000_0005, 0, address as u64, 0],
+        bugcheck::no_such(
+            address,
             format!("{function} was given {address:#x}, which is no client port (any more)"),
         )
     })
@@ -312,10 +311,7 @@ exports! { "fltmgr.sys";
     fn FltCloseCommunicationPort(port: usize) {
         irql::at_most("FltCloseCommunicationPort", PASSIVE_LEVEL);
         if write().servers.remove(&port).is_none() {
-            bugcheck::raise(
-                0x3B,
-                [0xC000_0005, 0, port as u64, 0],
-                format!("FltCloseCommunicationPort was given {port:#x}, which is no server port (any more)"),
+            bugcheck::no_such(port, format!("FltCloseCommunicationPort was given {port:#x}, which is no server port (any more)"),
             );
         }
     }

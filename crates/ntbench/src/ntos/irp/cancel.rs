@@ -44,7 +44,7 @@ fn cancel(packet: Packet) -> bool {
     if irp.current_location > irp.stack_count {
         bugcheck::raise(
             0x48,
-            [packet.0 as u64, 0, 0, 0],
+            [packet.0 as u64, routine as u64, 0, 0],
             "an IRP that has been completed has a cancel routine",
         );
     }
@@ -65,7 +65,12 @@ fn cancel(packet: Packet) -> bool {
     } else if thread::irql() != old {
         bugcheck::raise(
             0xC8,
-            [u64::from(thread::irql()) << 8 | u64::from(old), 0, 0, 0],
+            [
+                u64::from(thread::irql()) << 16 | u64::from(old) << 8 | 2,
+                0,
+                0,
+                0,
+            ],
             format!(
                 "a cancel routine returned at IRQL {}; it must release the cancel spin lock to Irp->CancelIrql, {old}",
                 thread::irql()

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use super::{about_to_take, change, gave, order, quad, signal_state, took, wait};
-use crate::bugcheck;
 use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::seh::{self, Exception};
@@ -63,7 +62,7 @@ exports! { "ntoskrnl.exe";
                 quad(mutex + OWNER).store(0, Ordering::SeqCst);
                 gave("mutex", mutex);
                 if thread::current().kernel_apc_disable.fetch_sub(1, Ordering::Relaxed) <= 0 {
-                    bugcheck::raise(0x1, [0; 4], "KeReleaseMutex: the critical region that goes with the mutex was left before it");
+                    irql::unbalanced("KeReleaseMutex: the critical region that goes with the mutex was left before it".to_owned());
                 }
             }
             former

@@ -13,7 +13,7 @@ use super::{change, order, signal_state, wait};
 use crate::ntos::memory::Guest;
 use crate::ntos::{MACHINE, driver, irql, time, worker};
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, gate, schedule, stack};
+use crate::{bugcheck, gate, machine, schedule, stack};
 
 /// `KTIMER`, and where its due time, DPC and period lie.
 const TIMER_BYTES: usize = 64;
@@ -223,10 +223,15 @@ pub(super) fn report_leaks(service: &str) {
         .find(|dpc| dpc.owner.as_deref() == Some(service))
         .map(|dpc| dpc.address);
     drop(state);
+    let image = machine::modules()
+        .into_iter()
+        .find(|module| module.service == service)
+        .map(|module| (module.image.base, module.image.size));
+    let (start, end) = image.map_or((0, 0), |(base, size)| (base as u64, (base + size) as u64));
     if let Some(timer) = timer {
         bugcheck::raise(
             0xC7,
-            [0, timer as u64, 0, 0],
+            [0, timer as u64, start, end],
             format!(
                 "{service} was unloaded with the timer at {timer:#x} still set; KeCancelTimer, and KeFlushQueuedDpcs for its DPC, \
                  before the unload routine returns"
@@ -236,7 +241,7 @@ pub(super) fn report_leaks(service: &str) {
     if let Some(dpc) = dpc {
         bugcheck::raise(
             0xC7,
-            [1, dpc as u64, 0, 0],
+            [1, dpc as u64, start, end],
             format!(
                 "{service} was unloaded with the DPC at {dpc:#x} still queued; KeFlushQueuedDpcs first"
             ),

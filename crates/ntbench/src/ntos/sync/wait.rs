@@ -101,9 +101,10 @@ fn may_wait(timeout: Option<i64>) {
         APC_LEVEL
     };
     if thread::irql() > limit {
+        let sp = gate::call_site().map_or(0, |site| site.rsp as u64);
         bugcheck::raise(
             0xB8,
-            [0; 4],
+            [thread::current().object as u64, 0, sp, 0],
             "a wait at DISPATCH_LEVEL or above with a timeout that is not zero",
         );
     }

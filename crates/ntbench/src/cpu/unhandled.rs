@@ -1,0 +1,81 @@
+//! How the machine ends when nobody handles an exception, with the records that the bug check's parameters point to.
+//!
+//! 0x3B in a system call: code, instruction, context record. 0x7E in a system thread: code, instruction, exception record,
+//! context record. 0x1E out of a callout of `KeExpandKernelStackAndCalloutEx`: code, instruction, and the exception's first
+//! two parameters.
+
+use super::fault::Fault;
+use crate::bugcheck::{self, code, records};
+use crate::gate::CallSite;
+use crate::seh::{self, Exception, ExceptionRecord, Processor};
+use crate::stack::{self, Context};
+use crate::status::NtStatus;
+use crate::{gate, symbols, thread};
+
+/// An exception of the driver's own code.
+pub(super) fn fault(fault: &Fault, exception: &Exception, text: String) -> ! {
+    let record = exception.record_at(fault.processor.rip);
+    end(
+        &record,
+        &fault.processor,
+        text,
+        Context::Fault(fault.registers),
+    )
+}
+
+/// An exception raised by an import that no handler took; `processor` as the driver would have gone on.
+pub(crate) fn raised(record: &ExceptionRecord, processor: &Processor) -> ! {
+    let (import, place) =
+        gate::call_site().map_or(("nt", 0), |site| (site.import, site.return_address));
+    let [operation, address] = [record.parameters[0], record.parameters[1]];
+    let what = if record.status() == NtStatus::ACCESS_VIOLATION && record.parameter_count == 2 {
+        let verb = if operation == 0 { "read" } else { "wrote" };
+        format!("{verb} {address:#x}, which is not there or does not allow it")
+    } else {
+        format!("raised {:?}", record.status())
+    };
+    let text = format!(
+        "{import}, called from {}, {what}, and no handler took the exception",
+        symbols::describe_call(place),
+    );
+    end(record, processor, text, Context::Host)
+}
+
+/// An access violation in the kernel's own code, on the way of the driver's call of it.
+pub(super) fn in_call(site: &CallSite, exception: &Exception, text: String) -> ! {
+    let processor = at_call(site);
+    let record = exception.record_at(processor.rip);
+    end(&record, &processor, text, Context::Host)
+}
+
+/// The driver passed `address` for what is none, and the kernel stumbles over it.
+pub(crate) fn no_such(address: usize, text: String) -> ! {
+    let exception = Exception::access_violation(0, address as u64);
+    let processor = gate::call_site().map_or_else(Processor::default, |site| at_call(&site));
+    let record = exception.record_at(processor.rip);
+    end(&record, &processor, text, Context::Host)
+}
+
+/// What is known of the registers behind a driver's call.
+fn at_call(site: &CallSite) -> Processor {
+    Processor::at(site.return_address, site.rsp, site.rbp)
+}
+
+fn end(record: &ExceptionRecord, processor: &Processor, text: String, context: Context) -> ! {
+    let (code, place) = (u64::from(record.code), record.address as u64);
+    if stack::in_callout() {
+        let text =
+            format!("{text}; an exception left the callout of KeExpandKernelStackAndCalloutEx");
+        // Of an access violation: what was tried, and where.
+        let parameters = [code, place, record.parameters[0], record.parameters[1]];
+        bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
+    }
+    let registers = records::keep(seh::Context::new(processor));
+    if thread::current().is_system() {
+        let parameters = [code, place, records::keep(*record), registers];
+        let code = code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED;
+        bugcheck::end(code, parameters, text, context);
+    }
+    let parameters = [code, place, registers, 0];
+    bugcheck::end(code::SYSTEM_SERVICE_EXCEPTION, parameters, text, context)
+}
