@@ -80,6 +80,16 @@ pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
     crate::seh::aside(|| stack::in_call(arguments.len(), entered))
 }
 
+/// As [`call`], on behalf of the running import, for a routine that may raise an exception for the import's caller: see
+/// [`passing`](crate::seh::passing).
+///
+/// # Safety
+/// As for [`call`].
+pub(crate) unsafe fn call_within(entry: usize, arguments: &[u64]) -> u64 {
+    // SAFETY: the caller's promise.
+    crate::seh::passing::through(|| unsafe { call(entry, arguments) })
+}
+
 /// The driver's call of the import that is running now on this thread; `None` outside of one.
 pub(crate) fn call_site() -> Option<CallSite> {
     let block = pcr::try_block()?;

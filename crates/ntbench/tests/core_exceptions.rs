@@ -180,3 +180,55 @@ fn every_frame_on_the_way_cleans_up() {
     let seen = steps("deep");
     assert_eq!((seen[0], seen[30]), (FIRST, 21), "{seen:x?}");
 }
+
+#[test]
+fn an_exception_in_a_callback_goes_to_who_called_the_library() {
+    let seen = steps("through");
+    // The filter is asked before the routine has been left, and after what it noted.
+    let order = [
+        1,
+        0x10,
+        FIRST,
+        2,
+        5 * 3 + 7,
+        1,
+        0x10,
+        ACCESS_VIOLATION,
+        2,
+        3,
+        6 * 3 + 7,
+        1,
+    ];
+    assert_eq!(seen, order, "{seen:x?}");
+}
+
+#[test]
+fn the_librarys_caller_lets_a_callback_go_on() {
+    let seen = steps("through_continue");
+    assert_eq!(seen, [0x10, 0xE000_0001, 1], "{seen:x?}");
+}
+
+#[test]
+fn filters_call_libraries_whose_callbacks_fail() {
+    let seen = steps("through_filter");
+    assert_eq!(seen, [FIRST, SECOND, 1, 2, SECOND], "{seen:x?}");
+}
+
+#[test]
+fn an_exception_in_a_dispatch_routine_goes_to_who_sent_the_packet() {
+    let seen = steps("through_driver");
+    assert_eq!(seen, [1, 2, ACCESS_VIOLATION], "{seen:x?}");
+}
+
+#[test]
+fn an_exception_in_a_callback_that_nobody_takes_ends_the_machine_there() {
+    let report = bug_check("through_unhandled");
+    assert_eq!(
+        (report.code, report.parameters[0]),
+        (0x7E, ACCESS_VIOLATION),
+        "{}",
+        report.text
+    );
+    let newest = &report.stack.frames[0].symbol;
+    assert!(newest.contains("!raises+"), "{newest}");
+}

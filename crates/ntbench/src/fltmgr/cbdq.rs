@@ -43,7 +43,7 @@ pub(super) fn driver_gone(service: &str) {
 /// Calls a routine of the queue. Those that take and release the lock change the IRQL, so nothing is checked around it.
 fn call(routine: usize, arguments: &[u64]) -> u64 {
     // SAFETY: the driver gave this routine for calls with these arguments.
-    unsafe { gate::call(routine, arguments) }
+    unsafe { gate::call_within(routine, arguments) }
 }
 
 fn queue(address: usize, function: &str) -> Queue {

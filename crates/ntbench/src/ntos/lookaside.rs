@@ -109,7 +109,7 @@ fn delete(list: usize, call: &str) {
             return;
         }
         // SAFETY: the list's routine, which the driver gave (or the pool's stub), takes one entry.
-        unsafe { gate::call(free, &[entry as u64]) };
+        unsafe { gate::call_within(free, &[entry as u64]) };
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
+use crate::seh::passing;
 use crate::{gate, verifier};
 
 /// What the comparison routine answers.
@@ -77,7 +78,8 @@ impl Shape {
             let middle = usize::midpoint(low, high);
             let element = elements.get(middle).copied().unwrap_or(0);
             // SAFETY: the driver's comparison routine, which takes the table and two structures.
-            let order = unsafe { gate::call(compare, &[table as u64, key as u64, element as u64]) };
+            let order =
+                unsafe { gate::call_within(compare, &[table as u64, key as u64, element as u64]) };
             match order & 0xFFFF_FFFF {
                 LESS => high = middle,
                 GREATER => low = middle + 1,
@@ -102,9 +104,11 @@ impl Shape {
         };
         let bytes = self.header as u64 + u64::from(size);
         // SAFETY: the driver's allocation routine, which takes the table and a number of bytes.
-        let block = unsafe { gate::call(self.routine(table, 1), &[table as u64, bytes]) };
+        let block = unsafe { gate::call_within(self.routine(table, 1), &[table as u64, bytes]) };
         let Ok(block @ 1..) = usize::try_from(block) else {
-            new.write_opt(0);
+            if !passing::is_leaving() {
+                new.write_opt(0);
+            }
             return 0;
         };
         Guest::<u8>::at(block).write_many(&vec![0; self.header]);
@@ -136,7 +140,7 @@ impl Shape {
         self.count(table, elements);
         let block = (element - self.header) as u64;
         // SAFETY: the driver's freeing routine, which takes the table and the block.
-        unsafe { gate::call(self.routine(table, 2), &[table as u64, block]) };
+        unsafe { gate::call_within(self.routine(table, 2), &[table as u64, block]) };
         1
     }
 

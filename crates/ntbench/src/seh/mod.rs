@@ -11,14 +11,15 @@
 //!
 //! Where Windows differs, or may:
 //!
-//! * The search ends at the frame that the kernel called. In Windows it would go on through the kernel's and the Filter
-//!   Manager's frames, none of which handles a driver's exception for it; a driver further up the same stack is not
-//!   asked.
+//! * The search ends at the frame that the kernel called, unless a function of its library did ([`passing`]). In Windows it would
+//!   go on through the kernel's and the Filter Manager's frames, and whoever takes the exception beyond them leaves them as they are:
+//!   no document says what that costs, so it is the end of the machine here.
 //! * Only page faults on user addresses are exceptions. Those on system addresses are bug check 0x50 whoever waits with
 //!   an `__except`, as in Windows.
 
 mod export;
 mod handler;
+pub(crate) mod passing;
 mod record;
 mod resume;
 mod search;
@@ -117,6 +118,8 @@ impl Exception {
 enum Pending {
     /// An exception.
     Raise(ExceptionRecord),
+    /// An exception that has left a callback of the export's: its handler, and its record.
+    Pass(Target, ExceptionRecord),
     /// The frames up to this one are unwound. With the address of the record to unwind with, if there is one.
     Unwind(Target, usize),
     /// The registers go to that address.
@@ -166,6 +169,7 @@ extern "sysv64" fn raised(processor: &Processor) -> ! {
             offer(&mut record, *processor, None);
             unhandled::raised(&record, processor)
         }
+        Pending::Pass(target, record) => unwinding::from_call(target, record, *processor),
         Pending::Unwind(target, record) => unwinding::export(target, record, *processor),
         Pending::Capture(at) => {
             Guest::at(at).write(Context::new(processor));
@@ -186,6 +190,13 @@ pub(crate) fn dispatch(
     offer(&mut record, processor, interrupted);
 }
 
+/// What came of an exception.
+enum Outcome {
+    Unhandled,
+    Continue(Box<Processor>),
+    Handler(unwinding::Unwound, Target),
+}
+
 fn offer(record: &mut ExceptionRecord, processor: Processor, interrupted: Option<Registers>) {
     let exact = interrupted.is_some();
     let Ok(rsp) = usize::try_from(processor.rsp()) else {
@@ -195,13 +206,17 @@ fn offer(record: &mut ExceptionRecord, processor: Processor, interrupted: Option
     let outcome = stack::interrupted(rsp, interrupted, || {
         let mut context = Context::new(&processor);
         match search::search(record, &mut context, &place) {
-            search::Decision::Unhandled => None,
-            search::Decision::Continue => Some(context.registers()),
-            search::Decision::Handler(target) => Some(unwinding::unwind_to(target, record, &place)),
+            search::Decision::Unhandled => Outcome::Unhandled,
+            search::Decision::Continue => Outcome::Continue(Box::new(context.registers())),
+            search::Decision::Handler(target) => {
+                Outcome::Handler(unwinding::unwind_to(target, record, &place), target)
+            }
         }
     });
-    if let Some(processor) = outcome {
-        walk::go_on(processor)
+    match outcome {
+        Outcome::Unhandled => {}
+        Outcome::Continue(processor) => walk::go_on(*processor),
+        Outcome::Handler(unwound, target) => unwinding::go_on(unwound, target, *record),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn search(
                     nested = establisher.max(nested);
                 }
                 Some(Crossed::Unwind(left)) => scope = left,
+                Some(Crossed::Out) => {}
                 None => return Decision::Unhandled,
             }
             continue;

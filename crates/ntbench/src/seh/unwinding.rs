@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::passing;
 use super::record::{
     COLLIDED_UNWIND, Context, EXIT_UNWIND, ExceptionRecord, MOST_PARAMETERS, TARGET_UNWIND,
     UNWINDING,
@@ -28,8 +29,16 @@ thread_local! {
     pub(super) static TARGET: Cell<Option<Target>> = const { Cell::new(None) };
 }
 
-/// Unwinds from `place` to the frame of `target`; gives the registers with which its function goes on.
-pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Place) -> Processor {
+/// How far an unwinding came.
+pub(super) enum Unwound {
+    /// To its target, whose function goes on with these registers.
+    Here(Box<Processor>),
+    /// To the end of the call of that number into a driver: its target lies beyond.
+    Beyond(usize),
+}
+
+/// Unwinds from `place` to the frame of `target`.
+pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Place) -> Unwound {
     let mut cursor = Cursor::new(place);
     let mut scope = 0;
     record.flags |= UNWINDING;
@@ -38,7 +47,9 @@ pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Pl
     }
     loop {
         let Some(step) = cursor.step() else {
+            let calls = cursor.calls();
             match cursor.cross() {
+                Some(Crossed::Out) => return Unwound::Beyond(calls),
                 Some(Crossed::Search(_)) => {}
                 Some(Crossed::Unwind(left)) => {
                     scope = left;
@@ -79,7 +90,7 @@ pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Pl
             let mut processor = cursor.processor;
             processor.general[0] = target.value;
             processor.rip = target.ip as u64;
-            return processor;
+            return Unwound::Here(Box::new(processor));
         }
         cursor.up(&step);
     }
@@ -97,11 +108,25 @@ pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Pl
     fatal(status, [record.address as u64, 0, 0], text.to_owned())
 }
 
-/// `RtlUnwindEx`, from the driver's call of it. `record`: the address of the driver's record, or 0.
-pub(super) fn export(target: Target, record: usize, processor: Processor) -> ! {
+/// Goes on where the unwinding to `target` has come to.
+pub(super) fn go_on(unwound: Unwound, target: Target, record: ExceptionRecord) -> ! {
+    match unwound {
+        Unwound::Here(processor) => walk::go_on(*processor),
+        Unwound::Beyond(calls) => passing::leave(calls, target, record),
+    }
+}
+
+/// Unwinds from the driver's call of an import.
+pub(super) fn from_call(target: Target, mut record: ExceptionRecord, processor: Processor) -> ! {
     let place = Place::new(processor, false);
     let rsp = usize::try_from(processor.rsp()).unwrap_or(0);
-    let mut own = if record == 0 {
+    let unwound = stack::interrupted(rsp, None, || unwind_to(target, &mut record, &place));
+    go_on(unwound, target, record)
+}
+
+/// `RtlUnwindEx`, from the driver's call of it. `record`: the address of the driver's record, or 0.
+pub(super) fn export(target: Target, record: usize, processor: Processor) -> ! {
+    let own = if record == 0 {
         ExceptionRecord {
             code: NtStatus::UNWIND.0.cast_unsigned(),
             flags: 0,
@@ -113,6 +138,5 @@ pub(super) fn export(target: Target, record: usize, processor: Processor) -> ! {
     } else {
         Guest::<ExceptionRecord>::at(record).read()
     };
-    let processor = stack::interrupted(rsp, None, || unwind_to(target, &mut own, &place));
-    walk::go_on(processor)
+    from_call(target, own, processor)
 }

@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 
+use super::passing;
 use super::record::DispatcherContext;
 use super::resume::{self, Processor};
 use crate::ntos::memory::Guest;
@@ -124,6 +125,23 @@ pub(super) fn go_on(processor: Processor) -> ! {
     unsafe { resume::resume(processor) }
 }
 
+/// Leaves the call of that number into a driver, as if it had returned: what runs for an exception in it is given up.
+pub(super) fn leave(calls: usize) -> ! {
+    let back = ACTIVE.with_borrow_mut(|list| {
+        let mut back = None;
+        while let Some(active) = list.pop_if(|active| active.calls >= calls) {
+            back = Some(active.mark);
+        }
+        back
+    });
+    if let Some(mark) = back {
+        stack::go_back(mark);
+    }
+    // SAFETY: the walk came to the end of that call's frames, so it is under way, and the innermost now that the handlers in
+    // it are given up. What lies between on the host's stack owns nothing.
+    unsafe { gate::leave() }
+}
+
 /// One frame on the way up.
 pub(super) struct Step {
     /// The frame, if its function has unwind data.
@@ -144,8 +162,10 @@ pub(super) struct Cursor {
     calls: usize,
 }
 
-/// How a walk went on beyond a handler's frames.
+/// How a walk went on beyond the end of a call's frames.
 pub(super) enum Crossed {
+    /// With the driver's code that called the import which made the call, and lets exceptions through.
+    Out,
     /// With the code that a filter was asked about; the frame of that filter.
     Search(u64),
     /// With the frame whose `__finally` block was running; the first of its scopes that has not been left.
@@ -192,15 +212,27 @@ impl Cursor {
         })
     }
 
+    /// How many calls into drivers lead to the code that it is in.
+    pub(super) fn calls(&self) -> usize {
+        self.calls
+    }
+
     /// To the caller.
     pub(super) fn up(&mut self, step: &Step) {
         (self.processor, self.exact) = (step.caller, false);
     }
 
-    /// From the end of a handler's frames to what the handler was called for.
+    /// From the end of a handler's frames to what the handler was called for; from the end of a callback's to the driver's
+    /// call of the import that made it.
     pub(super) fn cross(&mut self) -> Option<Crossed> {
         if self.processor.rip != gate::return_address() as u64 {
             return None;
+        }
+        if let Some(site) = passing::caller(self.calls) {
+            self.calls -= 1;
+            self.processor = Processor::at(site.return_address, site.rsp, site.rbp);
+            self.exact = false;
+            return Some(Crossed::Out);
         }
         ACTIVE.with_borrow(|list| {
             let active = list.get(self.level.checked_sub(1)?)?;

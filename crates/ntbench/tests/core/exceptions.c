@@ -23,6 +23,13 @@ IMPORT void *RtlPcToFileHeader(void *pc, void **base);
 IMPORT u16 RtlCaptureStackBackTrace(u32 skip, u32 count, void **trace, u32 *hash);
 IMPORT NTSTATUS __C_specific_handler(struct record *record, void *frame, struct context *context, void *dispatcher);
 IMPORT NTSTATUS KeExpandKernelStackAndCalloutEx(void (*callout)(void *), void *parameter, u64 size, u8 wait, void *context);
+IMPORT void RtlInitializeGenericTable(void *table, void *compare, void *allocate, void *release, void *context);
+IMPORT void *RtlInsertElementGenericTable(void *table, void *buffer, u32 size, u8 *new);
+IMPORT NTSTATUS IoCreateDevice(void *driver, u32 extension, void *name, u32 type, u32 flags, u8 exclusive, void **device);
+IMPORT void IoDeleteDevice(void *device);
+IMPORT void *IoAllocateIrp(char stack, u8 quota);
+IMPORT void IoFreeIrp(void *irp);
+IMPORT NTSTATUS IofCallDriver(void *device, void *irp);
 IMPORT void *memcpy(void *to, const void *from, u64 count);
 IMPORT u64 wcslen(const u16 *text);
 IMPORT void RtlInitUnicodeString(void *string, const u16 *text);
@@ -253,6 +260,120 @@ static void run(void)
 #elif defined(CASE_kernel_reads_unguarded)
 static void run(void) { note(wcslen((u16 *)nothing)); }
 
+#elif defined(CASE_through)
+/* An exception in a routine that the kernel's library calls goes to whoever called the library: filters first, then what was
+ * entered on the way is left, then the caller goes on with the registers that it had. The table is in order afterwards. */
+static u64 first[16], second[16], block[16];
+static volatile u32 fault;
+static void *raises(void *table, u32 bytes)
+{
+    (void)table, (void)bytes;
+    __try { note(1); if (fault) note(*nothing); else ExRaiseStatus(FIRST); } __finally { note(2); }
+    note(99);
+    return 0;
+}
+static void *inserts(void *table, u32 bytes)
+{
+    u64 value = 1;
+    (void)table, (void)bytes;
+    __try { RtlInsertElementGenericTable(first, &value, 8, 0); note(98); } __finally { note(3); }
+    return 0;
+}
+static void *gives(void *table, u32 bytes) { (void)table, (void)bytes; return block; }
+static int compares(void *table, void *one, void *two) { (void)table, (void)one, (void)two; return 2; }
+static NOINLINE u64 insert(void *table, u64 value)
+{
+    u64 kept = value * 3;
+    u8 new = 7;
+    __try { RtlInsertElementGenericTable(table, &value, 8, &new); note(97); } __except (asked(_exception_code(), 1, 0x10)) { kept += new; }
+    return kept;
+}
+static void run(void)
+{
+    RtlInitializeGenericTable(first, compares, raises, 0, 0);
+    RtlInitializeGenericTable(second, compares, inserts, 0, 0);
+    note(insert(first, 5));
+    fault = 1;
+    note(insert(second, 6));
+    first[0] = 0;
+    RtlInitializeGenericTable(first, compares, gives, 0, 0);
+    u64 value = 9;
+    note(RtlInsertElementGenericTable(first, &value, 8, 0) != 0);
+}
+
+#elif defined(CASE_through_continue)
+/* The library's caller may answer that the routine goes on. */
+static u64 first[16];
+static void *raises(void *table, u32 bytes)
+{
+    struct record record = { .code = 0xE0000001 };
+    (void)table, (void)bytes;
+    RtlRaiseException(&record);
+    note(1);
+    return 0;
+}
+static void run(void)
+{
+    u64 value = 1;
+    RtlInitializeGenericTable(first, 0, raises, 0, 0);
+    __try { note((u64)RtlInsertElementGenericTable(first, &value, 8, 0)); } __except (asked(_exception_code(), -1, 0x10)) { note(99); }
+}
+
+#elif defined(CASE_through_filter)
+/* In a filter, for an exception of its own. */
+static u64 first[16];
+static void *raises(void *table, u32 bytes) { (void)table, (void)bytes; ExRaiseStatus(SECOND); note(98); return 0; }
+static NOINLINE int filters(u32 code)
+{
+    u64 value = 1;
+    note(code);
+    __try { RtlInsertElementGenericTable(first, &value, 8, 0); note(97); } __except (1) { note((u32)_exception_code()); }
+    return 1;
+}
+static NOINLINE int fails(void)
+{
+    static volatile u32 times;
+    u64 value = 1;
+    /* It is asked about its own exception, too. */
+    return times++ == 0 && RtlInsertElementGenericTable(first, &value, 8, 0) != 0;
+}
+static void run(void)
+{
+    RtlInitializeGenericTable(first, 0, raises, 0, 0);
+    __try { ExRaiseStatus(FIRST); } __except (filters(_exception_code())) { note(1); }
+    /* And as a filter's own, for the frames above it. */
+    __try {
+        __try { ExRaiseStatus(FIRST); } __except (fails()) { note(96); }
+    } __except (1) { note(2); note((u32)_exception_code()); }
+}
+
+#elif defined(CASE_through_driver)
+/* Out of a dispatch routine to who sent it the packet. */
+static void *object;
+static NTSTATUS dispatches(void *device, void *irp) { (void)device, (void)irp; note(1); note(*nothing); return 0; }
+static void run(void)
+{
+    void *device, *irp = IoAllocateIrp(1, 0);
+    ((void **)((u8 *)object + 0x70))[0xE] = (void *)dispatches;
+    IoCreateDevice(object, 0, 0, 0x22, 0, 0, &device);
+    /* The next stack location: IoGetNextIrpStackLocation. */
+    *(*(u8 **)((u8 *)irp + 0xB8) - 72) = 0xE;
+    __try { IofCallDriver(device, irp); note(99); } __except (1) { note(2); note((u32)_exception_code()); }
+    IoFreeIrp(irp);
+    IoDeleteDevice(device);
+}
+
+#elif defined(CASE_through_unhandled)
+/* Nobody takes it: the machine ends where the exception was. */
+static u64 first[16];
+static NOINLINE void *raises(void *table, u32 bytes) { (void)table, (void)bytes; note(*nothing); return 0; }
+static void run(void)
+{
+    u64 value = 1;
+    RtlInitializeGenericTable(first, 0, raises, 0, 0);
+    __try { RtlInsertElementGenericTable(first, &value, 8, 0); } __except (asked(_exception_code(), 0, 0x10)) { note(99); }
+}
+
 #elif defined(CASE_deep)
 /* Exceptions on the way through many frames, each of which cleans up. */
 static NOINLINE u64 deep(u32 depth)
@@ -269,6 +390,9 @@ static void run(void) { __try { deep(20); } __except (1) { note((u32)_exception_
 NTSTATUS DriverEntry(void *driver, void *path)
 {
     (void)driver, (void)path;
+#ifdef CASE_through_driver
+    object = driver;
+#endif
     run();
     return 0;
 }

@@ -9,6 +9,7 @@ use crate::fltmgr;
 use crate::ntos::Entered;
 use crate::ntos::memory::Guest;
 use crate::ntos::{device, driver, irql, object};
+use crate::seh::passing;
 use crate::status::NtStatus;
 use crate::thread::DISPATCH_LEVEL;
 use crate::wire::CallbackEvent;
@@ -75,9 +76,12 @@ pub(super) fn call(function: &str, address: usize, packet: Packet) -> NtStatus {
     });
     let entered = Entered::now();
     // SAFETY: the driver put the routine into its dispatch table, whose entries take a device and a packet.
-    let returned = unsafe { gate::call(routine, &[address as u64, packet.0 as u64]) };
+    let returned = unsafe { gate::call_within(routine, &[address as u64, packet.0 as u64]) };
     let status = driver::status_of(returned);
     trace::returned(event, returned & 0xFFFF_FFFF);
+    if passing::is_leaving() {
+        return status;
+    }
     entered.check(
         &format!("the dispatch routine for {}", major_name(location.major)),
         &service,

@@ -41,7 +41,7 @@ impl Queue {
     fn routine(self, at: usize, arguments: &[u64]) -> u64 {
         let routine = Guest::<usize>::at(self.0 + at).read();
         // SAFETY: the driver gave the routine when it initialised the queue.
-        unsafe { gate::call(routine, arguments) }
+        unsafe { gate::call_within(routine, arguments) }
     }
 
     /// Runs `f` under the driver's lock.
