@@ -128,6 +128,27 @@ fn defects_of_a_name_provider_are_found() {
 }
 
 #[test]
+fn a_setup_that_fails_for_any_reason_attaches_nothing() {
+    for refusal in ["(int)0xC000009A", "(int)0xC01C000F", "(int)0x80000005"] {
+        let bench = Bench::new();
+        let image = compile("asker", &[&format!("SETUP_STATUS={refusal}")]);
+        assert_eq!(bench.load(image), NtStatus::SUCCESS);
+        opened(&bench.thread, &named("\\docs\\deep", 0));
+        let asked: Vec<String> = printed(&bench)
+            .into_iter()
+            .filter(|line| line.starts_with("pre"))
+            .collect();
+        assert!(asked.is_empty(), "{refusal}: {asked:?}");
+        let report = bench.end();
+        assert!(
+            report.findings.is_empty(),
+            "{refusal}: {:?}",
+            report.findings
+        );
+    }
+}
+
+#[test]
 fn volumes_tell_what_they_are() {
     let folder =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("asked-{}", std::process::id()));
@@ -159,16 +180,16 @@ fn volumes_tell_what_they_are() {
             "properties 00000000 type=8 sector=512 driver=\\FileSystem\\Ntfs system=\\Ntfs disk=\\Device\\HarddiskVolume1",
             "short c0000023",
             &format!("guid 00000000 {guid}"),
-            "disk 00000000",
+            "disk 00000000 type=7",
             "dos 00000000 C:",
             "open 00000000",
-            "device 00000000 8",
+            "device 00000000 7",
             "folder 00000000",
             "writable 00000000 1",
             "properties 00000000 type=14 sector=512 driver=\\FileSystem\\Mup system=\\Device\\Mup disk=",
             "short c0000023",
             "guid c0000010 ",
-            "disk c01c0019",
+            "disk c01c0019 type=0",
             "open c000000d",
             "device c000000d 0",
             "folder c000000d",

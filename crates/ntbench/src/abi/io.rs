@@ -72,6 +72,8 @@ layout!(
 );
 /// `IO_TYPE_DEVICE`.
 pub(crate) const IO_TYPE_DEVICE: i16 = 3;
+/// `FILE_DEVICE_DISK`.
+pub(crate) const FILE_DEVICE_DISK: u32 = 0x7;
 /// `FILE_DEVICE_DISK_FILE_SYSTEM`.
 pub(crate) const FILE_DEVICE_DISK_FILE_SYSTEM: u32 = 0x8;
 /// `FILE_DEVICE_NETWORK_FILE_SYSTEM`.

@@ -151,7 +151,7 @@ fn about<'a>(instance: &'a Instance, phase: &'static str) -> About<'a> {
     }
 }
 
-/// Asks the filter whether it wants the volume.
+/// Asks the filter whether it wants the volume: any error or warning says no.
 fn set_up(instance: &Arc<Instance>, flags: u32) -> NtStatus {
     let routine = instance.filter.registration.instance_setup;
     if routine == 0 {
@@ -165,22 +165,11 @@ fn set_up(instance: &Arc<Instance>, flags: u32) -> NtStatus {
         u64::from(volume.device_type),
         u64::from(volume.file_system),
     ];
-    let status = status_of(callback::call(
+    status_of(callback::call(
         about(instance, "setup"),
         routine,
         &arguments,
-    ));
-    if !status.is_success() && status != NtStatus::FLT_DO_NOT_ATTACH {
-        verifier::finding(
-            "instance-setup-status",
-            format!(
-                "the instance setup callback of {} returned {status} for {}; STATUS_SUCCESS and \
-                 STATUS_FLT_DO_NOT_ATTACH are documented",
-                instance.filter.service, volume.name
-            ),
-        );
-    }
-    status
+    ))
 }
 
 /// Detaches an instance on request, if the filter lets it: one without a query callback never does.

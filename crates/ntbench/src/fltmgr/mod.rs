@@ -67,7 +67,7 @@ pub(crate) use objects::{Instance, Volume};
 
 use crate::abi::flt::{FSTYPE_MUP, FSTYPE_NTFS};
 use crate::abi::io::{
-    DeviceObject, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_DEVICE_NETWORK_FILE_SYSTEM,
+    DeviceObject, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_DEVICE_NETWORK_FILE_SYSTEM,
     FILE_REMOTE_DEVICE, IO_TYPE_DEVICE,
 };
 use crate::export::Export;
@@ -124,20 +124,30 @@ pub(crate) fn boot(namespace: &Namespace, buffers: Buffers) {
                 (FILE_DEVICE_DISK_FILE_SYSTEM, FSTYPE_NTFS, 0)
             }
         };
-        let address = object::allocate(size_of::<DeviceObject>());
-        // SAFETY: a DEVICE_OBJECT of zeroes is one: its fields are numbers and pointers.
-        let mut device_object: DeviceObject = unsafe { std::mem::zeroed() };
-        device_object.kind = IO_TYPE_DEVICE;
-        device_object.size = u16::try_from(size_of::<DeviceObject>()).unwrap_or(0);
-        device_object.device_type = device_type;
-        device_object.characteristics = characteristics;
-        device_object.flags = buffers.flag();
-        device_object.stack_size = 12;
-        let body: *mut DeviceObject = std::ptr::with_exposed_provenance_mut(address);
-        // SAFETY: freshly allocated for it.
-        unsafe { body.write(device_object) };
-        Volume::new(device, name, address, device_type, file_system);
+        let disk = match device {
+            DeviceId::Volume(_) => Some(device_object(FILE_DEVICE_DISK, 0, buffers)),
+            DeviceId::Mup | DeviceId::Driver => None,
+        };
+        let own = device_object(device_type, characteristics, buffers);
+        Volume::new(device, name, own, disk, device_type, file_system);
     }
+}
+
+/// A new device object.
+fn device_object(device_type: u32, characteristics: u32, buffers: Buffers) -> usize {
+    let address = object::allocate(size_of::<DeviceObject>());
+    // SAFETY: a DEVICE_OBJECT of zeroes is one: its fields are numbers and pointers.
+    let mut device_object: DeviceObject = unsafe { std::mem::zeroed() };
+    device_object.kind = IO_TYPE_DEVICE;
+    device_object.size = u16::try_from(size_of::<DeviceObject>()).unwrap_or(0);
+    device_object.device_type = device_type;
+    device_object.characteristics = characteristics;
+    device_object.flags = buffers.flag();
+    device_object.stack_size = 12;
+    let body: *mut DeviceObject = std::ptr::with_exposed_provenance_mut(address);
+    // SAFETY: freshly allocated for it.
+    unsafe { body.write(device_object) };
+    address
 }
 
 /// The volume of a device.
@@ -147,11 +157,11 @@ pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
         .find(|volume| volume.device == device)
 }
 
-/// The volume that has that device object.
+/// The volume that has that device object, or that disk's.
 pub(crate) fn volume_of_device(object: usize) -> Option<Arc<Volume>> {
     objects::volumes()
         .into_iter()
-        .find(|volume| volume.device_object == object)
+        .find(|volume| volume.device_object == object || volume.disk == Some(object))
 }
 
 /// A file object that had a file open goes; `last`: and with it the last open of that stream, of that file.

@@ -58,6 +58,8 @@ pub(crate) struct Volume {
     pub(crate) name: String,
     /// Its `DEVICE_OBJECT`.
     pub(crate) device_object: usize,
+    /// The `DEVICE_OBJECT` of the disk that it is on.
+    pub(crate) disk: Option<usize>,
     /// `FILE_DEVICE_…`.
     pub(crate) device_type: u32,
     /// `FLT_FSTYPE_…`.
@@ -225,6 +227,7 @@ impl Volume {
         device: DeviceId,
         name: &str,
         object: usize,
+        disk: Option<usize>,
         device_type: u32,
         file_system: u32,
     ) -> Arc<Self> {
@@ -233,6 +236,7 @@ impl Volume {
             device,
             name: name.to_owned(),
             device_object: object,
+            disk,
             device_type,
             file_system,
             references: AtomicI64::new(0),
@@ -250,6 +254,7 @@ impl Volume {
             device: DeviceId::Driver,
             name: name.to_owned(),
             device_object: object,
+            disk: None,
             device_type,
             file_system: 0,
             references: AtomicI64::new(0),

@@ -235,19 +235,17 @@ exports! { "fltmgr.sys";
         NtStatus::SUCCESS
     }
 
-    /// The disk below a volume: a redirector has none.
-    partial "the volume's device stands for its disk's"
+    /// The device object of the disk below a volume, referenced: a redirector has none.
+    partial "a disk of its own for each volume, which answers no control"
     fn FltGetDiskDeviceObject(volume: usize, out: Guest<usize>) -> NtStatus {
         irql::at_most("FltGetDiskDeviceObject", APC_LEVEL);
         let volume = objects::volume(volume, "FltGetDiskDeviceObject");
-        match volume.device {
-            DeviceId::Mup | DeviceId::Driver => NO_DEVICE,
-            DeviceId::Volume(_) => {
-                object::lend_device(volume.device_object);
-                out.write(volume.device_object);
-                NtStatus::SUCCESS
-            }
-        }
+        let Some(disk) = volume.disk else {
+            return NO_DEVICE;
+        };
+        object::lend_device(disk);
+        out.write(disk);
+        NtStatus::SUCCESS
     }
 
     /// Whether a volume can be written to: all can.

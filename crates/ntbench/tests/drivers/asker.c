@@ -3,6 +3,14 @@
  */
 #include "files.h"
 
+/* DEVICE_OBJECT.DeviceType */
+#define DEVICE_TYPE_OF(device) (*(ULONG *)((char *)(device) + 72))
+
+/* What the setup callback says of a volume. */
+#ifndef SETUP_STATUS
+#define SETUP_STATUS STATUS_SUCCESS
+#endif
+
 static void Ask(FLT_CALLBACK_DATA *data, const char *when, ULONG options)
 {
     FLT_FILE_NAME_INFORMATION *name = 0;
@@ -86,7 +94,7 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
     status = FltGetVolumeGuidName(objects->Volume, &name, 0);
     DbgPrint("guid %08x %wZ\n", status, &name);
     status = FltGetDiskDeviceObject(objects->Volume, &disk);
-    DbgPrint("disk %08x\n", status);
+    DbgPrint("disk %08x type=%x\n", status, NT_SUCCESS(status) ? DEVICE_TYPE_OF(disk) : 0);
     if (NT_SUCCESS(status)) {
         status = IoVolumeDeviceToDosName(disk, &dos);
         DbgPrint("dos %08x %wZ\n", status, &dos);
@@ -105,7 +113,7 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
     DbgPrint("folder %08x\n", FltCreateSystemVolumeInformationFolder(objects->Instance));
     status = FltIsVolumeWritable(objects->Volume, &writable);
     DbgPrint("writable %08x %u\n", status, writable);
-    return STATUS_SUCCESS;
+    return SETUP_STATUS;
 }
 
 static NTSTATUS Unload(ULONG flags)

@@ -2,7 +2,7 @@
 
 use super::memory::Bytes;
 use super::{Answer, Context};
-use crate::abi::io::{DeviceObject, FILE_REMOTE_DEVICE};
+use crate::abi::io::{DeviceObject, FILE_DEVICE_DISK, FILE_REMOTE_DEVICE};
 use crate::abi::params::QueryInformation;
 use crate::namespace::DeviceId;
 use crate::ntos::memory::Guest;
@@ -80,11 +80,11 @@ pub(super) fn query(context: &Context<'_>) -> Answer {
         }
         DEVICE => {
             let object = Guest::<DeviceObject>::at(context.file.volume.device_object);
-            let at = |offset: usize| Guest::<u32>::at(object.address() + offset).read();
-            let flags = at(std::mem::offset_of!(DeviceObject, characteristics));
+            let offset = std::mem::offset_of!(DeviceObject, characteristics);
+            let flags = Guest::<u32>::at(object.address() + offset).read();
             let remote = if remote { FILE_REMOTE_DEVICE } else { 0 };
             Bytes::default()
-                .u32(at(std::mem::offset_of!(DeviceObject, device_type)))
+                .u32(FILE_DEVICE_DISK)
                 .u32(flags | remote | MOUNTED)
         }
         SECTOR_SIZE if !remote => Bytes::default()

@@ -40,8 +40,10 @@ fn operation(volume: &Arc<Volume>, packet: Packet) -> IoStatusBlock {
         );
         return IoStatusBlock::new(NtStatus::NOT_SUPPORTED, 0);
     }
-    // A control without a file is the disk's, and there is none below.
-    let Some(Kind::File(file)) = object::at(location.file_object) else {
+    // A control without a file is the disk's, which answers none.
+    let to_disk = volume.disk == Some(location.device_object);
+    let file = object::at(location.file_object).filter(|_| !to_disk);
+    let Some(Kind::File(file)) = file else {
         let internal = location.major == IRP_MJ_INTERNAL_DEVICE_CONTROL;
         let status = if send::is_control(location.major) || internal {
             NtStatus::INVALID_DEVICE_REQUEST
