@@ -2,6 +2,7 @@
 
 use super::memory::{Guest, terminated, terminated_wide};
 use crate::namespace::names::upcase;
+use crate::seh::passing;
 
 fn byte(c: i32) -> u8 {
     u8::try_from(c).unwrap_or(0)
@@ -170,8 +171,9 @@ exports! { "ntoskrnl.exe";
 
     /// A byte in memory; NULL: it is not there.
     fn memchr(memory: Guest<u8>, c: i32, count: usize) -> usize {
-        let bytes = memory.read_many(count);
-        bytes.iter().position(|b| *b == c.to_le_bytes()[0]).map_or(0, |at| memory.add(at).address())
+        let wanted = c.to_le_bytes()[0];
+        let found = (0..count).map(|at| memory.add(at)).find(|at| at.read() == wanted || passing::is_leaving());
+        found.filter(|_| !passing::is_leaving()).map_or(0, Guest::address)
     }
 
     /// Copies.

@@ -11,8 +11,11 @@ use std::mem::MaybeUninit;
 
 use crate::abi::base::UnicodeString;
 use crate::cpu::guarded;
+use crate::seh::passing;
 use crate::{bugcheck, gate, user};
 
+/// As many bytes of zeroes stand for what is not there.
+const MOST_ZEROES: usize = 0x10_0000;
 /// Nothing is ever mapped below this address.
 const LOWEST: usize = 0x1_0000;
 
@@ -114,8 +117,16 @@ impl<T: Copy> Guest<T> {
         if count == 0 {
             return Vec::new();
         }
+        let guarded = self.is_guarded("read from");
+        // So many zeroes are of no use to anybody.
+        if guarded && count.saturating_mul(size_of::<T>()) > MOST_ZEROES {
+            self.read();
+            if passing::is_leaving() {
+                return Vec::new();
+            }
+        }
         let mut copy = Vec::<T>::with_capacity(count);
-        if self.is_guarded("read from") {
+        if guarded {
             let (to, bytes) = (copy.as_mut_ptr(), count * size_of::<T>());
             // SAFETY: the vector has room for so many elements.
             unsafe { to.write_bytes(0, count) };

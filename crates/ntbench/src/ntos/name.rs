@@ -113,7 +113,9 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Splits a path at its first separator.
-    fn FsRtlDissectName(path: UnicodeString, first: Guest<UnicodeString>, rest: Guest<UnicodeString>) {
+    fn FsRtlDissectName(path: Guest<UnicodeString>, first: Guest<UnicodeString>, rest: Guest<UnicodeString>) {
+        // On x64 a structure of this size is passed by its address.
+        let path = path.read();
         let units = super::memory::units(path);
         let separator = u16::from(b'\\');
         let start = usize::from(units.first() == Some(&separator));

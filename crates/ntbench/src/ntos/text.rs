@@ -188,7 +188,8 @@ exports! { "ntoskrnl.exe";
     partial "the ANSI code page is Latin-1; what it lacks becomes ?"
     fn RtlUnicodeToMultiByteN(to: Guest<u8>, room: u32, written: Guest<u32>, from: Guest<u16>, length: u32) -> NtStatus {
         let narrow = |unit: u16| u8::try_from(unit).unwrap_or(b'?');
-        let bytes: Vec<u8> = from.read_many(length as usize / 2).into_iter().map(narrow).collect();
+        let fits = (length as usize / 2).min(room as usize);
+        let bytes: Vec<u8> = from.read_many(fits).into_iter().map(narrow).collect();
         put(to, room as usize, &bytes, written);
         NtStatus::SUCCESS
     }
@@ -196,7 +197,8 @@ exports! { "ntoskrnl.exe";
     /// Characters of the ANSI code page as wide ones.
     partial "the ANSI code page is Latin-1"
     fn RtlMultiByteToUnicodeN(to: Guest<u16>, room: u32, written: Guest<u32>, from: Guest<u8>, length: u32) -> NtStatus {
-        let units: Vec<u16> = from.read_many(length as usize).into_iter().map(u16::from).collect();
+        let fits = (length as usize).min(room as usize / 2);
+        let units: Vec<u16> = from.read_many(fits).into_iter().map(u16::from).collect();
         put(to, room as usize / 2, &units, written);
         NtStatus::SUCCESS
     }

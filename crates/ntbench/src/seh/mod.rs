@@ -161,21 +161,36 @@ pub(crate) fn aside<R>(f: impl FnOnce() -> R) -> R {
 
 /// The import gate's, with the registers that the driver would have gone on with.
 extern "sysv64" fn raised(processor: &Processor) -> ! {
-    pcr::block().raised.set(0);
-    let unknown = || Pending::Raise(Exception::new(NtStatus::UNSUCCESSFUL).record());
-    match PENDING.take().unwrap_or_else(unknown) {
-        Pending::Raise(mut record) => {
-            record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
-            offer(&mut record, *processor, None);
-            unhandled::raised(&record, processor)
+    // A bad pointer to a record or to registers is an exception in its turn.
+    loop {
+        pcr::block().raised.set(0);
+        let unknown = || Pending::Raise(Exception::new(NtStatus::UNSUCCESSFUL).record());
+        match PENDING.take().unwrap_or_else(unknown) {
+            Pending::Raise(mut record) => {
+                record.address = usize::try_from(processor.rip).unwrap_or(usize::MAX);
+                offer(&mut record, *processor, None);
+                unhandled::raised(&record, processor)
+            }
+            Pending::Pass(target, record) => unwinding::from_call(target, record, *processor),
+            Pending::Unwind(target, record) => {
+                let record = unwinding::record_at(record, processor);
+                if !passing::is_leaving() {
+                    unwinding::from_call(target, record, *processor)
+                }
+            }
+            Pending::Capture(at) => {
+                Guest::at(at).write(Context::new(processor));
+                if !passing::is_leaving() {
+                    walk::go_on(*processor)
+                }
+            }
+            Pending::Restore(at) => {
+                let context = Guest::<Context>::at(at).read();
+                if !passing::is_leaving() {
+                    walk::go_on(context.registers())
+                }
+            }
         }
-        Pending::Pass(target, record) => unwinding::from_call(target, record, *processor),
-        Pending::Unwind(target, record) => unwinding::export(target, record, *processor),
-        Pending::Capture(at) => {
-            Guest::at(at).write(Context::new(processor));
-            walk::go_on(*processor)
-        }
-        Pending::Restore(at) => walk::go_on(Guest::<Context>::at(at).read().registers()),
     }
 }
 

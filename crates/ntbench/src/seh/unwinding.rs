@@ -124,19 +124,17 @@ pub(super) fn from_call(target: Target, mut record: ExceptionRecord, processor: 
     go_on(unwound, target, record)
 }
 
-/// `RtlUnwindEx`, from the driver's call of it. `record`: the address of the driver's record, or 0.
-pub(super) fn export(target: Target, record: usize, processor: Processor) -> ! {
-    let own = if record == 0 {
-        ExceptionRecord {
-            code: NtStatus::UNWIND.0.cast_unsigned(),
-            flags: 0,
-            nested: 0,
-            address: usize::try_from(processor.rip).unwrap_or(0),
-            parameter_count: 0,
-            parameters: [0; MOST_PARAMETERS],
-        }
-    } else {
-        Guest::<ExceptionRecord>::at(record).read()
-    };
-    from_call(target, own, processor)
+/// The record that a driver unwinds with: its own at that address, or one of `STATUS_UNWIND` where that is 0.
+pub(super) fn record_at(address: usize, processor: &Processor) -> ExceptionRecord {
+    if address != 0 {
+        return Guest::<ExceptionRecord>::at(address).read();
+    }
+    ExceptionRecord {
+        code: NtStatus::UNWIND.0.cast_unsigned(),
+        flags: 0,
+        nested: 0,
+        address: usize::try_from(processor.rip).unwrap_or(0),
+        parameter_count: 0,
+        parameters: [0; MOST_PARAMETERS],
+    }
 }

@@ -17,6 +17,7 @@ use std::sync::{OnceLock, PoisonError, RwLock};
 pub(crate) use crate::cost::Frame;
 use crate::cpu::fault::Registers;
 use crate::cpu::pcr::{self, Block};
+use crate::ntos::memory::Guest;
 use crate::wire::{MachineConfig, StackKind, TraceEvent};
 use crate::{bugcheck, cost, gate, trace};
 
@@ -430,12 +431,10 @@ fn older_sp(state: &State) -> Option<usize> {
 
 exports! { "ntoskrnl.exe";
     /// The current segment's limits.
-    fn IoGetStackLimits(low: *mut u64, high: *mut u64) {
+    fn IoGetStackLimits(low: Guest<u64>, high: Guest<u64>) {
         let limits = limits();
-        // SAFETY: a driver that passes a bad pointer faults here, as it does in Windows.
-        unsafe { low.write(limits.low) };
-        // SAFETY: as above.
-        unsafe { high.write(limits.high) };
+        low.write(limits.low);
+        high.write(limits.high);
     }
 
     /// Documented in ntddk.h; the order of its decisions is [`expand`]'s.

@@ -31,6 +31,10 @@ IMPORT void *IoAllocateIrp(char stack, u8 quota);
 IMPORT void IoFreeIrp(void *irp);
 IMPORT NTSTATUS IofCallDriver(void *device, void *irp);
 IMPORT void *memcpy(void *to, const void *from, u64 count);
+IMPORT void IoGetStackLimits(u64 *low, u64 *high);
+IMPORT void RtlCopyUnicodeString(void *to, const void *from);
+IMPORT u64 RtlCompareMemory(const void *one, const void *two, u64 length);
+IMPORT void *memchr(const void *memory, int c, u64 count);
 IMPORT u64 wcslen(const u16 *text);
 IMPORT void RtlInitUnicodeString(void *string, const u16 *text);
 
@@ -255,6 +259,12 @@ static void run(void)
     __try { note(wcslen((u16 *)nothing)); } __except (1) { note(1); note((u32)_exception_code()); }
     __try { RtlInitUnicodeString(string, (u16 *)nothing); note(98); } __except (1) { note(2); note((u32)_exception_code()); }
     __try { RtlInitUnicodeString((void *)nothing, (u16 *)"a\0b\0\0"); note(97); } __except (1) { note(3); note((u32)_exception_code()); }
+    __try { IoGetStackLimits((u64 *)nothing, string); note(96); } __except (1) { note(4); note((u32)_exception_code()); }
+    __try { RtlCaptureContext((void *)nothing); note(95); } __except (1) { note(5); note((u32)_exception_code()); }
+    __try { RtlRestoreContext((void *)nothing, 0); note(94); } __except (1) { note(6); note((u32)_exception_code()); }
+    __try { RtlCopyUnicodeString(string, (void *)nothing); note(93); } __except (1) { note(7); note((u32)_exception_code()); }
+    __try { note(RtlCompareMemory(string, (void *)nothing, 8)); } __except (1) { note(8); note((u32)_exception_code()); }
+    __try { note((u64)memchr((void *)nothing, 1, 0x7FFFFFFFFFFF)); } __except (1) { note(9); note((u32)_exception_code()); }
 }
 
 #elif defined(CASE_kernel_reads_unguarded)
