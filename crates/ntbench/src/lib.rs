@@ -105,6 +105,12 @@ pub fn fails_with_null(name: &str) -> bool {
     faults::fails_with_null(name)
 }
 
+/// The .pdb that lies beside an image under its name, where it is of another build: no names and lines come from it.
+#[must_use]
+pub fn stale_pdb(image: &std::path::Path) -> Option<std::path::PathBuf> {
+    loader::stale_pdb(image)
+}
+
 /// Checks and maps an image, unwinds out of its functions, runs none of them, and unmaps it again: for fuzzers.
 ///
 /// # Errors

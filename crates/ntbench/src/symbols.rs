@@ -163,16 +163,16 @@ pub(crate) fn probe(path: &Path) -> Option<usize> {
     Some(data + functions.count())
 }
 
-/// Whether a .pdb is of the same build as the image with this CodeView GUID.
-pub(crate) fn same_build(path: &Path, guid: [u8; 16]) -> bool {
-    let Ok(file) = std::fs::File::open(path) else {
-        return false;
-    };
-    let Ok(mut file) = pdb::PDB::open(file) else {
-        return false;
-    };
-    file.pdb_information()
-        .is_ok_and(|information| information.guid.to_bytes_le() == guid)
+/// What links a .pdb with the image of its build: the GUID and the age of the image's CodeView record.
+pub(crate) fn build(path: &Path) -> Option<([u8; 16], u32)> {
+    let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+    let information = file.pdb_information().ok()?;
+    // Tools that add to a .pdb count its own age up, and leave the one of the debug information.
+    let age = file.debug_information().ok().and_then(|debug| debug.age());
+    Some((
+        information.guid.to_bytes_le(),
+        age.unwrap_or(information.age),
+    ))
 }
 
 /// Variables and public names.

@@ -3,7 +3,7 @@
 
 mod core;
 
-use core::{compile, load, machine, scratch};
+use core::{clang, compile, load, machine, scratch};
 
 use ntbench::wire::{DriverSpec, MachineConfig, Refusal};
 use ntbench::{MachineError, imports, map_image};
@@ -317,4 +317,133 @@ fn a_load_configuration_that_points_elsewhere_is_named() {
     );
     put(&mut image, directories + 10 * 8 + 4, 0x140);
     refused(&image, "leave the image");
+}
+
+fn helper(name: &str, flags: &[&str], link: &[&str]) -> std::path::PathBuf {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/core/helper.c");
+    clang::driver(&source, name, flags, link)
+}
+
+#[test]
+fn a_driver_imports_from_one_that_is_loaded_and_through_its_forwarders() {
+    let exporting = helper(
+        "helper",
+        &["-DHELPER"],
+        &[
+            "/export:HelperLimits=ntoskrnl.IoGetStackLimits",
+            // To an export of its own that is a forwarder.
+            "/export:HelperSecond=helper.HelperLimits",
+            "/export:HelperNowhere=ntoskrnl.NoSuchFunction",
+        ],
+    );
+    let names = [
+        "HelperAdd",
+        "HelperRead",
+        "HelperLimits",
+        "HelperSecond",
+        "HelperNowhere",
+    ];
+    let library = clang::library(&scratch(), "helper.sys", &names);
+    let library = library.display().to_string();
+    let importing = helper("importing", &[], &[&library]);
+    let machine = machine(MachineConfig::default());
+    match load(&machine, importing.clone()) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("helper.sys!HelperAdd"), "{text}");
+        }
+        other => panic!("without it: {other:?}"),
+    }
+    load(&machine, exporting).expect("loads");
+    load(&machine, importing).expect("loads");
+    let address = machine.symbol("importing!result").expect("a symbol");
+    let bytes = machine.read(address, 32).expect("its memory");
+    let words: Vec<u64> = bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+        .collect();
+    assert_eq!(words, [42, 0xC000_0005, 1, 1], "{words:x?}");
+}
+
+#[test]
+fn a_forwarder_that_leads_nowhere_is_named() {
+    let exporting = helper(
+        "helper",
+        &["-DHELPER"],
+        &[
+            "/export:HelperLimits=ntoskrnl.NoSuchFunction",
+            // A ring.
+            "/export:HelperSecond=helper.HelperSecond",
+        ],
+    );
+    let names = ["HelperAdd", "HelperRead", "HelperLimits", "HelperSecond"];
+    let library = clang::library(&scratch(), "helper.sys", &names);
+    let importing = helper("importing", &[], &[&library.display().to_string()]);
+    let machine = machine(MachineConfig::default());
+    load(&machine, exporting).expect("loads");
+    match load(&machine, importing) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(
+                text.ends_with("helper.sys!HelperLimits, helper.sys!HelperSecond"),
+                "{text}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn imports_that_were_bound_are_bound_anew() {
+    let mut image = good();
+    let directories = pe(&image) + 24 + 112;
+    let descriptor = offset(&image, dword(&image, directories + 8));
+    assert_ne!(dword(&image, descriptor), 0, "names beside the addresses");
+    // As bind.exe leaves it: -1 for a time stamp, addresses of another day in the slots, and a directory behind the headers
+    // that says of which DLL.
+    put(&mut image, descriptor + 4, u32::MAX);
+    let slots = offset(&image, dword(&image, descriptor + 16));
+    put(&mut image, slots, 0x8001_2340);
+    put(&mut image, slots + 4, 0xFFFF_F800);
+    put(&mut image, directories + 11 * 8, 0x3C0);
+    put(&mut image, directories + 11 * 8 + 4, 0x20);
+    let file = scratch().join("expand.sys");
+    std::fs::write(&file, &image).expect("written");
+    let machine = machine(MachineConfig::default());
+    load(&machine, file).expect("runs: every call leads where it should");
+    let address = machine.symbol("expand!result").expect("a symbol");
+    let low = machine.read(address, 8).expect("its memory");
+    assert_ne!(low, [0; 8]);
+}
+
+#[test]
+fn a_pdb_of_another_build_beside_the_image_is_told_of_and_not_used() {
+    let image = helper("stale", &["-DHELPER"], &[]);
+    let machine = machine(MachineConfig::default());
+    let module = load(&machine, image.clone()).expect("loads").module;
+    assert_eq!(
+        (module.pdb, module.stale_pdb),
+        (Some(image.with_extension("pdb")), None)
+    );
+    assert_eq!(ntbench::stale_pdb(&image), None);
+    machine.shutdown().expect("a report");
+
+    let other = helper("other", &["-DHELPER", "-DANOTHER=1", "-O2"], &[]);
+    let pdb = image.with_extension("pdb");
+    std::fs::copy(other.with_extension("pdb"), &pdb).expect("copied");
+    let machine = core::machine(MachineConfig::default());
+    let module = load(&machine, image.clone()).expect("loads").module;
+    assert_eq!((module.pdb, module.stale_pdb), (None, Some(pdb)));
+    machine.shutdown().expect("a report");
+
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_ntbench"))
+        .args(["run", "--keep-loaded"])
+        .arg(&image)
+        .output()
+        .expect("the command runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        said.matches("stale.pdb holds symbols of another build")
+            .count(),
+        1,
+        "{said}"
+    );
 }

@@ -195,6 +195,13 @@ fn driver(run: &Run, image: &Path, own: &Own) -> Result<Driver, DriverError> {
             .retain(|(known, _)| !known.eq_ignore_ascii_case(&name));
         driver.spec.parameters.push((name, value));
     }
+    if let Some(pdb) = ntbench::stale_pdb(image).filter(|_| own.pdb.is_empty()) {
+        eprintln!(
+            "ntbench: hint: {} holds symbols of another build, and nothing is read from it: build {} again, or name its own with --pdb",
+            pdb.display(),
+            image.display()
+        );
+    }
     Ok(driver)
 }
 

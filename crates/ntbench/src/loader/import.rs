@@ -6,8 +6,9 @@ use object::read::pe::ImageThunkData as _;
 
 use super::Fact;
 use super::check::Checked;
+use super::exported::{self, Target};
 use super::map::View;
-use crate::export::{self, Export, ExportKind};
+use crate::export::{Export, ExportKind};
 use crate::gate::{self, STUB_BYTES};
 
 /// More than any driver has; a table that goes on and on is damaged.
@@ -16,7 +17,7 @@ const MOST_IMPORTS: usize = 0x1_0000;
 /// An image's imports, all of them found.
 pub(super) struct Imports {
     /// Where the address goes, and what it is of.
-    slots: Vec<(u32, &'static Export)>,
+    slots: Vec<(u32, Target)>,
 }
 
 /// The names that an image imports, as `DLL!name`; for looking, without binding.
@@ -64,8 +65,8 @@ fn text(bytes: &[u8]) -> String {
 pub(super) fn read(checked: &Checked<'_>) -> Result<Imports, Fact> {
     let (mut slots, mut unbound) = (Vec::new(), Vec::new());
     for (slot, dll, name) in names(checked)? {
-        match export::find(&dll, &name) {
-            Some(export) => slots.push((slot, export)),
+        match exported::find(&dll, &name) {
+            Some(target) => slots.push((slot, target)),
             None => unbound.push(format!("{dll}!{name}")),
         }
     }
@@ -77,9 +78,13 @@ pub(super) fn read(checked: &Checked<'_>) -> Result<Imports, Fact> {
 }
 
 impl Imports {
-    /// Every slot's RVA and what belongs into it.
-    pub(super) fn slots(&self) -> Vec<(u32, &'static Export)> {
-        self.slots.clone()
+    /// The slots that something of the bench's belongs into.
+    pub(super) fn exports(&self) -> Vec<(u32, &'static Export)> {
+        let export = |(slot, target): &(u32, Target)| match target {
+            Target::Export(export) => Some((*slot, *export)),
+            Target::Image(_) => None,
+        };
+        self.slots.iter().filter_map(export).collect()
     }
 
     /// Room that the stubs need.
@@ -96,7 +101,14 @@ impl Imports {
         cookie: Option<usize>,
     ) -> Result<Vec<u8>, Fact> {
         let mut code = Vec::with_capacity(self.stub_bytes());
-        for (slot, export) in &self.slots {
+        for (slot, target) in &self.slots {
+            let export = match target {
+                Target::Export(export) => export,
+                Target::Image(address) => {
+                    view.write(*slot as usize, &(*address as u64).to_le_bytes())?;
+                    continue;
+                }
+            };
             let address = match export.kind {
                 ExportKind::Raw { address } => address.addr(),
                 ExportKind::Data(address) => address(),

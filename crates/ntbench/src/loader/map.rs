@@ -11,7 +11,7 @@ use super::config::LoadConfig;
 use super::{Fact, Image, ImageError, Section, guard, import};
 use crate::cpu::memory::{Access, Mapping};
 use crate::ntos::special;
-use crate::symbols::same_build;
+use crate::symbols;
 
 /// Loads a driver: checks, maps, relocates, binds.
 pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError> {
@@ -19,27 +19,61 @@ pub(crate) fn load(file: &Path, pdb: Option<&Path>) -> Result<Image, ImageError>
     let name = file
         .file_stem()
         .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let pdb = symbols(file, &data, pdb).map_err(|fact| ImageError::new(file, fact))?;
+    let (pdb, stale_pdb) =
+        match symbols(file, &data, pdb).map_err(|fact| ImageError::new(file, fact))? {
+            Symbols::None => (None, None),
+            Symbols::Of(path) => (Some(path), None),
+            Symbols::OfAnother(path) => (None, Some(path)),
+        };
     build(&data)
         .map(|built| Image {
             name,
             file: file.to_owned(),
             pdb,
+            stale_pdb,
             ..built
         })
         .map_err(|fact| ImageError::new(file, fact))
 }
 
 /// The image's .pdb: the one that was named, which must then be right, or the one beside it, if it is.
-fn symbols(file: &Path, data: &[u8], named: Option<&Path>) -> Result<Option<PathBuf>, Fact> {
-    let guid = PeFile64::parse(data)
-        .ok()
-        .and_then(|pe| pe.pdb_info().ok().flatten().map(|info| info.guid()));
-    let right = |path: &Path| guid.is_some_and(|guid| same_build(path, guid));
+fn symbols(file: &Path, data: &[u8], named: Option<&Path>) -> Result<Symbols, Fact> {
+    let build = PeFile64::parse(data).ok().and_then(|pe| {
+        let info = pe.pdb_info().ok().flatten()?;
+        Some((info.guid(), info.age()))
+    });
+    let right = |path: &Path| build.is_some_and(|build| symbols::build(path) == Some(build));
     match named {
-        Some(path) if right(path) => Ok(Some(path.to_owned())),
+        Some(path) if right(path) => Ok(Symbols::Of(path.to_owned())),
         Some(path) => Err(Fact::OtherPdb(path.to_owned())),
-        None => Ok(Some(file.with_extension("pdb")).filter(|path| right(path))),
+        None => {
+            let beside = file.with_extension("pdb");
+            Ok(if right(&beside) {
+                Symbols::Of(beside)
+            } else if beside.is_file() {
+                Symbols::OfAnother(beside)
+            } else {
+                Symbols::None
+            })
+        }
+    }
+}
+
+/// What there is of symbols.
+enum Symbols {
+    None,
+    /// The .pdb of the build.
+    Of(PathBuf),
+    /// A .pdb beside the image, which is not that of its build.
+    OfAnother(PathBuf),
+}
+
+/// A .pdb that lies beside an image under its name, and is none of its build.
+pub(crate) fn stale_pdb(file: &Path) -> Option<PathBuf> {
+    let data = std::fs::read(file).ok()?;
+    match symbols(file, &data, None) {
+        Ok(Symbols::OfAnother(path)) => Some(path),
+        _ => None,
     }
 }
 
@@ -78,11 +112,12 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         name: String::new(),
         file: Path::new("").to_owned(),
         pdb: None,
+        stale_pdb: None,
         base: mapping.base(),
         size,
         entry: mapping.base() + checked.entry as usize,
         sections: checked.sections,
-        imports: imports.slots(),
+        imports: imports.exports(),
         pdata: checked.pdata,
         targets,
         snapshot,

@@ -6,6 +6,7 @@
 
 mod check;
 mod config;
+mod exported;
 mod guard;
 mod import;
 mod map;
@@ -16,7 +17,7 @@ use crate::cpu::memory::Mapping;
 use crate::export::Export;
 use crate::{Import, export};
 
-pub(crate) use map::{declare, discard_init, load, retire, try_map};
+pub(crate) use map::{declare, discard_init, load, retire, stale_pdb, try_map};
 
 /// What an image imports, without loading it.
 pub(crate) fn imports(file: &Path) -> Result<Vec<Import>, ImageError> {
@@ -110,6 +111,8 @@ pub(crate) struct Image {
     pub(crate) file: PathBuf,
     /// The file's .pdb, if there is one.
     pub(crate) pdb: Option<PathBuf>,
+    /// A .pdb beside the file that is none of its build.
+    pub(crate) stale_pdb: Option<PathBuf>,
     /// Where it lies.
     pub(crate) base: usize,
     /// How long it is.
@@ -118,7 +121,7 @@ pub(crate) struct Image {
     pub(crate) entry: usize,
     /// Its sections.
     pub(crate) sections: Vec<Section>,
-    /// The import address table: the RVA of each slot, and what it is bound to.
+    /// The import address table: the RVA of each slot that is bound to something of the bench's, and what that is.
     pub(crate) imports: Vec<(u32, &'static Export)>,
     /// The exception directory: where the unwind data's index lies, and how long it is.
     pub(crate) pdata: (u32, u32),
@@ -137,6 +140,7 @@ impl Image {
             name: "test".to_owned(),
             file: PathBuf::new(),
             pdb: None,
+            stale_pdb: None,
             base,
             size: snapshot.len(),
             entry: 0,

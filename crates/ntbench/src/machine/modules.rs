@@ -130,5 +130,6 @@ pub(super) fn info(image: &Image) -> ModuleInfo {
         base: image.base as u64,
         size: image.size as u64,
         pdb: image.pdb.clone(),
+        stale_pdb: image.stale_pdb.clone(),
     }
 }

@@ -251,6 +251,8 @@ pub struct ModuleInfo {
     pub size: u64,
     /// The .pdb found.
     pub pdb: Option<PathBuf>,
+    /// A .pdb that lies beside the image and is of another build, so that nothing was read from it.
+    pub stale_pdb: Option<PathBuf>,
 }
 
 /// Memory in use.
