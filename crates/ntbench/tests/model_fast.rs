@@ -47,6 +47,18 @@ const BY_IRP: [&str; 2] = [
 ];
 
 #[test]
+fn a_filters_own_unload_routine_comes_after_its_callback() {
+    let bench = Bench::new();
+    let image = compile("fast", &["DRIVER_UNLOAD"]);
+    assert_eq!(bench.load(image), NtStatus::SUCCESS);
+    bench.trace();
+    let unloaded = bench.machine.unload_driver("fast").unwrap();
+    assert_eq!(unloaded, NtStatus::SUCCESS);
+    assert_eq!(said(&bench), ["driver unload"]);
+    clean(bench);
+}
+
+#[test]
 fn what_is_cached_is_read_without_an_irp() {
     let (bench, handle) = loaded(&[], MachineConfig::default());
     read(&bench, handle);

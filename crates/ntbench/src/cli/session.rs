@@ -42,13 +42,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Whether every driver was loaded and unloaded.
+    /// Whether every driver was loaded, and unloaded if it is one that can be.
     pub(super) fn is_good(&self) -> bool {
         let statuses = self.entries.iter().map(|(_, status)| status.is_success());
         let unloads = self
             .unloads
             .iter()
-            .map(|(_, status)| *status == NtStatus::SUCCESS);
+            .map(|(_, status)| matches!(*status, NtStatus::SUCCESS | NtStatus::FLT_DO_NOT_DETACH));
         statuses.chain(unloads).all(|good| good)
             && self
                 .steps

@@ -1,6 +1,6 @@
 //! Loaded drivers: their objects, and which of them an address belongs to.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
@@ -23,8 +23,6 @@ pub(crate) struct Driver {
     pub(crate) owner: Arc<str>,
     image: Arc<Image>,
     object: usize,
-    /// `DriverUnload` as the driver set it; the Filter Manager takes its place when a filter is registered.
-    unload: AtomicUsize,
     /// Whether its unload has begun.
     unloading: AtomicBool,
     /// Whether its unload routine has been called, and what is left waits for its devices.
@@ -108,18 +106,24 @@ pub(crate) fn unload(service: &str, mandatory: bool) -> Option<NtStatus> {
         return Some(NtStatus::PENDING);
     }
     driver.unload_running.store(true, Ordering::Relaxed);
-    let status = if driver.unloaded.load(Ordering::Relaxed) {
-        NtStatus::SUCCESS
+    let filter = if driver.unloaded.load(Ordering::Relaxed) {
+        Some(NtStatus::SUCCESS)
     } else {
-        fltmgr::unload(&driver, mandatory).unwrap_or_else(|| driver.call_unload())
+        fltmgr::unload(&driver, mandatory)
     };
-    driver.unload_running.store(false, Ordering::Relaxed);
-    if status.is_success() && device::opens(driver.object) != 0 {
+    let gone = filter.is_some_and(NtStatus::is_success);
+    if gone && device::opens(driver.object) != 0 {
         // Its filter is gone, its code is not: somebody has a device of it open.
+        driver.unload_running.store(false, Ordering::Relaxed);
         driver.unloading.store(true, Ordering::Relaxed);
         driver.unloaded.store(true, Ordering::Relaxed);
         return Some(NtStatus::PENDING);
     }
+    let status = match filter {
+        Some(status) if !gone => status,
+        _ => driver.call_unload(gone),
+    };
+    driver.unload_running.store(false, Ordering::Relaxed);
     if status.is_success() {
         driver.gone("it was unloaded");
     } else {
@@ -194,7 +198,6 @@ impl Driver {
             owner: service.into(),
             image,
             object,
-            unload: AtomicUsize::new(0),
             unloading: AtomicBool::new(false),
             unloaded: AtomicBool::new(false),
             unload_running: AtomicBool::new(false),
@@ -210,13 +213,13 @@ impl Driver {
         self.object
     }
 
-    /// Calls `DriverUnload`, without which a driver cannot be unloaded.
-    fn call_unload(&self) -> NtStatus {
+    /// Calls `DriverUnload`, without which a driver cannot be unloaded, unless it was a filter and is none any more.
+    fn call_unload(&self, filter_gone: bool) -> NtStatus {
         let object = Guest::<DriverObject>::at(self.object).read();
-        let routine = match self.unload.load(Ordering::Relaxed) {
-            0 => object.driver_unload,
-            saved => saved,
-        };
+        let routine = object.driver_unload;
+        if routine == 0 && filter_gone {
+            return NtStatus::SUCCESS;
+        }
         if routine == 0 {
             return NtStatus::INVALID_DEVICE_REQUEST;
         }

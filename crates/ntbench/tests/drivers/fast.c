@@ -55,6 +55,14 @@ static NTSTATUS Unload(ULONG flags)
     return STATUS_SUCCESS;
 }
 
+#ifdef DRIVER_UNLOAD
+static void Last(PVOID driver)
+{
+    (void)driver;
+    DbgPrint("driver unload");
+}
+#endif
+
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_READ, 0, Pre, Post, 0 }, { IRP_MJ_WRITE, 0, Pre, Post, 0 }, { IRP_MJ_LOCK_CONTROL, 0, Pre, Post, 0 },
     { IRP_MJ_QUERY_INFORMATION, 0, Pre, Post, 0 }, { IRP_MJ_DEVICE_CONTROL, 0, Pre, Post, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 },
@@ -65,5 +73,9 @@ NTSTATUS DriverEntry(PVOID driver, UNICODE_STRING *path)
     static const FLT_REGISTRATION registration = { .Size = sizeof(registration), .Version = 0x0203, .Operations = Operations, .Unload = Unload };
     NTSTATUS status = FltRegisterFilter(driver, &registration, &Filter);
     (void)path;
+#ifdef DRIVER_UNLOAD
+    /* DRIVER_OBJECT.DriverUnload */
+    *(PVOID *)((char *)driver + 104) = (PVOID)Last;
+#endif
     return NT_SUCCESS(status) ? FltStartFiltering(Filter) : status;
 }
