@@ -3,10 +3,10 @@
 
 mod core;
 
-use core::{clang, load, machine};
+use core::{clang, load, machine, scratch};
 use std::path::PathBuf;
 
-use ntbench::wire::{BugCheckReport, MachineConfig};
+use ntbench::wire::{BugCheckReport, MachineConfig, Refusal};
 use ntbench::{MachineError, NtStatus};
 
 const FIRST: u64 = 0xC000_0099;
@@ -223,4 +223,44 @@ fn an_exception_in_a_callback_that_nobody_takes_ends_the_machine_there() {
     );
     let newest = &report.stack.frames[0].symbol;
     assert!(newest.contains("!raises+"), "{newest}");
+}
+
+#[test]
+fn a_jump_cleans_up_on_its_way_where_it_knows_the_frame() {
+    let seen = steps("jump");
+    let landed = [0x4321, 0x4321];
+    let expected = [
+        &[1, 2, 1, 0x99][..],
+        &landed,
+        &[1, 2, 1, 1],
+        &landed,
+        &[1, 1],
+        &landed,
+        &[ACCESS_VIOLATION],
+    ];
+    assert_eq!(seen, expected.concat(), "{seen:x?}");
+}
+
+#[test]
+fn a_handler_of_the_drivers_own_hands_on_to_the_kernels() {
+    let seen = steps("cookie");
+    let expected = [0x10, 0xC0_0C1E, FIRST, 0x11, 0xC0_0C1E, FIRST];
+    assert_eq!(seen, expected, "{seen:x?}");
+}
+
+#[test]
+fn handlers_of_the_library_are_refused_as_imports_by_name() {
+    let source = scratch().join("checked.c");
+    let text = "IMPORT void __GSHandlerCheck(void);\nIMPORT void __GSHandlerCheck_SEH(void);\n\
+        int DriverEntry(void) { __GSHandlerCheck(); __GSHandlerCheck_SEH(); return 0; }\n";
+    std::fs::write(&source, text).expect("written");
+    let image = clang::driver(&source, "checked", &["-DIMPORT=__declspec(dllimport)"], &[]);
+    let machine = machine(MachineConfig::default());
+    match load(&machine, image) {
+        Err(MachineError::Refused(Refusal::Image(text))) => assert!(
+            text.contains("ntoskrnl.exe!__GSHandlerCheck, ntoskrnl.exe!__GSHandlerCheck_SEH"),
+            "{text}"
+        ),
+        other => panic!("{other:?}"),
+    }
 }

@@ -54,13 +54,13 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Leaves the frames up to `frame`, whose function goes on at `ip` with `value` in RAX.
-    partial "the history table is not used; records of STATUS_LONGJUMP and STATUS_UNWIND_CONSOLIDATE are as others"
+    partial "the history table is not used; records of STATUS_UNWIND_CONSOLIDATE are as others"
     fn RtlUnwindEx(frame: u64, ip: usize, record: usize, value: u64, _context: usize, _history: usize) {
         after_return(Pending::Unwind(Target { frame, ip, value }, record));
     }
 
     /// The same.
-    partial "records of STATUS_LONGJUMP and STATUS_UNWIND_CONSOLIDATE are as others"
+    partial "records of STATUS_UNWIND_CONSOLIDATE are as others"
     fn RtlUnwind(frame: u64, ip: usize, record: usize, value: u64) {
         after_return(Pending::Unwind(Target { frame, ip, value }, record));
     }
@@ -77,9 +77,13 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Goes on with these registers.
-    partial "records of STATUS_LONGJUMP and STATUS_UNWIND_CONSOLIDATE are as none"
-    fn RtlRestoreContext(context: usize, _record: usize) {
-        after_return(Pending::Restore(context));
+    partial "records of STATUS_UNWIND_CONSOLIDATE are as none"
+    fn RtlRestoreContext(context: Guest<Context>, record: Guest<ExceptionRecord>) {
+        let record = record.read_opt().filter(|record| record.status() == NtStatus::LONGJUMP);
+        after_return(match record {
+            Some(record) => Pending::Jump(record, context.read().registers().general[0]),
+            None => Pending::Restore(context.address()),
+        });
     }
 
     /// The entry of a function in its image's table, and the image's base; NULL for a leaf function and for what is no image.

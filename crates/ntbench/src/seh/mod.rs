@@ -19,6 +19,7 @@
 
 mod export;
 mod handler;
+mod jump;
 pub(crate) mod passing;
 mod record;
 mod resume;
@@ -54,8 +55,8 @@ const CONTINUE_SEARCH: u32 = 1;
 const NESTED_EXCEPTION: u32 = 2;
 
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 2] {
-    [handler::exports(), export::exports()]
+pub(crate) fn tables() -> [&'static [Export]; 3] {
+    [handler::exports(), export::exports(), jump::exports()]
 }
 
 /// An exception.
@@ -118,8 +119,10 @@ impl Exception {
 enum Pending {
     /// An exception.
     Raise(ExceptionRecord),
-    /// An exception that has left a callback of the export's: its handler, and its record.
-    Pass(Target, ExceptionRecord),
+    /// The frames up to this one are unwound for that record: of an exception that has left a callback, or of a jump.
+    Unwinding(Target, ExceptionRecord),
+    /// The registers come from where that record of a jump leads, with that value in RAX.
+    Jump(ExceptionRecord, u64),
     /// The frames up to this one are unwound. With the address of the record to unwind with, if there is one.
     Unwind(Target, usize),
     /// The registers go to that address.
@@ -171,11 +174,16 @@ extern "sysv64" fn raised(processor: &Processor) -> ! {
                 offer(&mut record, *processor, None);
                 unhandled::raised(&record, processor)
             }
-            Pending::Pass(target, record) => unwinding::from_call(target, record, *processor),
+            Pending::Unwinding(target, record) => unwinding::from_call(target, record, *processor),
             Pending::Unwind(target, record) => {
                 let record = unwinding::record_at(record, processor);
                 if !passing::is_leaving() {
                     unwinding::from_call(target, record, *processor)
+                }
+            }
+            Pending::Jump(record, value) => {
+                if let Some(processor) = jump::landing(&record, value) {
+                    walk::go_on(processor)
                 }
             }
             Pending::Capture(at) => {

@@ -48,7 +48,7 @@ pub(crate) fn through(f: impl FnOnce() -> u64) -> u64 {
     over(calls);
     match LEFT.take() {
         Some((target, record)) => {
-            after_return(Pending::Pass(target, record));
+            after_return(Pending::Unwinding(target, record));
             0
         }
         None => answer,

@@ -2,13 +2,13 @@
 
 use std::cell::Cell;
 
-use super::passing;
 use super::record::{
     COLLIDED_UNWIND, Context, EXIT_UNWIND, ExceptionRecord, MOST_PARAMETERS, TARGET_UNWIND,
     UNWINDING,
 };
 use super::walk::{self, Crossed, Cursor, Place};
 use super::{CONTINUE_SEARCH, Processor, bad_disposition, call, dispatcher, fatal};
+use super::{jump, passing};
 use crate::ntos::memory::Guest;
 use crate::stack;
 use crate::status::NtStatus;
@@ -111,7 +111,9 @@ pub(super) fn unwind_to(target: Target, record: &mut ExceptionRecord, place: &Pl
 /// Goes on where the unwinding to `target` has come to.
 pub(super) fn go_on(unwound: Unwound, target: Target, record: ExceptionRecord) -> ! {
     match unwound {
-        Unwound::Here(processor) => walk::go_on(*processor),
+        Unwound::Here(processor) => {
+            walk::go_on(jump::landing(&record, target.value).unwrap_or(*processor))
+        }
         Unwound::Beyond(calls) => passing::leave(calls, target, record),
     }
 }

@@ -240,6 +240,58 @@ static NOINLINE void cleans(void) { __try { ExRaiseStatus(FIRST); } __finally { 
 void deeper(void) { cleans(); step += 0; }
 static void run(void) { own_frame(); }
 
+#elif defined(CASE_jump)
+/* Out of a function that cleans up, to the one that called _setjmpex, whose registers are as they were; and without a frame,
+ * past the cleaning up. */
+IMPORT int _setjmp(void *buffer);
+IMPORT int _setjmpex(void *buffer, void *frame);
+IMPORT void longjmp(void *buffer, int value);
+__attribute__((aligned(16))) u8 buffer[0x100];
+#define JUMPER(NAME, SET) \
+__asm__(".text\n.globl " #NAME "\n.def " #NAME "; .scl 2; .type 32; .endef\n.seh_proc " #NAME "\n" #NAME ":\n" \
+        "push %rbx\n.seh_pushreg %rbx\nsub $0x40, %rsp\n.seh_stackalloc 0x40\nmovaps %xmm6, 0x20(%rsp)\n.seh_savexmm %xmm6, 0x20\n.seh_endprologue\n" \
+        "mov $0x4321, %ebx\nmovq %rbx, %xmm6\nlea buffer(%rip), %rcx\nmov %rsp, %rdx\ncall *__imp_" SET "(%rip)\n" \
+        "test %eax, %eax\njne 1f\ncall deeper\nud2\n" \
+        "1: mov %eax, %ecx\nmov %rbx, %rdx\nmovq %xmm6, %r8\ncall landed\nmovaps 0x20(%rsp), %xmm6\nadd $0x40, %rsp\npop %rbx\nret\n.seh_endproc\n"); \
+void NAME(void)
+JUMPER(jumps, "_setjmpex");
+JUMPER(skips, "_setjmp");
+static volatile int value;
+void landed(u64 rax, u64 rbx, u64 xmm) { note(rax); note(rbx); note(xmm); }
+/* Calls of which the compiler does not know that they never return. */
+static NOINLINE void leaps(void) { longjmp(buffer, value); step += 0; }
+static NOINLINE void cleans(void) { __try { leaps(); step += 0; } __finally { note(2); note(_abnormal_termination()); } }
+void deeper(void) { note(1); cleans(); step += 0; }
+static void run(void)
+{
+    value = 0x99;
+    jumps();
+    value = 0;
+    jumps();
+    skips();
+    /* A record of the driver's own that is one of a jump. */
+    __try { longjmp((void *)nothing, 1); note(98); } __except (1) { note((u32)_exception_code()); }
+}
+
+#elif defined(CASE_cookie)
+/* A handler as Microsoft's library has for functions with a stack cookie and a __try: statically linked, it looks at the cookie
+ * and goes on to the imported handler. */
+u32 checks_cookie(struct record *record, u64 frame, struct context *context, u64 *dispatcher)
+{
+    note(0x10 + (record->flags & 2) / 2);
+    note(*(u64 *)(frame + 0x28) ^ frame);
+    return (u32)__C_specific_handler(record, (void *)frame, context, dispatcher);
+}
+void body(void) { ExRaiseStatus(FIRST); step += 0; }
+u32 filters(struct pointers *pointers, void *frame) { (void)frame; note((u32)pointers->record->code); return 1; }
+__asm__(".text\n.globl protected\n.def protected; .scl 2; .type 32; .endef\n.seh_proc protected\nprotected:\n"
+        "sub $0x38, %rsp\n.seh_stackalloc 0x38\n.seh_endprologue\n"
+        "mov $0xC00C1E, %eax\nxor %rsp, %rax\nmov %rax, 0x28(%rsp)\n"
+        "guarded_begin: call body\nnop\nguarded_end: ud2\nguarded_target: add $0x38, %rsp\nret\n"
+        ".seh_handler checks_cookie, @except, @unwind\n.seh_handlerdata\n.long 1\n.rva guarded_begin\n.rva guarded_end\n.rva filters\n.rva guarded_target\n.long 0x2b\n.text\n.seh_endproc\n");
+u32 protected(void);
+static void run(void) { note(protected()); }
+
 #elif defined(CASE_callout)
 /* Inside a callout its own handlers are asked; one that is outside of it is not. */
 static void callout(void *parameter)
