@@ -19,6 +19,41 @@ fn locks_waits_lists_and_tables_work_as_documented() {
 }
 
 #[test]
+fn the_libraries_work_as_documented() {
+    let bench = Bench::new();
+    assert_eq!(bench.load(compile_ddk("library", &[])), NtStatus::SUCCESS);
+    assert_eq!(lines(&bench.trace()), ["36 checks"]);
+    assert_eq!(
+        bench.machine.unload_driver("library").unwrap(),
+        NtStatus::SUCCESS
+    );
+    let report = bench.end();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+}
+
+#[test]
+fn what_the_libraries_are_not_to_be_given_is_named() {
+    for defect in 1..=5 {
+        let bench = Bench::new();
+        let image = compile_ddk("library", &[&format!("DEFECT={defect}")]);
+        assert_eq!(bench.load(image), NtStatus::SUCCESS);
+        assert_eq!(lines(&bench.trace()), ["37 checks"], "defect {defect}");
+        let report = bench.end();
+        let rules: Vec<&str> = report
+            .findings
+            .iter()
+            .map(|finding| finding.rule.as_str())
+            .collect();
+        assert_eq!(rules, ["crt-invalid-parameter"], "defect {defect}");
+    }
+    // One character more than there is.
+    let bench = Bench::new();
+    let image = compile_ddk("library", &["DEFECT=6"]);
+    let (found, _, text) = bug_check(bench.machine.load_driver(spec(image, "370000")));
+    assert_eq!(found, 0xD6, "{text}");
+}
+
+#[test]
 fn what_is_misused_is_named() {
     for (defect, rule) in [
         (1, "lookaside-not-deleted"),

@@ -1,6 +1,6 @@
 //! More of the C library, as the kernel exports it: strings that end in zero, characters, numbers. ASCII alone has letters.
 
-use super::memory::{Guest, terminated, terminated_wide};
+use super::memory::{Guest, bounded, terminated, terminated_wide};
 use crate::namespace::names::upcase;
 use crate::seh::passing;
 
@@ -18,12 +18,11 @@ fn put<T: Copy + Default>(to: Guest<T>, at: usize, text: &[T]) -> usize {
     to.address()
 }
 
-/// At most `most` elements, padded with zeroes to so many: what `strncpy` does.
+/// A text of at most `most` elements, padded with zeroes to so many: what `strncpy` does.
 fn put_padded<T: Copy + Default>(to: Guest<T>, text: &[T], most: usize) -> usize {
-    let kept = &text[..text.len().min(most)];
-    to.write_many(kept);
-    to.add(kept.len())
-        .write_many(&vec![T::default(); most - kept.len()]);
+    to.write_many(text);
+    to.add(text.len())
+        .write_many(&vec![T::default(); most - text.len()]);
     to.address()
 }
 
@@ -102,14 +101,6 @@ fn lower(unit: u16) -> u16 {
     super::strings::RtlDowncaseUnicodeChar(unit)
 }
 
-fn compare(left: &[u8], right: &[u8]) -> i32 {
-    match left.cmp(right) {
-        std::cmp::Ordering::Less => -1,
-        std::cmp::Ordering::Equal => 0,
-        std::cmp::Ordering::Greater => 1,
-    }
-}
-
 exports! { "ntoskrnl.exe";
     /// Copies.
     fn strcpy(to: Guest<u8>, from: Guest<u8>) -> usize {
@@ -123,13 +114,12 @@ exports! { "ntoskrnl.exe";
 
     /// Copies so many, terminated only where there is room.
     fn strncpy(to: Guest<u8>, from: Guest<u8>, most: usize) -> usize {
-        put_padded(to, &terminated(from), most)
+        put_padded(to, &bounded(from, most), most)
     }
 
     /// Appends at most so many.
     fn strncat(to: Guest<u8>, from: Guest<u8>, most: usize) -> usize {
-        let text = terminated(from);
-        put(to, terminated(to).len(), &text[..text.len().min(most)])
+        put(to, terminated(to).len(), &bounded(from, most))
     }
 
     /// The first place of a character; NULL: there is none.
@@ -149,14 +139,6 @@ exports! { "ntoskrnl.exe";
     /// The first place of a text; NULL: there is none.
     fn strstr(text: Guest<u8>, part: Guest<u8>) -> usize {
         find(&terminated(text), &terminated(part)).map_or(0, |at| text.add(at).address())
-    }
-
-    /// Compares at most so many without regard to case.
-    fn _strnicmp(left: Guest<u8>, right: Guest<u8>, most: usize) -> i32 {
-        let fold = |text: Guest<u8>| -> Vec<u8> {
-            terminated(text).iter().take(most).map(u8::to_ascii_lowercase).collect()
-        };
-        compare(&fold(left), &fold(right))
     }
 
     /// Makes capitals.
@@ -188,13 +170,12 @@ exports! { "ntoskrnl.exe";
 
     /// Copies so many, terminated only where there is room.
     fn wcsncpy(to: Guest<u16>, from: Guest<u16>, most: usize) -> usize {
-        put_padded(to, &terminated_wide(from), most)
+        put_padded(to, &bounded(from, most), most)
     }
 
     /// Appends at most so many.
     fn wcsncat(to: Guest<u16>, from: Guest<u16>, most: usize) -> usize {
-        let text = terminated_wide(from);
-        put(to, terminated_wide(to).len(), &text[..text.len().min(most)])
+        put(to, terminated_wide(to).len(), &bounded(from, most))
     }
 
     /// How many at the beginning are among those.
@@ -207,6 +188,41 @@ exports! { "ntoskrnl.exe";
     fn wcscspn(text: Guest<u16>, among: Guest<u16>) -> usize {
         let among = terminated_wide(among);
         terminated_wide(text).iter().take_while(|unit| !among.contains(unit)).count()
+    }
+
+    /// How many at the beginning are among those.
+    fn strspn(text: Guest<u8>, among: Guest<u8>) -> usize {
+        let among = terminated(among);
+        terminated(text).iter().take_while(|byte| among.contains(byte)).count()
+    }
+
+    /// Turns a text round.
+    fn _strrev(text: Guest<u8>) -> usize {
+        let turned: Vec<u8> = terminated(text).into_iter().rev().collect();
+        text.write_many(&turned);
+        text.address()
+    }
+
+    /// Turns a text round.
+    fn _wcsrev(text: Guest<u16>) -> usize {
+        let turned: Vec<u16> = terminated_wide(text).into_iter().rev().collect();
+        text.write_many(&turned);
+        text.address()
+    }
+
+    /// Makes all of a text one character.
+    fn _strset(text: Guest<u8>, c: i32) -> usize {
+        each(text, &terminated(text), |_| c.to_le_bytes()[0])
+    }
+
+    /// Makes at most so much of a text one character.
+    fn _strnset(text: Guest<u8>, c: i32, most: usize) -> usize {
+        each(text, &bounded(text, most), |_| c.to_le_bytes()[0])
+    }
+
+    /// Makes at most so much of a text one character.
+    fn _wcsnset(text: Guest<u16>, unit: u16, most: usize) -> usize {
+        each(text, &bounded(text, most), |_| unit)
     }
 
     /// Makes capitals.
@@ -306,6 +322,13 @@ exports! { "ntoskrnl.exe";
         let (value, negative, length) = number(&terminated(text), base);
         end.write_opt(text.add(length).address());
         unsigned(value, negative)
+    }
+
+    /// The number of 64 bits that a text begins with, and where it ends.
+    fn _strtoui64(text: Guest<u8>, end: Guest<usize>, base: u32) -> u64 {
+        let (value, negative, length) = number(&terminated(text), base);
+        end.write_opt(text.add(length).address());
+        if negative { value.wrapping_neg() } else { value }
     }
 
     /// The number that a text begins with, and where it ends.

@@ -26,6 +26,8 @@ pub(crate) enum Target {
     Process(usize),
     /// A section or transaction.
     Counted(Arc<object::Counted>),
+    /// A symbolic link, by where it leads.
+    Link(Arc<[u16]>),
 }
 
 struct Entry {
@@ -137,7 +139,7 @@ pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
     match entry.map(|entry| entry.target) {
         Some(Target::File(file)) => file.close_handle(),
         Some(Target::Counted(counted)) => counted.close_handle(),
-        Some(Target::Key(_) | Target::Thread(_) | Target::Process(_)) => {}
+        Some(Target::Key(_) | Target::Thread(_) | Target::Process(_) | Target::Link(_)) => {}
         None => return NtStatus::INVALID_HANDLE,
     }
     NtStatus::SUCCESS
@@ -165,6 +167,7 @@ pub(crate) fn report_leaks(service: &str) {
             Target::Thread(_) => "thread that it started".to_owned(),
             Target::Process(_) => "process".to_owned(),
             Target::Counted(counted) => counted.what.to_owned(),
+            Target::Link(to) => format!("symbolic link to {}", String::from_utf16_lossy(to)),
         };
         verifier::finding(
             "handle-leak",
@@ -173,7 +176,7 @@ pub(crate) fn report_leaks(service: &str) {
         match entry.target {
             Target::File(file) => file.close_handle(),
             Target::Counted(counted) => counted.close_handle(),
-            Target::Key(_) | Target::Thread(_) | Target::Process(_) => {}
+            Target::Key(_) | Target::Thread(_) | Target::Process(_) | Target::Link(_) => {}
         }
     }
 }
@@ -224,7 +227,7 @@ exports! { "ntoskrnl.exe";
             Target::Thread(address) => (*address, super::thread_type()),
             Target::Process(address) => (*address, super::process_type()),
             Target::Counted(counted) => (counted.address(), counted.object_type),
-            Target::Key(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
+            Target::Key(_) | Target::Link(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
         };
         if object_type != 0 && object_type != kind {
             return NtStatus::OBJECT_TYPE_MISMATCH;

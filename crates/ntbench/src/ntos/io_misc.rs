@@ -41,6 +41,13 @@ exports! { "ntoskrnl.exe";
         NtStatus::SUCCESS
     }
 
+    /// Whether a file is a paging file: none is open here.
+    fn FsRtlIsPagingFile(file: usize) -> u8 {
+        irql::at_most("FsRtlIsPagingFile", APC_LEVEL);
+        object::file(file, "FsRtlIsPagingFile");
+        0
+    }
+
     /// Gives a file object another name, before it is open: what a create goes on with after `STATUS_REPARSE`.
     fn IoReplaceFileObjectName(file: usize, name: Guest<u16>, length: u16) -> NtStatus {
         irql::at_most("IoReplaceFileObjectName", APC_LEVEL);

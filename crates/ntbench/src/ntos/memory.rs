@@ -180,28 +180,25 @@ pub(crate) fn units(string: UnicodeString) -> Vec<u16> {
 
 /// A zero-terminated string's units, without the terminator.
 pub(crate) fn terminated_wide(start: Guest<u16>) -> Vec<u16> {
-    let mut units = Vec::new();
-    let mut at = start;
-    loop {
-        match at.read() {
-            0 => return units,
-            unit => units.push(unit),
-        }
-        at = at.add(1);
-    }
+    bounded(start, usize::MAX)
 }
 
 /// A zero-terminated string's bytes, without the terminator.
 pub(crate) fn terminated(start: Guest<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut at = start;
-    loop {
-        match at.read() {
-            0 => return bytes,
-            byte => bytes.push(byte),
+    bounded(start, usize::MAX)
+}
+
+/// A string's elements up to its terminator, at most so many: what lies behind them is not touched.
+pub(crate) fn bounded<T: Copy + Default + PartialEq>(start: Guest<T>, most: usize) -> Vec<T> {
+    let mut elements = Vec::new();
+    while elements.len() < most {
+        let element = start.add(elements.len()).read();
+        if element == T::default() {
+            break;
         }
-        at = at.add(1);
+        elements.push(element);
     }
+    elements
 }
 
 /// Text as UTF-16.

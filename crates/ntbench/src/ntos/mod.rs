@@ -22,11 +22,14 @@ use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
 mod bitmap;
+mod calendar;
+mod compare;
 mod crt;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod etw;
 pub(crate) mod file;
+mod formatted;
 pub(crate) mod handle;
 mod identity;
 mod io_misc;
@@ -38,6 +41,7 @@ pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
 mod names;
+mod numerals;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod print;
@@ -47,6 +51,7 @@ pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;
 pub(crate) mod section;
+mod secure;
 pub(crate) mod slist;
 pub(crate) mod special;
 pub(crate) mod strings;
@@ -104,6 +109,11 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         io_misc::exports(),
         bitmap::exports(),
         crt::exports(),
+        compare::exports(),
+        secure::exports(),
+        formatted::exports(),
+        numerals::exports(),
+        calendar::exports(),
         identity::exports(),
         text::exports(),
         work_item::exports(),

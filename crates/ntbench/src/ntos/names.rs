@@ -6,9 +6,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::device::{self, Device};
-use super::memory::Guest;
+use super::handle::{self, Target};
+use super::memory::{Guest, wide};
 use super::{MACHINE, driver, irql};
 use crate::abi::base::UnicodeString;
+use crate::abi::flt::KERNEL_MODE;
+use crate::abi::ob::ObjectAttributes;
+use crate::fltmgr;
+use crate::namespace::DeviceId;
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
@@ -24,6 +29,8 @@ struct Link {
 static LINKS: LazyLock<Mutex<HashMap<String, Link>>> = LazyLock::new(Mutex::default);
 /// How many links a name may lead through.
 const MOST_LINKS: usize = 32;
+/// `SYMBOLIC_LINK_QUERY`, and what stands for it: `MAXIMUM_ALLOWED`, `GENERIC_ALL`, `_EXECUTE`, `_READ`.
+const MAY_QUERY: u32 = 0x1 | 0x0200_0000 | 0x1000_0000 | 0x2000_0000 | 0x8000_0000;
 const BACKSLASH: char = '\\';
 /// The directories that drivers may put something in; their own would have to be made first.
 const DIRECTORIES: [&str; 6] = [
@@ -137,6 +144,43 @@ pub(super) fn resolve(name: &[u16]) -> Place {
     Place::Elsewhere(name)
 }
 
+/// The links that the system itself has made: volumes' letters and names, and where shares are found.
+fn of_system(key: &str) -> Option<Vec<u16>> {
+    let name = key.strip_prefix("\\GLOBAL??\\")?;
+    if name == "UNC" {
+        return Some(wide("\\Device\\Mup"));
+    }
+    let namespace = &MACHINE.get()?.namespace;
+    namespace.devices().find_map(|(device, path)| {
+        let DeviceId::Volume(index) = device else {
+            return None;
+        };
+        let letter = namespace.letter(index).map(|letter| format!("{letter}:"));
+        let guid = fltmgr::guid_name(index).to_uppercase();
+        let own = [letter.unwrap_or_default(), guid.replacen("\\??\\", "", 1)];
+        own.iter().any(|own| own == name).then(|| wide(path))
+    })
+}
+
+/// Where the symbolic link of that name leads.
+fn target_of(name: &[u16]) -> Result<Arc<[u16]>, NtStatus> {
+    let key = key(name);
+    if !key.starts_with(BACKSLASH) {
+        return Err(NtStatus::OBJECT_PATH_SYNTAX_BAD);
+    }
+    if let Some(link) = lock().get(&key) {
+        return Ok(link.target.as_slice().into());
+    }
+    if let Some(target) = of_system(&key) {
+        return Ok(target.into());
+    }
+    Err(if device::named(&key).is_some() {
+        NtStatus::OBJECT_TYPE_MISMATCH
+    } else {
+        NtStatus::OBJECT_NAME_NOT_FOUND
+    })
+}
+
 /// Reports the links that a driver that goes away has left.
 pub(crate) fn report_leaks(service: &str) {
     let mut left: Vec<(String, usize)> = Vec::new();
@@ -186,6 +230,50 @@ exports! { "ntoskrnl.exe";
     /// Makes one that everybody may change.
     fn IoCreateUnprotectedSymbolicLink(name: Guest<UnicodeString>, target: Guest<UnicodeString>) -> NtStatus {
         link("IoCreateUnprotectedSymbolicLink", name, target)
+    }
+
+    /// A handle to a symbolic link: a driver's, a volume's letter or name, or the one of the shares.
+    partial "no directory to begin in"
+    fn ZwOpenSymbolicLinkObject(handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>) -> NtStatus {
+        irql::at_most("ZwOpenSymbolicLinkObject", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("ZwOpenSymbolicLinkObject") {
+            return status;
+        }
+        let attributes = attributes.read();
+        if !attributes.root_directory.is_null() {
+            return NtStatus::OBJECT_TYPE_MISMATCH;
+        }
+        match target_of(&Guest(attributes.object_name).units()) {
+            Ok(target) => {
+                let target = Target::Link(target);
+                handle.write(handle::open(target, access, attributes.attributes, KERNEL_MODE));
+                NtStatus::SUCCESS
+            }
+            Err(status) => status,
+        }
+    }
+
+    /// Where a symbolic link leads.
+    fn ZwQuerySymbolicLinkObject(handle: u64, target: Guest<UnicodeString>, needed: Guest<u32>) -> NtStatus {
+        irql::at_most("ZwQuerySymbolicLinkObject", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("ZwQuerySymbolicLinkObject") {
+            return status;
+        }
+        let link = match handle::look_up(handle, KERNEL_MODE) {
+            Ok((Target::Link(_), access)) if access & MAY_QUERY == 0 => return NtStatus::ACCESS_DENIED,
+            Ok((Target::Link(link), _)) => link,
+            Ok(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
+            Err(status) => return status,
+        };
+        let bytes = link.len() * 2;
+        needed.write_opt(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let present = target.read();
+        if bytes > usize::from(present.maximum_length) {
+            return NtStatus::BUFFER_TOO_SMALL;
+        }
+        Guest(present.buffer).write_many(&link);
+        target.write(UnicodeString { length: u16::try_from(bytes).unwrap_or(0), ..present });
+        NtStatus::SUCCESS
     }
 
     /// Takes it away.

@@ -10,6 +10,8 @@ use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::wire::WINDOWS_BUILD;
 
 const TAG_STRING: u32 = u32::from_le_bytes(*b"Rtlu");
+/// The size of `RTL_OSVERSIONINFOEXW`.
+const OS_VERSION_EX: u32 = 284;
 
 fn folded(units: Vec<u16>, fold: u8) -> Vec<u16> {
     if fold == 0 {
@@ -185,6 +187,32 @@ exports! { "ntoskrnl.exe";
         for (index, value) in [10_u32, 0, build, 2].into_iter().enumerate() {
             version.add(index + 1).write(value);
         }
+        // No service pack's name; then, where the caller's structure has them: its number, the suites, what kind of system.
+        version.add(5).write_many(&[0; 64]);
+        if version.read() >= OS_VERSION_EX {
+            version.add(69).write_many(&[0, 0x0001_0100]);
+        }
         NtStatus::SUCCESS
+    }
+
+    /// Makes memory zeroes.
+    fn RtlZeroMemory(to: usize, count: usize) {
+        memset(to, 0, count);
+    }
+
+    /// Makes memory one byte.
+    fn RtlFillMemory(to: usize, count: usize, byte: u8) {
+        memset(to, byte.into(), count);
+    }
+
+    /// Copies memory that may overlap.
+    fn RtlMoveMemory(to: usize, from: usize, count: usize) {
+        memmove(to, from, count);
+    }
+
+    /// How many bytes at the beginning are the pattern, in whole elements of four.
+    fn RtlCompareMemoryUlong(memory: Guest<u32>, bytes: usize, pattern: u32) -> usize {
+        let whole = bytes / 4;
+        (0..whole).find(|at| memory.add(*at).read() != pattern).unwrap_or(whole) * 4
     }
 }

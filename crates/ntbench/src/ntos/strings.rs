@@ -1,4 +1,4 @@
-//! More of the run-time library: other strings, numbers and GUIDs as text, the C library's comparisons, times as fields.
+//! More of the run-time library: other strings, numbers and GUIDs as text, and the C library's searches.
 
 use super::memory::{Guest, terminated, terminated_wide};
 use super::{irql, pool};
@@ -8,7 +8,6 @@ use crate::status::NtStatus;
 use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
 
 const TAG_STRING: u32 = u32::from_le_bytes(*b"Rtls");
-const TICKS_PER_SECOND: i64 = 10_000_000;
 
 /// A string's buffer, from pool where the caller asks for one; `Err`: the status.
 fn room(
@@ -140,56 +139,6 @@ fn guid(units: &[u16]) -> Option<Guid> {
     })
 }
 
-/// Year, month, day, hour, minute, second, milliseconds, weekday of a time.
-fn fields(time: i64) -> [i16; 8] {
-    let milliseconds = time / 10_000;
-    let (days, left) = (
-        milliseconds.div_euclid(86_400_000),
-        milliseconds.rem_euclid(86_400_000),
-    );
-    // Days since 1 March of year 0, in eras of 400 years; 1 January 1601 is day 584,694 of that count.
-    let count = days + 584_694;
-    let era = count.div_euclid(146_097);
-    let day = count.rem_euclid(146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    [
-        year,
-        month,
-        day_of_year - (153 * shifted + 2) / 5 + 1,
-        left / 3_600_000,
-        left / 60_000 % 60,
-        left / 1000 % 60,
-        left % 1000,
-        // 1 January 1601 was a Monday.
-        (days + 1).rem_euclid(7),
-    ]
-    .map(|field| i16::try_from(field).unwrap_or(0))
-}
-
-fn order<T: Ord>(left: &[T], right: &[T]) -> i32 {
-    match left.cmp(right) {
-        std::cmp::Ordering::Less => -1,
-        std::cmp::Ordering::Equal => 0,
-        std::cmp::Ordering::Greater => 1,
-    }
-}
-
-fn first<T>(list: Vec<T>, most: usize) -> Vec<T> {
-    list.into_iter().take(most).collect()
-}
-
-fn folded(units: Vec<u16>) -> Vec<u16> {
-    units.into_iter().map(upcase).collect()
-}
-
 /// The address of the element at that index.
 fn found<T: Copy>(start: Guest<T>, index: Option<usize>) -> usize {
     index.map_or(0, |index| start.add(index).address())
@@ -250,6 +199,22 @@ exports! { "ntoskrnl.exe";
         u8::from(put(destination, 1, &terminated_wide(source), NtStatus::NO_MEMORY).is_success())
     }
 
+    /// A copy of a counted string in pool: flag 1, terminated; flag 2, of an empty one too.
+    fn RtlDuplicateUnicodeString(flags: u32, source: Guest<UnicodeString>, copy: Guest<UnicodeString>) -> NtStatus {
+        irql::at_most("RtlDuplicateUnicodeString", PASSIVE_LEVEL);
+        let text = source.read_opt();
+        let wrong = |text: UnicodeString| !text.length.is_multiple_of(2) || text.length > text.maximum_length;
+        if copy.is_null() || !matches!(flags, 0 | 1 | 3) || text.is_some_and(wrong) {
+            return NtStatus::INVALID_PARAMETER;
+        }
+        let units = source.units();
+        if units.is_empty() && flags != 3 {
+            copy.write(UnicodeString { length: 0, maximum_length: 0, buffer: std::ptr::null_mut() });
+            return NtStatus::SUCCESS;
+        }
+        put(copy, 1, &units, NtStatus::NO_MEMORY)
+    }
+
     /// A number as text.
     fn RtlIntegerToUnicodeString(value: u32, base: u32, string: Guest<UnicodeString>) -> NtStatus {
         match digits(value.into(), base) {
@@ -301,7 +266,7 @@ exports! { "ntoskrnl.exe";
         if algorithm > 1 {
             return NtStatus::INVALID_PARAMETER;
         }
-        let units = if fold == 0 { string.units() } else { folded(string.units()) };
+        let units = if fold == 0 { string.units() } else { string.units().into_iter().map(upcase).collect() };
         hash.write(units.into_iter().fold(0_u32, |hash, unit| hash.wrapping_mul(65_599).wrapping_add(unit.into())));
         NtStatus::SUCCESS
     }
@@ -315,20 +280,10 @@ exports! { "ntoskrnl.exe";
         lower.and_then(|c| u16::try_from(u32::from(c)).ok()).filter(|lower| upcase(*lower) == unit).unwrap_or(unit)
     }
 
-    /// A time's fields (`TIME_FIELDS`).
-    fn RtlTimeToTimeFields(time: Guest<i64>, result: Guest<[i16; 8]>) {
-        result.write(fields(time.read()));
-    }
-
-    /// Seconds since 1970; FALSE where 32 bits cannot say.
-    fn RtlTimeToSecondsSince1970(time: Guest<i64>, seconds: Guest<u32>) -> u8 {
-        match u32::try_from(time.read() / TICKS_PER_SECOND - 11_644_473_600) {
-            Ok(since) => {
-                seconds.write(since);
-                1
-            }
-            Err(_) => 0,
-        }
+    /// The next of a generator's numbers, below 2^31 - 1.
+    partial "another generator's numbers"
+    fn RtlRandom(seed: Guest<u32>) -> u32 {
+        RtlRandomEx(seed)
     }
 
     /// The next of a generator's numbers, below 2^31 - 1.
@@ -338,26 +293,6 @@ exports! { "ntoskrnl.exe";
         let next = u32::try_from(next).unwrap_or(0);
         seed.write(next);
         next
-    }
-
-    /// Which wide string comes first.
-    fn wcscmp(left: Guest<u16>, right: Guest<u16>) -> i32 {
-        order(&terminated_wide(left), &terminated_wide(right))
-    }
-
-    /// Which wide string comes first, of so many units at most.
-    fn wcsncmp(left: Guest<u16>, right: Guest<u16>, most: usize) -> i32 {
-        order(&first(terminated_wide(left), most), &first(terminated_wide(right), most))
-    }
-
-    /// Which wide string comes first, without regard to case.
-    fn _wcsicmp(left: Guest<u16>, right: Guest<u16>) -> i32 {
-        order(&folded(terminated_wide(left)), &folded(terminated_wide(right)))
-    }
-
-    /// The same, of so many units at most.
-    fn _wcsnicmp(left: Guest<u16>, right: Guest<u16>, most: usize) -> i32 {
-        order(&first(folded(terminated_wide(left)), most), &first(folded(terminated_wide(right)), most))
     }
 
     /// A unit's first place.
@@ -389,21 +324,6 @@ exports! { "ntoskrnl.exe";
     /// A string's length, of so many bytes at most.
     fn strnlen(text: Guest<u8>, most: usize) -> usize {
         (0..most).find(|index| text.add(*index).read() == 0).unwrap_or(most)
-    }
-
-    /// Which string comes first.
-    fn strcmp(left: Guest<u8>, right: Guest<u8>) -> i32 {
-        order(&terminated(left), &terminated(right))
-    }
-
-    /// Which string comes first, of so many bytes at most.
-    fn strncmp(left: Guest<u8>, right: Guest<u8>, most: usize) -> i32 {
-        order(&first(terminated(left), most), &first(terminated(right), most))
-    }
-
-    /// Which string comes first, without regard to case.
-    fn _stricmp(left: Guest<u8>, right: Guest<u8>) -> i32 {
-        order(&terminated(left).to_ascii_lowercase(), &terminated(right).to_ascii_lowercase())
     }
 }
 
@@ -450,15 +370,5 @@ mod tests {
         ] {
             assert_eq!(guid(&wide(broken)), None, "{broken}");
         }
-    }
-
-    #[test]
-    fn times_have_their_fields() {
-        assert_eq!(fields(0), [1601, 1, 1, 0, 0, 0, 0, 1]);
-        // 29 February 2024, 23:59:59.123, a Thursday
-        assert_eq!(
-            fields(133_537_247_991_230_000),
-            [2024, 2, 29, 23, 59, 59, 123, 4]
-        );
     }
 }

@@ -7,7 +7,7 @@ use super::print::{at, format, next};
 use crate::export::VaList;
 
 /// A wide format as the narrow one that means the same: there `%s` is a narrow string, and here a wide one.
-fn narrowed(template: &[u16]) -> Vec<u8> {
+pub(super) fn narrowed(template: &[u16]) -> Vec<u8> {
     let mut narrow = Vec::with_capacity(template.len());
     let mut units = template
         .iter()
@@ -52,18 +52,18 @@ fn wide(buffer: Guest<u16>, room: usize, template: Guest<u16>, arguments: &mut V
     put(buffer, room, &text.encode_utf16().collect::<Vec<_>>())
 }
 
-fn bytes(text: &str) -> Vec<u8> {
+pub(super) fn bytes(text: &str) -> Vec<u8> {
     text.chars()
         .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
         .collect()
 }
 
 /// A pointer argument.
-fn pointer<T>(arguments: &mut VaList) -> Guest<T> {
+pub(super) fn pointer<T>(arguments: &mut VaList) -> Guest<T> {
     Guest::at(usize::try_from(next(arguments)).unwrap_or(0))
 }
 
-fn room(arguments: &mut VaList) -> usize {
+pub(super) fn room(arguments: &mut VaList) -> usize {
     usize::try_from(next(arguments)).unwrap_or(0)
 }
 
