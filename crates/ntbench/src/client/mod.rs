@@ -19,7 +19,8 @@ use std::time::Duration;
 use crate::MACHINE_MARKER;
 use crate::wire::{
     Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
-    ModuleInfo, NtStatus, Reply, Request, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
+    ModuleInfo, NtStatus, Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo, ThreadSpec, Trace,
+    Usage,
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};
@@ -224,6 +225,29 @@ impl Machine {
     pub fn schedule_together(&self, threads: &[Thread]) -> Result<(), MachineError> {
         let threads = threads.iter().map(|thread| thread.info.thread).collect();
         self.link.done(Request::Together { threads })
+    }
+
+    /// Has the machine itself do something, load or unload a driver, on behalf of a thread that makes calls together with others
+    /// ([`schedule_together`](Self::schedule_together)). Under a seeded schedule the others go on meanwhile, and at which of their points
+    /// it begins and ends is the seed's choice alone.
+    ///
+    /// # Errors
+    /// As `act`; or when the machine is dead.
+    pub fn on_behalf_of<T>(
+        &self,
+        thread: &Thread,
+        act: impl FnOnce(&Self) -> Result<T, MachineError>,
+    ) -> Result<T, MachineError> {
+        // Until the system thread has what it is to do nobody has a turn; then it takes the place of the one that waits for it.
+        self.change_places(thread.info.thread, SYSTEM_THREAD)?;
+        let done = act(self);
+        self.change_places(SYSTEM_THREAD, thread.info.thread)?;
+        done
+    }
+
+    fn change_places(&self, from: u32, to: u32) -> Result<(), MachineError> {
+        self.link.done(Request::Together { threads: vec![to] })?;
+        self.link.done(Request::Leave { thread: from })
     }
 
     /// Replaces the fault rules; their counts start afresh.

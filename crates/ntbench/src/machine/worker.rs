@@ -31,8 +31,7 @@ struct Worker {
 /// How long busy threads have to say where they are.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The system thread's number.
-pub(super) const SYSTEM: u32 = 0;
+pub(super) use crate::wire::SYSTEM_THREAD as SYSTEM;
 
 static WORKERS: Mutex<Option<HashMap<u32, Worker>>> = Mutex::new(None);
 static PROCESSES: Mutex<Vec<(u32, Arc<Process>)>> = Mutex::new(Vec::new());

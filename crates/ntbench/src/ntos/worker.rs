@@ -66,7 +66,11 @@ pub(super) fn spawn(
         .spawn(move || {
             schedule::join(ticket);
             match become_one(tid, process) {
-                Ok(()) => match run() {},
+                Ok(()) => {
+                    // What it finds to do must not depend on how soon the host has started it.
+                    schedule::begin_job();
+                    match run() {}
+                }
                 Err(error) => failed(error),
             }
         });

@@ -109,6 +109,8 @@ pub(crate) fn end_job() {
     if let Some(schedule) = lock().as_mut() {
         let member = &mut schedule.state.members[ticket];
         member.jobs -= 1;
+        // What it waits for next is something else, though it may lie where this did.
+        member.waited_for = 0;
         member.standing = if member.jobs > 0 {
             Standing::Coming
         } else {

@@ -35,6 +35,9 @@ pub struct Completion {
     pub attributes: u32,
 }
 
+/// The number of the thread that the machine loads and unloads drivers in.
+pub(crate) const SYSTEM_THREAD: u32 = 0;
+
 /// A request to the machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Request {

@@ -126,12 +126,14 @@ pub(super) fn filter_goes(filter: &Arc<Filter>) {
         );
     }
     // Those whose programs are just closing them among them: the filter stays until it has been told.
-    let connected: Vec<Arc<Client>> = {
+    let mut connected: Vec<Arc<Client>> = {
         let ports = read();
         let clients = ports.handles.values().chain(ports.clients.values());
         let clients = clients.filter(|client| mine(&client.server));
         clients.cloned().collect()
     };
+    // In the order in which they came, whatever the maps' is: a schedule has to be the same again.
+    connected.sort_by_key(|client| client.handle);
     for client in connected {
         client::sever(&client);
     }
