@@ -127,6 +127,11 @@ impl Actor {
         }
     }
 
+    /// The simulated thread that it calls on.
+    pub(crate) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
     /// Does the next thing, and tells it with what its calls came to. `harmless`: only what changes nothing and does not depend on what
     /// was done before, because an open may be denied.
     pub(crate) fn act(&mut self, harmless: bool) -> Result<(Act, Vec<Step>), MachineError> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::defect::Defect;
+use crate::round::Order;
 
 /// Random scenarios on a minifilter in ntbench, with everything going wrong at once, and its invariants held throughout.
 ///
@@ -42,8 +43,8 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["minutes", "rounds"])]
     pub(crate) round: Option<u64>,
 
-    /// Programs that open at the same time, in every other round; the rounds between have one program, and are the same in each
-    /// replay. 1: all of them.
+    /// Programs that open at the same time, in every other round; of these every other one is run by a seeded schedule. The rounds
+    /// between have one program. 1: all of them.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub(crate) threads: u64,
 
@@ -77,12 +78,12 @@ impl Args {
         }
     }
 
-    /// Programs in the round of that number.
-    pub(crate) const fn programs(&self, round: u64) -> u64 {
-        if round.is_multiple_of(2) {
-            self.threads
-        } else {
-            1
+    /// Programs in the round of that number, and in which order they run.
+    pub(crate) const fn programs(&self, round: u64) -> (u64, Order) {
+        match round % 4 {
+            0 if self.threads > 1 => (self.threads, Order::Host),
+            2 if self.threads > 1 => (self.threads, Order::Seeded),
+            _ => (1, Order::InTurn),
         }
     }
 

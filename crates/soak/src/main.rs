@@ -3,13 +3,16 @@
 //! A *round* has a machine with the driver and a twin without. The same seeded programs run on both; on the first, settings are
 //! changed meanwhile, calls fail, the driver is unloaded and loaded, volumes are attached to and detached from, and clients of its
 //! port drain, send rubbish, hang and die. After each *stretch* of a round everybody stops, and the invariants are checked:
-//! `ledger` has them. Rounds with one program do one thing after the other, and are the same in each replay; rounds with several do
-//! everything at once, and there the seed decides what is done and not when.
+//! `ledger` has them. Rounds with one program do one thing after the other; of those with several, in which everything is done at once,
+//! every other one is run by ntbench's seeded schedule. Both are the same in each replay. In the others threads of the host run as they
+//! come: there the seed decides what is done and not when.
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod actor;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod args;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod at_once;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod defect;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -68,10 +68,12 @@ fn run(args: &Args) -> Result<Tally, Error> {
         && !interrupt::asked()
         && args.limit().is_none_or(|limit| began.elapsed() < limit)
     {
+        let (threads, order) = args.programs(number);
         let round = Round {
             seed: args.seed,
             number,
-            threads: args.programs(number),
+            threads,
+            order,
             stretches: args.stretches,
             acts: args.acts,
             defect: args.inject,
@@ -114,11 +116,10 @@ fn subject(args: &Args) -> Result<Subject, Error> {
     let ours = args.inf.is_none() && stem == SERVICE;
     let spec = match &args.inf {
         Some(file) => {
-            let service = inf::minifilter(
-                &inf::read(file)?,
-                inf::Architecture::Amd64,
-                ntbench::wire::WINDOWS_BUILD,
-            )?;
+            let installed = inf::read(file).and_then(|inf| {
+                inf::minifilter(&inf, inf::Architecture::Amd64, ntbench::wire::WINDOWS_BUILD)
+            });
+            let service = installed.map_err(|error| error.in_file(file))?;
             DriverSpec::installed(&args.driver, &service)
         }
         None => {

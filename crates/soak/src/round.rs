@@ -2,15 +2,14 @@
 //! stretches; after each one everybody stops, and the invariants are held against what was seen.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ntbench::wire::{
-    EtwSession, MachineConfig, StackConfig, StackKind, ThreadSpec, VerifierConfig,
+    EtwSession, MachineConfig, ScheduleConfig, StackConfig, StackKind, ThreadSpec, Trace,
+    TraceEvent, VerifierConfig,
 };
 use ntbench::{Machine, MachineError, NtStatus};
-use protocol::Config;
 
 use crate::actor::{Act, Actor, Step, hash};
 use crate::defect::Defect;
@@ -33,13 +32,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Round {
     pub(crate) seed: u64,
     pub(crate) number: u64,
-    /// Programs that open at the same time. With one, nothing happens at the same time, and the round is the same whenever it is
-    /// played.
+    /// Programs.
     pub(crate) threads: u64,
+    pub(crate) order: Order,
     pub(crate) stretches: u64,
     /// What each program does in a stretch.
     pub(crate) acts: u64,
     pub(crate) defect: Option<Defect>,
+}
+
+/// Who decides when each of a round's programs and troublemakers runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// One program and one troublemaker, one after the other.
+    InTurn,
+    /// They run at once, as ntbench's seeded schedule says: one at a time, with switches where the seed has them.
+    Seeded,
+    /// They run at once on as many processors as the host has; the seed decides what is done and not when.
+    Host,
 }
 
 /// What a round came to.
@@ -63,19 +73,19 @@ pub(crate) struct Outcome {
     pub(crate) troubles: BTreeMap<&'static str, u64>,
     /// What the machine's process held, after each stretch.
     pub(crate) resident: Vec<Held>,
-    /// What everything came to, of a round with one thread.
+    /// What everything came to, of a round that is the same whenever it is played.
     pub(crate) digest: u64,
     /// What did not hold, and in which stretch.
     pub(crate) broken: Option<(u64, Broken)>,
 }
 
 /// What a round works with.
-struct Stage {
-    machine: Machine,
+pub(crate) struct Stage {
+    pub(crate) machine: Machine,
     twin: Machine,
-    openers: Vec<(Actor, Actor)>,
+    pub(crate) openers: Vec<(Actor, Actor)>,
     /// The first may do everything; the others talk to the port.
-    troublemakers: Vec<Troublemaker>,
+    pub(crate) troublemakers: Vec<Troublemaker>,
     ledger: Ledger,
     subject: Subject,
     /// Pool in use after loading.
@@ -84,9 +94,13 @@ struct Stage {
 }
 
 impl Round {
-    /// Whether everything happens one after the other.
-    pub(crate) const fn is_strict(&self) -> bool {
-        self.threads == 1
+    fn is_strict(&self) -> bool {
+        self.order == Order::InTurn
+    }
+
+    /// Whether it is the same whenever it is played.
+    pub(crate) fn replays(&self) -> bool {
+        self.order != Order::Host
     }
 
     /// Plays it.
@@ -131,6 +145,10 @@ impl Round {
             ..config.clone()
         };
         config.namespace = places[0].namespace();
+        if self.order == Order::Seeded {
+            let seed = rng(self.seed, self.number, Chooser::Schedule).u64(..);
+            config.schedule = Some(ScheduleConfig { seed });
+        }
         if choose.bool() {
             config.etw = vec![EtwSession::default()];
         }
@@ -223,7 +241,7 @@ impl Round {
             } else {
                 self.at_once(stage, (scope, reloads), config, defect, outcome)?
             };
-            stage.rest(scope, denied, defect, outcome)?;
+            stage.rest(self.order, scope, denied, defect, outcome)?;
             if stage.subject.ours && choose.u32(0..3) == 0 {
                 stage.ruler().reset()?;
                 stage.ledger.seen_at_reset = stage.ledger.seen;
@@ -259,77 +277,6 @@ impl Round {
             outcome.acts += 1;
         }
         Ok(denied)
-    }
-
-    /// Everybody at once; the twin's programs follow when the others have ended.
-    fn at_once(
-        &self,
-        stage: &mut Stage,
-        (scope, reloads): (Scope, bool),
-        config: Config,
-        defect: Option<Defect>,
-        outcome: &mut Outcome,
-    ) -> Result<u64, Broken> {
-        let harmless = scope == Scope::Denying;
-        let opening = AtomicUsize::new(stage.openers.len());
-        let open = |number: usize, actor: &mut Actor, twin: &mut Actor| -> Result<u64, Broken> {
-            let acted: Result<Vec<_>, MachineError> =
-                (0..self.acts).map(|_| actor.act(harmless)).collect();
-            opening.fetch_sub(1, Ordering::Release);
-            let mut denied = 0;
-            for (index, (act, mut ours)) in acted?.into_iter().enumerate() {
-                let (_, theirs) = twin.act(harmless)?;
-                if number == 0 && index as u64 == self.acts / 2 {
-                    Defect::spoil_results(defect, &mut ours);
-                }
-                denied += compare(&act, &ours, &theirs, harmless)?;
-            }
-            Ok(denied)
-        };
-        let disturb = |maker: &mut Troublemaker| -> Result<u64, Broken> {
-            while opening.load(Ordering::Acquire) > 0 {
-                maker.make(scope, reloads)?;
-            }
-            Ok(0)
-        };
-        for maker in &mut stage.troublemakers {
-            maker.config = Config {
-                log_capacity: maker.config.log_capacity,
-                ..config
-            };
-        }
-        let (openers, makers) = (&mut stage.openers, &mut stage.troublemakers);
-        let ends: Vec<Result<u64, Broken>> = std::thread::scope(|scope| {
-            let (open, disturb) = (&open, &disturb);
-            let opening = openers
-                .iter_mut()
-                .enumerate()
-                .map(|(number, (actor, twin))| scope.spawn(move || open(number, actor, twin)))
-                .collect::<Vec<_>>();
-            let disturbing = makers
-                .iter_mut()
-                .map(|maker| scope.spawn(move || disturb(maker)))
-                .collect::<Vec<_>>();
-            let all = opening.into_iter().chain(disturbing);
-            all.map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            })
-            .collect()
-        });
-        outcome.acts += self.acts * self.threads;
-        // What was seen before the machine died tells more than that it died.
-        let rank = |broken: &Broken| broken.invariant == Invariant::Survival;
-        let (mut denied, mut worst) = (0, None::<Broken>);
-        for end in ends {
-            match end {
-                Ok(count) => denied += count,
-                Err(broken) if worst.as_ref().is_none_or(rank) => worst = Some(broken),
-                Err(_) => {}
-            }
-        }
-        worst.map_or(Ok(denied), Err)
     }
 
     /// Ends what is open, unloads the driver and ends the machines.
@@ -369,6 +316,7 @@ impl Stage {
     /// Everybody has stopped: what was seen and what the driver says of it have to agree.
     fn rest(
         &mut self,
+        order: Order,
         scope: Scope,
         denied: u64,
         defect: Option<Defect>,
@@ -382,6 +330,9 @@ impl Stage {
         Defect::spoil_trace(defect, &mut trace, &self.subject.spec.service);
         let before = self.ledger.total;
         self.ledger.absorb(&trace)?;
+        if order == Order::Seeded {
+            outcome.digest = hash(outcome.digest, &happened(&trace));
+        }
         outcome.creates += self.ledger.total - before;
         if scope == Scope::Denying && self.ledger.denied != denied {
             let text = format!(
@@ -405,7 +356,7 @@ impl Stage {
     }
 
     /// Pool in use has to be what it was. What workers still hold they give back in a moment.
-    fn memory(&self, defect: Option<Defect>, outcome: &mut Outcome) -> Result<(), Broken> {
+    fn memory(&mut self, defect: Option<Defect>, outcome: &mut Outcome) -> Result<(), Broken> {
         let began = Instant::now();
         let usage = loop {
             let mut usage = self.machine.usage()?;
@@ -422,7 +373,11 @@ impl Stage {
                     );
                     return Err(Broken::new(Invariant::Pool, text));
                 }
-                Some(_) => std::thread::sleep(Duration::from_millis(5)),
+                Some(_) => {
+                    std::thread::sleep(Duration::from_millis(5));
+                    // Under a schedule workers have turns only while somebody calls.
+                    self.ruler().linger(8)?;
+                }
             }
         };
         outcome.resident.push(Held {
@@ -433,7 +388,7 @@ impl Stage {
         Ok(())
     }
 
-    /// What the driver says, without times and addresses: the same in each replay of a round with one thread.
+    /// What the driver says, without times and addresses.
     fn told(&self, account: &Account) -> Vec<u8> {
         let anchor = &account.anchor;
         let mut told = format!(
@@ -468,8 +423,36 @@ impl Stage {
     }
 }
 
+/// What the machine saw, in order, without times and addresses.
+fn happened(trace: &Trace) -> Vec<u8> {
+    let mut told = String::new();
+    for event in &trace.events {
+        let line = match event {
+            TraceEvent::Callback(event) => {
+                // Other routines return nothing that means anything.
+                let returned = event
+                    .returned
+                    .filter(|_| ["pre", "post"].contains(&event.phase.as_str()));
+                format!(
+                    "{} {} {} {} {} {returned:?}\n",
+                    event.tid, event.filter, event.phase, event.operation, event.path
+                )
+            }
+            TraceEvent::Switch { tid, at, to } => format!("{tid} {at} {to}\n"),
+            _ => continue,
+        };
+        told += &line;
+    }
+    told.into_bytes()
+}
+
 /// Holds what an act came to against what it came to on the twin. Returns 1 where it was denied, which is allowed if `may_deny`.
-fn compare(act: &Act, ours: &[Step], theirs: &[Step], may_deny: bool) -> Result<u64, Broken> {
+pub(crate) fn compare(
+    act: &Act,
+    ours: &[Step],
+    theirs: &[Step],
+    may_deny: bool,
+) -> Result<u64, Broken> {
     if ours == theirs {
         return Ok(0);
     }

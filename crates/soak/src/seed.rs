@@ -16,6 +16,8 @@ pub(crate) enum Chooser {
     Trouble(u64),
     /// What an injected defect hits.
     Defect,
+    /// When each of several threads runs.
+    Schedule,
 }
 
 /// The random numbers of one chooser of a round.
@@ -26,6 +28,7 @@ pub(crate) fn rng(seed: u64, round: u64, chooser: Chooser) -> Rng {
         Chooser::Opener(number) => (3, number),
         Chooser::Trouble(number) => (4, number),
         Chooser::Defect => (5, 0),
+        Chooser::Schedule => (6, 0),
     };
     let mixed = [round, kind, number].into_iter().fold(seed, |mixed, part| {
         // SplitMix64's finisher over each part.

@@ -9,7 +9,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Alignment, Style, object::Columns};
 
 use crate::resident::{Held, later_half};
-use crate::round::{Outcome, Round};
+use crate::round::{Order, Outcome, Round};
 
 /// The numbers.
 #[derive(Debug, Default, Serialize)]
@@ -20,8 +20,9 @@ pub(crate) struct Tally {
     pub(crate) threads: u64,
     pub(crate) seconds: f64,
     pub(crate) interrupted: bool,
-    /// Rounds with one program, the same in each replay; and with several.
+    /// Rounds with one program; with several, by a seeded schedule; and with several as the host's threads come.
     pub(crate) rounds_in_turn: u64,
+    pub(crate) rounds_seeded: u64,
     pub(crate) rounds_at_once: u64,
     pub(crate) stretches: u64,
     pub(crate) creates_seen: u64,
@@ -36,7 +37,7 @@ pub(crate) struct Tally {
     pub(crate) troubles: BTreeMap<&'static str, u64>,
     /// The machines' own memory.
     pub(crate) resident: Resident,
-    /// A number for each round with one program: what everything came to.
+    /// A number for each round that is the same in each replay: what everything came to.
     pub(crate) digests: Vec<Digest>,
     pub(crate) broken: Option<Failure>,
 }
@@ -74,14 +75,16 @@ pub(crate) struct Failure {
 impl Tally {
     /// Adds a round's. `replay` is the command that plays it again.
     pub(crate) fn add(&mut self, round: &Round, outcome: Outcome, replay: String) {
-        if round.is_strict() {
-            self.rounds_in_turn += 1;
+        *match round.order {
+            Order::InTurn => &mut self.rounds_in_turn,
+            Order::Seeded => &mut self.rounds_seeded,
+            Order::Host => &mut self.rounds_at_once,
+        } += 1;
+        if round.replays() {
             self.digests.push(Digest {
                 round: round.number,
                 digest: format!("{:016x}", outcome.digest),
             });
-        } else {
-            self.rounds_at_once += 1;
         }
         self.stretches += outcome.stretches;
         self.creates_seen += outcome.creates;
@@ -112,10 +115,13 @@ impl Tally {
         let mut rows = Builder::default();
         let mut row = |what: &str, count: String| rows.push_record([what.to_owned(), count]);
         row("rounds, one program", grouped(self.rounds_in_turn));
-        row(
-            &format!("rounds, {} programs at once", self.threads),
-            grouped(self.rounds_at_once),
-        );
+        for (count, how) in [
+            (self.rounds_seeded, "by schedule"),
+            (self.rounds_at_once, "at once"),
+        ] {
+            let what = format!("rounds, {} programs {how}", self.threads);
+            row(&what, grouped(count));
+        }
         row(
             "stretches, each ended by all checks",
             grouped(self.stretches),

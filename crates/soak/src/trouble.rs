@@ -2,12 +2,14 @@
 //! misbehaves there.
 
 use std::collections::BTreeMap;
+use std::slice;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
 use headroom_harness::link::{Client, LinkError};
 use ntbench::wire::{BufferKind, DriverSpec, PortMessage, StackKind, ThreadSpec};
-use ntbench::{Machine, Thread};
+use ntbench::{Machine, MachineError, Thread};
 use protocol::Config;
 use protocol::port::{Hello, MAXIMUM_CLIENTS};
 use zerocopy::IntoBytes as _;
@@ -15,6 +17,7 @@ use zerocopy::IntoBytes as _;
 use crate::ledger::{Broken, Invariant, sound};
 use crate::place::LOCAL;
 use crate::port::{Wire, connect};
+use crate::round::Order;
 use crate::seed::pick;
 use crate::settings::{Scope, bad_settings, faults, parameters, settings};
 
@@ -117,6 +120,8 @@ pub(crate) struct Troublemaker {
     rng: Rng,
     /// May do everything; else only talks to the port.
     rules: bool,
+    /// It is the seed that decides when it runs.
+    scheduled: bool,
     client: Option<Client>,
     /// Where its next drain goes on.
     next: u64,
@@ -150,6 +155,7 @@ impl Troublemaker {
             waiting,
             rng,
             rules,
+            scheduled: false,
             client: None,
             next: 0,
             config: Config::DEFAULT,
@@ -250,7 +256,49 @@ impl Troublemaker {
             Trouble::Die => self.die()?,
             Trouble::Reload => self.reload(false)?,
             Trouble::FailingLoad => self.reload(true)?,
-            Trouble::Delay => std::thread::sleep(Duration::from_micros(self.rng.u64(0..4000))),
+            Trouble::Delay => self.delay()?,
+        }
+        Ok(())
+    }
+
+    /// Acts beside others from now on, in that order; returns the thread on which it does.
+    pub(crate) fn join_others(&mut self, order: Order) -> Thread {
+        self.scheduled = order == Order::Seeded;
+        self.thread.clone()
+    }
+
+    /// Acts beside nobody any more.
+    pub(crate) fn leave_together(&mut self) -> Result<(), Broken> {
+        self.scheduled = false;
+        Ok(self.thread.leave_together()?)
+    }
+
+    /// Has the machine itself do something, which others may come in between.
+    fn ask<T>(
+        &self,
+        act: impl FnOnce(&Machine) -> Result<T, MachineError>,
+    ) -> Result<T, MachineError> {
+        if self.scheduled {
+            self.machine.on_behalf_of(&self.thread, act)
+        } else {
+            act(&self.machine)
+        }
+    }
+
+    fn delay(&mut self) -> Result<(), Misfortune> {
+        if self.scheduled {
+            let calls = self.rng.u32(1..40);
+            self.linger(calls)?;
+        } else {
+            std::thread::sleep(Duration::from_micros(self.rng.u64(0..4000)));
+        }
+        Ok(())
+    }
+
+    /// Makes calls that come to nothing and that no filter sees: others have their turns meanwhile.
+    pub(crate) fn linger(&self, calls: u32) -> Result<(), Broken> {
+        for _ in 0..calls {
+            self.thread.query_attributes(r"\??\Nothing")?;
         }
         Ok(())
     }
@@ -345,12 +393,40 @@ impl Troublemaker {
         let wire = Wire::open(&self.thread, Hello::CURRENT.as_bytes())?;
         let port = wire.port().on(&self.waiting);
         let pause = Duration::from_micros(self.rng.u64(0..2000));
-        let waited = std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| port.get_message(64, Some(Duration::from_secs(20))));
-            std::thread::sleep(pause);
+        // Under a schedule one of the two, the wait and the closing, ends while the other has no turn, and sees whether it is the first.
+        let (closed, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        if self.scheduled {
+            // Nobody runs before both are asked for.
+            self.machine
+                .schedule_together(slice::from_ref(&self.waiting))?;
+        }
+        let (waited, left) = std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| {
+                let waited = port.get_message(64, Some(Duration::from_secs(20)));
+                if !closed.load(Ordering::Acquire) {
+                    ended.store(true, Ordering::Release);
+                    self.waiting.leave_together()?;
+                }
+                waited
+            });
+            if !self.scheduled {
+                std::thread::sleep(pause);
+            }
             drop(wire);
-            waiter.join()
+            closed.store(true, Ordering::Release);
+            let left = match ended.load(Ordering::Acquire) {
+                true => Ok(()),
+                false => self.thread.leave_together(),
+            };
+            (waiter.join(), left)
         });
+        left?;
+        if self.scheduled && !ended.load(Ordering::Acquire) {
+            // The wait has ended last: nobody runs until its thread gives up its place, and this one has its own again.
+            self.machine
+                .schedule_together(slice::from_ref(&self.thread))?;
+            self.waiting.leave_together()?;
+        }
         if let Ok(waited) = waited {
             waited?;
         }
@@ -360,12 +436,14 @@ impl Troublemaker {
     /// Unloads the driver, in one of the two ways, and loads it again.
     fn reload(&mut self, failing: bool) -> Result<(), Misfortune> {
         let service = self.subject.spec.service.clone();
-        let unload = |machine: &Machine, mandatory: bool| -> Result<(), Broken> {
-            let unloaded = if mandatory {
-                machine.stop_driver(&service)?
-            } else {
-                machine.unload_driver(&service)?
-            };
+        let unload = |maker: &Self, mandatory: bool| -> Result<(), Broken> {
+            let unloaded = maker.ask(|machine| {
+                if mandatory {
+                    machine.stop_driver(&service)
+                } else {
+                    machine.unload_driver(&service)
+                }
+            })?;
             if unloaded.is_success() {
                 Ok(())
             } else {
@@ -374,15 +452,16 @@ impl Troublemaker {
             }
         };
         let mandatory = self.rng.bool();
-        unload(&self.machine, mandatory)?;
+        unload(self, mandatory)?;
         self.client = None;
         if failing {
             let faults = faults(&mut self.rng);
             self.machine.set_faults(faults)?;
-            let loaded = self.machine.load_driver(self.subject.spec.clone())?;
+            let spec = self.subject.spec.clone();
+            let loaded = self.ask(|machine| machine.load_driver(spec))?;
             self.loads += 1;
             if loaded.status.is_success() {
-                unload(&self.machine, !mandatory)?;
+                unload(self, !mandatory)?;
             }
         }
         self.machine.set_faults(Vec::new())?;
@@ -398,7 +477,7 @@ impl Troublemaker {
             self.config.unc_only = 1;
             spec.parameters = parameters(&self.config);
         }
-        let loaded = self.machine.load_driver(spec)?;
+        let loaded = self.ask(|machine| machine.load_driver(spec))?;
         self.loads += 1;
         if loaded.status.is_success() {
             Ok(())

@@ -1,6 +1,7 @@
 //! The soak itself: that it holds where nothing is wrong, that it fails where something is, and that a failure comes again.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,7 +26,7 @@ fn soak(driver: &Path, arguments: &[&str]) -> (Output, Value) {
         .arg(folder.path())
         .output()
         .unwrap();
-    let json = std::fs::read_to_string(folder.path().join("soak.json"));
+    let json = fs::read_to_string(folder.path().join("soak.json"));
     let json = json.map_or(Value::Null, |json| serde_json::from_str(&json).unwrap());
     (output, json)
 }
@@ -50,6 +51,7 @@ fn everything_holds_for_a_while() {
     println!("{text}");
     for what in [
         "/rounds_in_turn",
+        "/rounds_seeded",
         "/rounds_at_once",
         "/creates_seen",
         "/records_written",
@@ -116,16 +118,22 @@ fn what_is_wrong_is_found_and_found_again() {
 }
 
 /// A round with one program is the same whenever it is played: every result, every counter, every record but for its times and
-/// addresses.
+/// addresses. Of one with several that a schedule runs, so is the order of all that its machine saw.
 #[test]
-fn rounds_with_one_program_are_the_same_again() {
+fn rounds_are_the_same_again() {
     let digests = || {
-        let (output, json) = headroom(&["--rounds", "2", "--threads", "1", "--seed", "7"]);
+        let (output, json) = headroom(&["--rounds", "4", "--seed", "7", "--acts", "30"]);
         assert_eq!(output.status.code(), Some(0), "{json:#}");
         json["digests"].clone()
     };
     let first = digests();
-    assert_eq!(first.as_array().map(Vec::len), Some(2));
+    let rounds: Vec<_> = first
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|digest| &digest["round"])
+        .collect();
+    assert_eq!(rounds, [1, 2, 3]);
     assert_eq!(digests(), first);
     let numbers: Vec<&Value> = first.as_array().unwrap().iter().collect();
     assert_ne!(numbers[0]["digest"], numbers[1]["digest"]);
@@ -140,6 +148,54 @@ fn another_driver_is_soaked() {
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(count(&json, "/acts_compared") > 0, "{text}");
     assert!(count(&json, "/loads") > 2, "{text}");
+}
+
+/// The same driver as its INF installs it: under another name, at another altitude; rounds of all three kinds, and a replay that names
+/// the INF, too.
+#[test]
+fn another_driver_is_soaked_as_its_inf_installs_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logger.inf");
+    let text = include_str!("../../ntbench/tests/samples/sample.inf");
+    fs::write(&file, text.replace("@NAME@", "logger")).unwrap();
+    let inf = file.to_str().unwrap();
+    let driver = sys("EXAMPLE_CREATE_LOGGER_SYS");
+    let short = [
+        "--rounds",
+        "3",
+        "--stretches",
+        "3",
+        "--acts",
+        "30",
+        "--inf",
+        inf,
+    ];
+    let (output, json) = soak(&driver, &short);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for what in [
+        "/rounds_in_turn",
+        "/rounds_seeded",
+        "/rounds_at_once",
+        "/creates_seen",
+    ] {
+        assert!(count(&json, what) > 0, "{what}: {text}");
+    }
+
+    let (output, json) = soak(&driver, &[&short[..], &["--inject", "finding"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let replay = json.pointer("/broken/replay").and_then(Value::as_str);
+    let ends = format!("--inf {inf} --inject finding");
+    assert!(
+        replay.is_some_and(|replay| replay.ends_with(&ends)),
+        "{json:#}"
+    );
+
+    fs::write(&file, "[Version]\nSignature = nothing\n").unwrap();
+    let (output, _) = soak(&driver, &short);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("logger.inf"), "{text}");
 }
 
 #[test]
