@@ -1,8 +1,10 @@
 //! `cargo xtask sanitize`: the tests of the crates that know no kernel, where a compiler or an interpreter watches each access.
 //!
-//! Neither is part of `cargo xtask test`: AddressSanitizer's runtime comes with rustup's toolchains, not with Debian's, and Miri with
-//! nightly ones alone. ThreadSanitizer wants a standard library that is compiled for it, whose sources no package has; loom explores
-//! the ring's orderings instead.
+//! None is part of `cargo xtask test`: AddressSanitizer's runtime comes with rustup's toolchains, not with Debian's, and Miri with
+//! nightly ones alone. So does ThreadSanitizer here, which wants a standard library that is compiled for it: the nightly toolchain's
+//! Cargo does that, from the component rust-src.
+
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -20,6 +22,8 @@ const WATCHED: [&str; 6] = [
 ];
 /// Whose tests Miri interprets in a minute or so.
 const INTERPRETED: [&str; 3] = ["protocol", "recorder", "uncpath"];
+/// Whose threads ThreadSanitizer watches: what crosses threads in the driver without a lock.
+const THREADED: &str = "recorder";
 /// Hundreds of thousands of records and marks by threads, which an interpreter takes a quarter of an hour for.
 const TOO_LONG: [&str; 2] = ["many_writers_and_readers_at_once", "among_many_threads"];
 
@@ -39,6 +43,22 @@ pub(crate) fn run(layout: &Layout) -> Result<()> {
         steps.skip(
             "AddressSanitizer",
             "this compiler comes without its runtime; rustup's toolchains have it",
+        );
+    }
+    if has_nightly_sources(layout) {
+        steps.run("ThreadSanitizer", || {
+            packages(nightly("test with ThreadSanitizer", layout), &[THREADED])
+                .args(["-Zbuild-std", "--target", TARGET])
+                .env("CARGO_TARGET_DIR", layout.out().join("tsan"))
+                .env("RUSTFLAGS", "-Zsanitizer=thread")
+                // The workspace's `abort` would build the library twice, for tests and for the rest, and the two collide.
+                .env("CARGO_PROFILE_DEV_PANIC", "unwind")
+                .run()
+        });
+    } else {
+        steps.skip(
+            "ThreadSanitizer",
+            "the library's sources are not installed: rustup toolchain install nightly --component rust-src",
         );
     }
     if miri("look for Miri", layout)
@@ -78,11 +98,27 @@ fn has_address_sanitizer(layout: &Layout) -> bool {
     })
 }
 
+fn has_nightly_sources(layout: &Layout) -> bool {
+    let root = Tool::new("ask where nightly is", "rustup")
+        .dir(&layout.root)
+        .args(["run", "nightly", "rustc", "--print", "sysroot"])
+        .output();
+    root.is_ok_and(|root| {
+        Path::new(root.trim())
+            .join("lib/rustlib/src/rust/library/std")
+            .is_dir()
+    })
+}
+
 /// Nightly's Cargo by rustup, whatever toolchain runs this.
-fn miri(step: &str, layout: &Layout) -> Tool {
+fn nightly(step: &str, layout: &Layout) -> Tool {
     Tool::new(step, "rustup")
         .dir(&layout.root)
-        .args(["run", "nightly", "cargo", "miri"])
+        .args(["run", "nightly", "cargo"])
+}
+
+fn miri(step: &str, layout: &Layout) -> Tool {
+    nightly(step, layout).arg("miri")
 }
 
 /// `test` of the packages' own tests, without documentation.
