@@ -49,8 +49,8 @@ mod user;
 mod verifier;
 
 pub use client::{
-    DirectoryEntry, Failure, Failures, Machine, MachineError, Port, Progress, ReparsePoint, Thread,
-    each_failure, each_failure_with,
+    DirectoryChange, DirectoryEntry, Failure, Failures, Machine, MachineError, Port, Progress,
+    ReparsePoint, Thread, each_failure, each_failure_with,
 };
 pub use status::NtStatus;
 

@@ -260,6 +260,7 @@ pub(crate) const IRP_WRITE_OPERATION: u32 = 0x200;
 // Stack location flags.
 pub(crate) const SL_RESTART_SCAN: u8 = 0x1;
 pub(crate) const SL_RETURN_SINGLE_ENTRY: u8 = 0x2;
+pub(crate) const SL_WATCH_TREE: u8 = 0x1;
 pub(crate) const SL_INDEX_SPECIFIED: u8 = 0x4;
 pub(crate) const SL_FAIL_IMMEDIATELY: u8 = 0x1;
 pub(crate) const SL_EXCLUSIVE_LOCK: u8 = 0x2;
@@ -270,6 +271,7 @@ pub(crate) const SL_WRITE_THROUGH: u8 = 0x4;
 // Minor functions.
 pub(crate) const IRP_MN_QUERY_DIRECTORY: u8 = 1;
 pub(crate) const IRP_MN_NOTIFY_CHANGE_DIRECTORY: u8 = 2;
+pub(crate) const IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX: u8 = 3;
 pub(crate) const IRP_MN_USER_FS_REQUEST: u8 = 0;
 pub(crate) const IRP_MN_LOCK: u8 = 1;
 pub(crate) const IRP_MN_UNLOCK_SINGLE: u8 = 2;

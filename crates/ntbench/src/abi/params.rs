@@ -78,6 +78,11 @@ arms! {
         length: u32, pad0: u32, filter: u32, pad1: u32, spare: [u64; 2], buffer: usize, mdl: usize,
     } (filter @ 8, buffer @ 32, mdl @ 40)
 
+    /// `DirectoryControl.NotifyDirectoryEx`.
+    NotifyDirectoryEx {
+        length: u32, pad0: u32, filter: u32, pad1: u32, class: u32, pad2: u32, spare: u64, buffer: usize, mdl: usize,
+    } (filter @ 8, class @ 16, buffer @ 32, mdl @ 40)
+
     /// `FileSystemControl.Neither` and `DeviceIoControl.Neither`. `Buffered` has its system buffer where `input` is, and
     /// so has `Direct`.
     Control {

@@ -5,6 +5,7 @@ mod failures;
 mod file;
 mod link;
 mod measure;
+mod notify;
 mod port;
 mod reparse;
 
@@ -26,6 +27,7 @@ pub use error::MachineError;
 pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};
 pub use file::DirectoryEntry;
 use link::{Link, Shared, protocol, receive};
+pub use notify::DirectoryChange;
 pub use port::Port;
 pub use reparse::ReparsePoint;
 

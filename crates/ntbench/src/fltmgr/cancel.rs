@@ -1,8 +1,9 @@
-//! Cancelling operations that a filter has pended.
+//! Cancelling operations that a filter or the file system has pended.
 //!
 //! A cancel that finds a routine takes it and calls it, once, in the canceller's thread; then the operation is that
 //! routine's to complete. Who clears the routine first has the operation for himself.
 
+use std::cell::Cell;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::callback::{self, About};
@@ -21,6 +22,8 @@ pub(super) struct Cancel {
     armed: Option<Armed>,
     /// Whether a cancel took that, and whoever it is has the operation.
     taken: bool,
+    /// What the file system does with it while it keeps it.
+    below: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Who is told of a cancel.
@@ -40,6 +43,44 @@ pub(super) fn arm(operation: &Operation, who: Armed) -> Result<(), NtStatus> {
     }
     cancel.armed = Some(who);
     Ok(())
+}
+
+/// Says what the file system, which keeps the operation, does when it is cancelled; an error: it is already.
+pub(super) fn arm_below(
+    operation: &Operation,
+    cancelled: Box<dyn FnOnce() + Send>,
+) -> Result<(), NtStatus> {
+    let mut cancel = lock(operation);
+    if cancel.requested {
+        return Err(NtStatus::CANCELLED);
+    }
+    cancel.below = Some(cancelled);
+    Ok(())
+}
+
+/// The file system has completed it.
+pub(super) fn disarm_below(operation: &Operation) {
+    let below = lock(operation).below.take();
+    drop(below);
+}
+
+thread_local! {
+    static AT_ONCE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Makes a call whose operation is cancelled as soon as it is pended: what a program gets that asks and does not wait.
+pub(crate) fn when_pended<R>(call: impl FnOnce() -> R) -> R {
+    AT_ONCE.set(true);
+    let result = call();
+    AT_ONCE.set(false);
+    result
+}
+
+/// An operation of this thread was pended.
+pub(super) fn pended(operation: &Operation) {
+    if operation.tid == crate::thread::current().tid && AT_ONCE.take() {
+        thread(operation.tid);
+    }
 }
 
 /// Takes that back; false: a cancel was faster.
@@ -66,13 +107,16 @@ pub(super) fn thread(tid: u64) -> bool {
     let operations = flight::of_thread(tid);
     let found = !operations.is_empty();
     for (data, operation) in operations {
-        let armed = {
+        let (armed, below) = {
             let mut cancel = lock(&operation);
             cancel.requested = true;
             let armed = cancel.armed.take();
             cancel.taken |= armed.is_some();
-            armed
+            (armed, cancel.below.take())
         };
+        if let Some(below) = below {
+            below();
+        }
         if let Some(Armed::Queue { address, context }) = armed {
             if context != 0 {
                 Guest::at(context + cbdq::CONTEXT_DATA).write(0_usize);
@@ -112,7 +156,6 @@ pub(super) fn check_cleared(operation: &Operation, function: &str) {
 
 exports! { "fltmgr.sys";
     /// Sets the routine that is called when the operation is cancelled.
-    partial "a cancel reaches what filters pend, not what the file system waits for"
     fn FltSetCancelCompletion(data: usize, routine: usize) -> NtStatus {
         irql::at_most("FltSetCancelCompletion", DISPATCH_LEVEL);
         let Some(operation) = flight::at(data).filter(|_| routine != 0) else {

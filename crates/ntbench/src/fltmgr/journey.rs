@@ -1,7 +1,7 @@
 //! One operation's way through the instances of a volume: down through the pre-operation callbacks in order of altitude,
 //! to the file system, and back up through the post-operation callbacks of those that asked for one.
 //!
-//! A filter may pend an operation on either way. What is left of the way is then gone in the thread that completes it,
+//! A filter may pend an operation on either way, and the file system may keep it for a while. What is left of the way is then gone in the thread that completes it,
 //! while the thread that the operation came in on waits; some of it is that thread's own (`Step::Home`).
 
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::atomic::Ordering;
 
 use super::callback::{self, argument, related};
 use super::descent::{self, Before, Call, Waiting};
-use super::flight::Flight;
+use super::flight::{Flight, name_of};
 use super::frames::frames;
 use super::objects::{self, Instance, Object};
 use super::pending::{Resume, Step, Verdict, take_parked, wait_for_the_way};
-use super::{ascent, mdls};
+use super::{ascent, cancel, mdls};
 use crate::abi::flt::FLTFL_CALLBACK_DATA_POST_OPERATION;
 use crate::abi::io::{
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IoStatusBlock,
@@ -41,9 +41,11 @@ pub(super) struct Journey<'a> {
     raise: bool,
 }
 
-/// Whose callback pended it.
+/// Who pended it.
 enum Pended {
     Before(Call),
+    /// The file system's.
+    Below,
     After(Waiting),
 }
 
@@ -76,6 +78,9 @@ impl<'a> Journey<'a> {
         let operation = Arc::clone(&self.flight.operation);
         let mut step = self.go_on();
         while step != Step::Done {
+            if step == Step::Pended {
+                cancel::pended(&operation);
+            }
             if step == Step::Raise {
                 // The device's interrupt is another processor's: the rest is done there, at DISPATCH_LEVEL.
                 let parked_by = Arc::clone(&operation);
@@ -115,15 +120,20 @@ impl<'a> Journey<'a> {
             if self.down() == Step::Pended {
                 return Step::Pended;
             }
-            self.up = true;
-            self.flight.operation.after.store(true, Ordering::Release);
-            self.flight
-                .with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
+            self.turn();
             if std::mem::take(&mut self.raise) && !self.waiting.is_empty() {
                 return Step::Raise;
             }
         }
         self.climb()
+    }
+
+    /// The file system, or a filter in its place, has done its part.
+    fn turn(&mut self) {
+        self.up = true;
+        self.flight.operation.after.store(true, Ordering::Release);
+        self.flight
+            .with_data(|data| data.flags |= FLTFL_CALLBACK_DATA_POST_OPERATION);
     }
 
     fn down(&mut self) -> Step {
@@ -159,6 +169,11 @@ impl<'a> Journey<'a> {
         } else {
             below(self.flight)
         };
+        if done.status == NtStatus::PENDING {
+            self.tell(done.status);
+            self.pended = Some(Pended::Below);
+            return Step::Pended;
+        }
         self.flight.with_data(|data| data.io_status = done);
         self.tell(done.status);
         Step::Done
@@ -274,19 +289,34 @@ impl Resume for Journey<'_> {
                 self.pended = Some(pended);
                 return Step::Pended;
             }
-            (Some(Pended::After(post)), Some(_)) => Self::leave(&post),
-            (Some(Pended::Before(call)), Some(verdict)) => {
+            (Some(Pended::Below), Some(Verdict::Below(done))) => {
+                self.flight.with_data(|data| data.io_status = done);
+                self.turn();
+            }
+            (Some(Pended::Below), Some(Verdict::Callback { .. })) => {
+                verifier::finding(
+                    "completed-twice",
+                    format!(
+                        "a pended {} was completed once more after it had gone on to the file system, which has pended it",
+                        name_of(self.flight.operation.major)
+                    ),
+                );
+                self.pended = Some(Pended::Below);
+                return Step::Pended;
+            }
+            (Some(pended), Some(Verdict::Below(_))) => {
+                // The file system completes what it has pended, once.
+                self.pended = Some(pended);
+                return Step::Pended;
+            }
+            (Some(Pended::After(post)), Some(Verdict::Callback { .. })) => Self::leave(&post),
+            (Some(Pended::Before(call)), Some(Verdict::Callback { status, context })) => {
                 let thread = thread::current();
                 // What lower filters open from here is nested in this operation, whose own thread only waits.
                 thread.creates.fetch_add(1, Ordering::Relaxed);
                 let instance = Arc::clone(&call.instance);
-                let context = if verdict.context == 0 {
-                    call.context
-                } else {
-                    verdict.context
-                };
-                let decided =
-                    descent::judge(self.flight, &Call { context, ..call }, verdict.status);
+                let context = if context == 0 { call.context } else { context };
+                let decided = descent::judge(self.flight, &Call { context, ..call }, status);
                 let step = if self.follow(&instance, decided) {
                     self.retarget(&instance);
                     self.go_on()

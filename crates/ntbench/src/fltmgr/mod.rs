@@ -15,7 +15,6 @@
 //!   instances are attached.
 //! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. A volume is
 //!   dismounted by `FSCTL_DISMOUNT_VOLUME` alone ([`op::mount`]).
-//! * A cancel reaches the operations that filters pend; what the file system waits for is not cancelled.
 //! * A local volume's file system charges no frames ([`below`]).
 
 mod ascent;
@@ -23,7 +22,7 @@ mod attach;
 mod attach_api;
 mod below;
 mod callback;
-mod cancel;
+pub(crate) mod cancel;
 mod cbdq;
 mod context;
 mod context_api;
@@ -45,7 +44,7 @@ mod name_query;
 mod objects;
 pub(crate) mod op;
 pub(crate) mod operation;
-mod pending;
+pub(crate) mod pending;
 pub(crate) mod port;
 mod register;
 pub(crate) mod requests;

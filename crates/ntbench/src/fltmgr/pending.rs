@@ -1,22 +1,31 @@
-//! Operations that filters pend: who waits for them, who completes them, and in which thread the rest of their way is
-//! gone.
+//! Operations that filters or the file system pend: who waits for them, who completes them, and in which thread the rest
+//! of their way is gone.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::cancel;
 use super::flight::{self, Operation};
-use crate::abi::io::IRP_MJ_CREATE;
+use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock};
 use crate::ntos::{irql, worker};
+use crate::status::NtStatus;
 use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{bugcheck, schedule, verifier};
 
-/// How a pended pre-operation was completed.
+/// How what was pended was completed.
 #[derive(Clone, Copy)]
-pub(super) struct Verdict {
-    /// The callback status.
-    pub(super) status: i32,
-    /// The completion context; 0: the one that the callback left.
-    pub(super) context: usize,
+pub(super) enum Verdict {
+    /// By a filter: the callback status, and the completion context; 0: the one that the callback left.
+    Callback { status: i32, context: usize },
+    /// By the file system: how the operation ended.
+    Below(IoStatusBlock),
+}
+
+impl Verdict {
+    /// A post-operation callback is over.
+    pub(super) const POST: Self = Self::Callback {
+        status: 0,
+        context: 0,
+    };
 }
 
 /// How far an operation came.
@@ -150,33 +159,61 @@ pub(super) fn complete(data: usize, verdict: Verdict, function: &str) {
         )
     };
     cancel::check_cleared(&operation, function);
-    let mut state = pending(&operation);
-    let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;
-    if here && let Some(parked) = state.parked.take() {
-        drop(state);
-        parked.resume(&operation, Some(verdict));
-        return;
-    }
-    if state.verdict.replace(verdict).is_some() {
-        drop(state);
+    if !go_on(&operation, verdict) {
         verifier::finding(
             "completed-twice",
             format!("{function} was called twice for one operation"),
         );
-        return;
+    }
+}
+
+/// Has an operation go on: here, if its own thread waits and this one may do the rest, else there. False: somebody else
+/// completed it before.
+fn go_on(operation: &Operation, verdict: Verdict) -> bool {
+    let mut state = pending(operation);
+    let here = operation.major != IRP_MJ_CREATE || thread::irql() == PASSIVE_LEVEL;
+    if here && let Some(parked) = state.parked.take() {
+        drop(state);
+        parked.resume(operation, Some(verdict));
+        return true;
+    }
+    if state.verdict.replace(verdict).is_some() {
+        return false;
     }
     drop(state);
     operation.resumed.notify_all();
+    true
+}
+
+/// An operation that the file system has pended. Whoever has it completes it.
+pub(crate) struct Held(Arc<Operation>);
+
+impl Held {
+    /// The file system answers `STATUS_PENDING` for an operation and keeps it; `cancelled` takes it from there and
+    /// completes it, unless it was completed meanwhile. An error: it is cancelled already.
+    pub(super) fn new(
+        operation: &Arc<Operation>,
+        cancelled: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, NtStatus> {
+        cancel::arm_below(operation, Box::new(cancelled))?;
+        Ok(Self(Arc::clone(operation)))
+    }
+
+    /// Ends its wait; what is left of its way is gone in this thread, if it may be.
+    pub(crate) fn complete(self, done: IoStatusBlock) {
+        cancel::disarm_below(&self.0);
+        go_on(&self.0, Verdict::Below(done));
+    }
 }
 
 exports! { "fltmgr.sys";
     /// Lets a pended operation go on.
     fn FltCompletePendedPreOperation(data: usize, status: i32, context: usize) {
-        complete(data, Verdict { status, context }, "FltCompletePendedPreOperation");
+        complete(data, Verdict::Callback { status, context }, "FltCompletePendedPreOperation");
     }
 
     /// Lets an operation go on whose post-operation callback asked for more processing.
     fn FltCompletePendedPostOperation(data: usize) {
-        complete(data, Verdict { status: 0, context: 0 }, "FltCompletePendedPostOperation");
+        complete(data, Verdict::POST, "FltCompletePendedPostOperation");
     }
 }

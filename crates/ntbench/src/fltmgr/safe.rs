@@ -63,7 +63,7 @@ exports! { "fltmgr.sys";
         status.write(POSTOP_MORE_PROCESSING_REQUIRED);
         worker::queue(move || {
             if call(data, routine, &arguments) == POSTOP_FINISHED_PROCESSING {
-                pending::complete(data, Verdict { status: 0, context: 0 }, "FltDoCompletionProcessingWhenSafe");
+                pending::complete(data, Verdict::POST, "FltDoCompletionProcessingWhenSafe");
             }
         });
         1

@@ -11,6 +11,7 @@ use super::links::{Link, Place};
 use super::names;
 use super::open::OpenFile;
 use super::reparse::ReparseData;
+use super::watch::{Action, CHANGE_ATTRIBUTES, CHANGE_FILE_NAME, CHANGE_STREAM_NAME, Change};
 use crate::abi::file::FILE_ATTRIBUTE_READONLY;
 use crate::abi::status::{self, NtStatus};
 
@@ -95,6 +96,7 @@ impl OpenFile {
             return Err(NtStatus::ACCESS_DENIED);
         }
         folder::remove(&to.parent, &name, false)?;
+        self.tell_at(&there, CHANGE_FILE_NAME, Action::Removed);
         if stat.st_nlink <= 1 {
             tree.notes.forget((stat.st_dev, stat.st_ino));
         }
@@ -137,8 +139,9 @@ impl OpenFile {
             flags,
         )
         .map_err(refused)?;
-        self.with_link(|link| link.moved(to));
+        self.with_link(|link| link.moved(to.clone()));
         RENAMES.fetch_add(1, Ordering::AcqRel);
+        self.tell_moved(&from, &to);
         Ok(())
     }
 
@@ -167,7 +170,27 @@ impl OpenFile {
         .map_err(|errno| match errno {
             rustix::io::Errno::MLINK => status::TOO_MANY_LINKS,
             other => refused(other),
-        })
+        })?;
+        self.tell_at(&to, CHANGE_FILE_NAME, Action::Added);
+        Ok(())
+    }
+
+    /// Tells of a rename: both names at once where the directory is the same, else one gone and one new (MS-FSA 2.1.5.15.12).
+    fn tell_moved(&self, from: &Place, to: &Place) {
+        let Some(tree) = self.tree().filter(|tree| tree.watches.any()) else {
+            return;
+        };
+        let parent = |place: &Place| place.components.split_last().map(|(_, rest)| rest.to_vec());
+        let actions = if parent(from) == parent(to) {
+            [Action::RenamedOld, Action::RenamedNew]
+        } else {
+            [Action::Removed, Action::Added]
+        };
+        let kind = self.name_kind();
+        tree.watches.tell(&[
+            self.change(from, kind, actions[0]),
+            self.change(to, kind, actions[1]),
+        ]);
     }
 
     /// Gives a named stream another name in its file: what a rename to `:name` is.
@@ -176,8 +199,17 @@ impl OpenFile {
         else {
             return Err(NtStatus::INVALID_PARAMETER);
         };
+        let old = stream.name();
         tree.notes.rename_stream(id, stream, name, replace)?;
         RENAMES.fetch_add(1, Ordering::AcqRel);
+        if let Some(place) = self.place().filter(|_| tree.watches.any()) {
+            let gone = Change {
+                stream: Some(old),
+                ..self.change(&place, CHANGE_STREAM_NAME, Action::RemovedStream)
+            };
+            let new = self.change(&place, CHANGE_STREAM_NAME, Action::AddedStream);
+            tree.watches.tell(&[gone, new]);
+        }
         Ok(())
     }
 
@@ -209,6 +241,9 @@ impl OpenFile {
         }
         self.change_state(|state| state.posix = delete && posix);
         self.with_link(|link: &Link| link.set_delete(delete));
+        if let Some(tree) = self.tree().filter(|_| delete && self.is_directory()) {
+            tree.watches.deleted(self);
+        }
         Ok(())
     }
 
@@ -247,6 +282,7 @@ impl OpenFile {
             tree.notes.pin(id, fd);
         }
         tree.notes.change(id, |note| note.reparse = Some(data));
+        self.tell(CHANGE_ATTRIBUTES, Action::Modified);
         Ok(())
     }
 
@@ -265,6 +301,7 @@ impl OpenFile {
             return Err(status::REPARSE_ATTRIBUTE_CONFLICT);
         }
         tree.notes.change(id, |note| note.reparse = None);
+        self.tell(CHANGE_ATTRIBUTES, Action::Modified);
         Ok(())
     }
 }

@@ -6,6 +6,9 @@ use rustix::fs::{self, Mode, OFlags, Timespec, Timestamps};
 
 use super::folder::refused;
 use super::open::OpenFile;
+use super::watch::{
+    Action, CHANGE_ATTRIBUTES, CHANGE_CREATION, CHANGE_LAST_ACCESS, CHANGE_LAST_WRITE,
+};
 use crate::abi::file::{FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_READONLY};
 use crate::abi::status::{self, NtStatus};
 use crate::ntos::time;
@@ -108,6 +111,9 @@ impl OpenFile {
             done +=
                 rustix::io::pwrite(fd, &bytes[done..], offset + done as u64).map_err(refused)?;
         }
+        if done > 0 {
+            self.tell_written(offset + done as u64 > end);
+        }
         Ok((offset, done))
     }
 
@@ -116,7 +122,9 @@ impl OpenFile {
         if !(0..=LONGEST).contains(&end) {
             return Err(NtStatus::INVALID_PARAMETER);
         }
-        fs::ftruncate(self.data()?, u64::try_from(end).unwrap_or(0)).map_err(refused)
+        fs::ftruncate(self.data()?, u64::try_from(end).unwrap_or(0)).map_err(refused)?;
+        self.tell_written(true);
+        Ok(())
     }
 
     /// Sets how much room the file takes: less than its length cuts it.
@@ -169,9 +177,24 @@ impl OpenFile {
         if basic.created.is_some() {
             tree.notes.change(id, |note| note.created = basic.created);
         }
-        if basic.accessed.is_none() && basic.written.is_none() {
-            return Ok(());
+        if basic.accessed.is_some() || basic.written.is_some() {
+            self.set_times(basic)?;
         }
+        let filter = [
+            (basic.attributes.is_some(), CHANGE_ATTRIBUTES),
+            (basic.created.is_some(), CHANGE_CREATION),
+            (basic.accessed.is_some(), CHANGE_LAST_ACCESS),
+            (basic.written.is_some(), CHANGE_LAST_WRITE),
+        ];
+        let filter = filter.into_iter().filter(|(is, _)| *is);
+        let filter = filter.fold(0, |all, (_, one)| all | one);
+        if filter != 0 {
+            self.tell(filter, Action::Modified);
+        }
+        Ok(())
+    }
+
+    fn set_times(&self, basic: Basic) -> Result<(), NtStatus> {
         let spec = |time: Option<i64>| match time.map(time::to_unix) {
             Some((tv_sec, tv_nsec)) => Timespec { tv_sec, tv_nsec },
             None => Timespec {

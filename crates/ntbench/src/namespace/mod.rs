@@ -25,6 +25,7 @@ pub(crate) mod sharing;
 pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
+pub(crate) mod watch;
 
 use self::{
     folder::Folder,

@@ -15,6 +15,10 @@ use super::{
     reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
     streams::{Stream, StreamName},
+    watch::{
+        Action, CHANGE_ATTRIBUTES, CHANGE_FILE_NAME, CHANGE_LAST_WRITE, CHANGE_SIZE, Change,
+        Watches,
+    },
 };
 use crate::abi::{
     file::{
@@ -49,6 +53,7 @@ pub(crate) struct Tree {
     pub(super) links: Links,
     pub(super) notes: Notes,
     pub(crate) locks: Locks,
+    pub(crate) watches: Watches,
 }
 
 /// An open file. Dropping it is the last close: it leaves the share table and, if so asked, deletes.
@@ -102,6 +107,7 @@ impl Tree {
             links: Links::default(),
             notes: Notes::default(),
             locks: Locks::default(),
+            watches: Watches::default(),
         }
     }
 
@@ -159,7 +165,18 @@ impl Tree {
             return Err(NtStatus::NOT_A_DIRECTORY);
         }
         let found = folder::make(place, false, false)?;
-        self.open_stream(found, name, request)
+        let place = found.place.clone();
+        let opened = self.open_stream(found, name, request)?;
+        if let (Opened::File(file, _), Some(place)) = (&opened, place)
+            && self.watches.any()
+        {
+            let made = file.change(&place, CHANGE_FILE_NAME, Action::Added);
+            self.watches.tell(&[Change {
+                stream: None,
+                ..made
+            }]);
+        }
+        Ok(opened)
     }
 
     /// Opens or makes a named stream of what is there.
@@ -341,21 +358,31 @@ impl Tree {
             delete_on_close: request.options & FILE_DELETE_ON_CLOSE != 0,
             ..State::default()
         };
-        Ok(Opened::File(
-            OpenFile {
-                tree: Some(Arc::clone(self)),
-                directory: stream.is_none() && found.kind() == FileType::Directory,
-                fd: Some(found.fd),
-                data: OnceLock::new(),
-                id: Some(id),
-                file_id: Some(file_id),
-                stream,
-                access,
-                state: Mutex::new(state),
-                listing: Mutex::default(),
-            },
-            information,
-        ))
+        let file = OpenFile {
+            tree: Some(Arc::clone(self)),
+            directory: stream.is_none() && found.kind() == FileType::Directory,
+            fd: Some(found.fd),
+            data: OnceLock::new(),
+            id: Some(id),
+            file_id: Some(file_id),
+            stream,
+            access,
+            state: Mutex::new(state),
+            listing: Mutex::default(),
+        };
+        match information {
+            FILE_CREATED if file.stream.is_some() => {
+                file.tell(file.name_kind(), Action::AddedStream);
+            }
+            FILE_CREATED => file.tell(file.name_kind(), Action::Added),
+            FILE_OVERWRITTEN | FILE_SUPERSEDED if file.stream.is_some() => file.tell_written(true),
+            FILE_OVERWRITTEN | FILE_SUPERSEDED => file.tell(
+                CHANGE_ATTRIBUTES | CHANGE_SIZE | CHANGE_LAST_WRITE,
+                Action::Modified,
+            ),
+            _ => {}
+        }
+        Ok(Opened::File(file, information))
     }
 }
 

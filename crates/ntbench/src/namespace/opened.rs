@@ -10,6 +10,7 @@ use super::listing::Listing;
 use super::open::{OpenFile, State, Tree};
 use super::reparse::ReparseData;
 use super::sharing::FileId;
+use super::watch::{Action, CHANGE_STREAM_NAME};
 use crate::abi::file::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
 };
@@ -164,10 +165,10 @@ impl OpenFile {
         drop(state);
         drop(hold);
         let Some(link) = link else {
-            self.leave_stream(delete);
+            self.leave_stream(delete, None);
             return;
         };
-        self.leave_stream(delete);
+        self.leave_stream(delete, link.place().as_ref());
         if delete && self.stream.is_none() {
             link.set_delete(true);
         }
@@ -179,6 +180,9 @@ impl OpenFile {
                 .is_some_and(|stat| folder::attributes(&stat) & FILE_ATTRIBUTE_DIRECTORY != 0);
             let gone = folder::remove(&place.parent, &place.name, directory).is_ok();
             self.lock().deleted |= gone;
+            if gone {
+                self.tell_at(&place, self.name_kind(), Action::Removed);
+            }
             if let (true, true, Some(tree), Some(id)) = (gone, last, &self.tree, self.file_id) {
                 tree.notes.forget(id);
             }
@@ -186,7 +190,7 @@ impl OpenFile {
     }
 
     /// Its part in a named stream ends, and with the last one what was to be deleted goes.
-    fn leave_stream(&self, delete: bool) {
+    fn leave_stream(&self, delete: bool, place: Option<&Place>) {
         let mut state = self.lock();
         let Some(stream) = self.stream.as_ref().filter(|_| !state.left) else {
             return;
@@ -197,8 +201,12 @@ impl OpenFile {
         }
         if stream.leave() {
             state.deleted = true;
+            drop(state);
             if let (Some(tree), Some(id)) = (&self.tree, self.file_id) {
                 tree.notes.remove_stream(id, stream);
+            }
+            if let Some(place) = place {
+                self.tell_at(place, CHANGE_STREAM_NAME, Action::RemovedStream);
             }
         }
     }

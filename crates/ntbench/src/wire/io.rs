@@ -137,6 +137,13 @@ pub enum FileCall {
         filter: u32,
         /// `Length`.
         length: u32,
+        /// `WatchTree`.
+        tree: bool,
+        /// Whether by `NtNotifyChangeDirectoryFileEx`, for `FILE_NOTIFY_EXTENDED_INFORMATION`.
+        extended: bool,
+        /// Whether the call waits for a change. If not, it is cancelled as soon as it is pended: what has happened since the last
+        /// one is told, and from the first one on that is kept.
+        wait: bool,
     },
 }
 

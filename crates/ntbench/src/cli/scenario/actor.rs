@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use ntbench::wire::{CreateFile, PortFuzz};
-use ntbench::{MachineError, NtStatus, Port, Thread};
+use ntbench::wire::{CreateFile, FileCall, PortFuzz};
+use ntbench::{DirectoryChange, MachineError, NtStatus, Port, Thread};
 
 use super::Site;
 use super::model::{Act, Step};
@@ -82,9 +82,13 @@ impl Handles {
             Act::Attributes(path) => thread.query_attributes(&site.name(path))?.status.into(),
             Act::Call(call, _) => {
                 let done = thread.file(handle, call.clone())?;
+                let text = match call {
+                    FileCall::NotifyDirectory { .. } => changes(&done.data),
+                    _ => String::from_utf8_lossy(&done.data).into_owned(),
+                };
                 Done {
                     status: done.status,
-                    text: Some(String::from_utf8_lossy(&done.data).into_owned()),
+                    text: Some(text),
                 }
             }
             Act::Rename { to, replace } => {
@@ -156,6 +160,13 @@ impl Handles {
             Act::Together { .. } => NtStatus::SUCCESS.into(),
         })
     }
+}
+
+/// What a notification tells of.
+fn changes(data: &[u8]) -> String {
+    let changes = DirectoryChange::list(data, false);
+    let told: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    told.join(", ")
 }
 
 /// A step as a table tells it.

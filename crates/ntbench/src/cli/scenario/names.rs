@@ -51,6 +51,22 @@ pub(super) const OPTIONS: Words = &[
     ("open-reparse-point", 0x0020_0000),
 ];
 
+/// What of a folder a notification is about.
+pub(super) const CHANGES: Words = &[
+    ("file-name", 0x1),
+    ("dir-name", 0x2),
+    ("attributes", 0x4),
+    ("size", 0x8),
+    ("last-write", 0x10),
+    ("last-access", 0x20),
+    ("creation", 0x40),
+    ("ea", 0x80),
+    ("security", 0x100),
+    ("stream-name", 0x200),
+    ("stream-size", 0x400),
+    ("stream-write", 0x800),
+];
+
 /// `FileAttributes`.
 pub(super) const ATTRIBUTES: Words = &[
     ("read-only", 0x1),

@@ -1,12 +1,11 @@
 //! `IRP_MJ_DIRECTORY_CONTROL`: `IRP_MN_QUERY_DIRECTORY` in the classes of `NtQueryDirectoryFile`.
-//!
-//! Notifications of changes are refused: nothing here would tell of a change that the host's other programs make.
 
 use super::memory::Bytes;
-use super::{Answer, Context};
+use super::{Answer, Context, notify};
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{
-    IRP_MN_QUERY_DIRECTORY, SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+    IRP_MN_NOTIFY_CHANGE_DIRECTORY, IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX, IRP_MN_QUERY_DIRECTORY,
+    SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
 };
 use crate::abi::params::QueryDirectory;
 use crate::namespace::listing::{Entry, Query};
@@ -68,9 +67,15 @@ fn entry(class: u32, entry: &Entry) -> Vec<u8> {
 }
 
 pub(super) fn control(context: &Context<'_>) -> Answer {
-    if context.block.minor_function != IRP_MN_QUERY_DIRECTORY {
-        return Err(NtStatus::NOT_SUPPORTED);
+    match context.block.minor_function {
+        IRP_MN_QUERY_DIRECTORY => query(context),
+        IRP_MN_NOTIFY_CHANGE_DIRECTORY => notify::plain(context),
+        IRP_MN_NOTIFY_CHANGE_DIRECTORY_EX => notify::extended(context),
+        _ => Err(NtStatus::INVALID_DEVICE_REQUEST),
     }
+}
+
+fn query(context: &Context<'_>) -> Answer {
     let query: QueryDirectory = context.arm();
     let fixed = fixed(query.class).ok_or(NtStatus::INVALID_INFO_CLASS)?;
     let room = query.length as usize;

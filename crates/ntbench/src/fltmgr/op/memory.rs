@@ -10,7 +10,12 @@ use crate::{thread, user, verifier};
 
 impl Context<'_> {
     /// The address by which `length` bytes of a buffer are reached.
-    fn reach(&self, buffer: usize, list: usize, length: usize) -> Result<usize, NtStatus> {
+    pub(super) fn reach(
+        &self,
+        buffer: usize,
+        list: usize,
+        length: usize,
+    ) -> Result<usize, NtStatus> {
         if list != 0 {
             if length > mdl::length(list) {
                 verifier::finding(
@@ -97,7 +102,8 @@ impl Context<'_> {
     }
 }
 
-fn copy(to: usize, from: usize, length: usize) -> Result<(), NtStatus> {
+/// Copies what may not be there.
+pub(super) fn copy(to: usize, from: usize, length: usize) -> Result<(), NtStatus> {
     // NULL is checked as every pointer on the driver's word is.
     let _ = Guest::<u8>::at(to.min(from)).read();
     if guarded::copied(to, from, length) {

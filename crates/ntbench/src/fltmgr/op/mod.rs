@@ -11,6 +11,7 @@ mod directory;
 mod lock;
 mod memory;
 pub(crate) mod mount;
+mod notify;
 mod query;
 mod reparse;
 mod security;

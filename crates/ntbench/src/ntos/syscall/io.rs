@@ -14,6 +14,7 @@ use super::super::memory::{OwnedString, wide};
 use super::access;
 use super::buffers::{Lent, SystemBuffer, address, taken, user};
 use super::control::{control, lock, security};
+use super::notify;
 use crate::abi::file::{FILE_BASIC_INFORMATION_CLASS, FILE_STANDARD_INFORMATION_CLASS};
 use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
 use crate::abi::io::{
@@ -21,14 +22,12 @@ use crate::abi::io::{
     IRP_DEALLOCATE_BUFFER, IRP_DEFER_IO_COMPLETION, IRP_INPUT_OPERATION, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_LOCK, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
-    IRP_MN_QUERY_DIRECTORY, IRP_MN_UNLOCK_SINGLE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION,
-    IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock, SL_EXCLUSIVE_LOCK,
-    SL_FAIL_IMMEDIATELY, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY, SL_WRITE_THROUGH,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_MN_LOCK, IRP_MN_QUERY_DIRECTORY,
+    IRP_MN_UNLOCK_SINGLE, IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION, IRP_SYNCHRONOUS_API,
+    IRP_WRITE_OPERATION, IoStatusBlock, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY, SL_RESTART_SCAN,
+    SL_RETURN_SINGLE_ENTRY, SL_WRITE_THROUGH,
 };
-use crate::abi::params::{
-    NotifyDirectory, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
-};
+use crate::abi::params::{Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer};
 use crate::fltmgr::operation::{self, Request};
 use crate::fltmgr::{self, op};
 use crate::status::NtStatus;
@@ -178,23 +177,19 @@ fn run(file: &Arc<File>, call: &FileCall) -> Done {
             information,
             length,
         } => security(file, *information, *length),
-        FileCall::NotifyDirectory { filter, length } => {
-            let pages = user(*length as usize)?;
-            let parameters = Parameters::of(NotifyDirectory {
-                length: *length,
-                pad0: 0,
-                filter: *filter,
-                pad1: 0,
-                spare: [0; 2],
-                buffer: address(pages.as_ref()),
-                mdl: 0,
-            });
-            let request = Request {
-                minor: IRP_MN_NOTIFY_CHANGE_DIRECTORY,
-                ..Request::new(IRP_MJ_DIRECTORY_CONTROL, parameters)
-            };
-            let block = send(file, request);
-            Ok((block, taken(pages.as_ref(), block, *length)))
+        FileCall::NotifyDirectory {
+            filter,
+            length,
+            tree,
+            extended,
+            wait,
+        } => {
+            let ask = || notify::notify(file, *filter, *length, (*tree, *extended));
+            if *wait {
+                ask()
+            } else {
+                fltmgr::cancel::when_pended(ask)
+            }
         }
     }
 }

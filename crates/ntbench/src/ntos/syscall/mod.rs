@@ -6,6 +6,7 @@ mod access;
 mod buffers;
 mod control;
 mod io;
+mod notify;
 
 pub(crate) use buffers::SystemBuffer;
 pub(crate) use io::call as file_call;

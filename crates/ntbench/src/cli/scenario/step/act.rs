@@ -94,8 +94,11 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
         )),
         "notify" => call(
             FileCall::NotifyDirectory {
-                filter: 0x7,
-                length: 4096,
+                filter: bits(raw.filter.as_ref(), names::CHANGES)?.unwrap_or(0x1F),
+                length: length.unwrap_or(4096),
+                tree: yes(&raw.tree),
+                extended: false,
+                wait: yes(&raw.wait),
             },
             word,
         ),
