@@ -278,6 +278,11 @@ pub(crate) const IRP_MN_UNLOCK_SINGLE: u8 = 2;
 pub(crate) const IRP_MN_UNLOCK_ALL: u8 = 3;
 pub(crate) const IRP_MN_UNLOCK_ALL_BY_KEY: u8 = 4;
 
+pub(crate) const IRP_MN_QUERY_REMOVE_DEVICE: u8 = 0x1;
+pub(crate) const IRP_MN_REMOVE_DEVICE: u8 = 0x2;
+pub(crate) const IRP_MN_CANCEL_REMOVE_DEVICE: u8 = 0x3;
+pub(crate) const IRP_MN_SURPRISE_REMOVAL: u8 = 0x17;
+
 /// `FO_FILE_MODIFIED`, `FO_FILE_SIZE_CHANGED`.
 pub(crate) const FO_FILE_MODIFIED: u32 = 0x1000;
 pub(crate) const FO_FILE_SIZE_CHANGED: u32 = 0x2000;
@@ -306,6 +311,18 @@ pub(crate) const IRP_MJ_LOCK_CONTROL: u8 = 0x11;
 pub(crate) const IRP_MJ_CLEANUP: u8 = 0x12;
 pub(crate) const IRP_MJ_QUERY_SECURITY: u8 = 0x14;
 pub(crate) const IRP_MJ_SET_SECURITY: u8 = 0x15;
+pub(crate) const IRP_MJ_QUERY_QUOTA: u8 = 0x19;
+pub(crate) const IRP_MJ_SET_QUOTA: u8 = 0x1A;
+pub(crate) const IRP_MJ_PNP: u8 = 0x1B;
+pub(crate) const IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION: u8 = 0xFF;
+pub(crate) const IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION: u8 = 0xFE;
+pub(crate) const IRP_MJ_ACQUIRE_FOR_MOD_WRITE: u8 = 0xFD;
+pub(crate) const IRP_MJ_RELEASE_FOR_MOD_WRITE: u8 = 0xFC;
+pub(crate) const IRP_MJ_NETWORK_QUERY_OPEN: u8 = 0xF2;
+pub(crate) const IRP_MJ_MDL_READ: u8 = 0xF1;
+pub(crate) const IRP_MJ_MDL_READ_COMPLETE: u8 = 0xF0;
+pub(crate) const IRP_MJ_PREPARE_MDL_WRITE: u8 = 0xEF;
+pub(crate) const IRP_MJ_MDL_WRITE_COMPLETE: u8 = 0xEE;
 
 /// The name of a major function, or of one of the Filter Manager's own.
 pub(crate) fn major_name(major: u8) -> &'static str {

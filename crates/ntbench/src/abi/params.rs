@@ -112,4 +112,31 @@ arms! {
 
     /// `SetEa`.
     SetEa { length: u32, pad0: u32, buffer: usize, mdl: usize, pad1: [u64; 3] } (buffer @ 8, mdl @ 16)
+
+    /// `QueryQuota`.
+    QueryQuota {
+        length: u32, pad0: u32, start_sid: usize, list: usize, list_length: u32, pad1: u32, buffer: usize, mdl: usize,
+    } (start_sid @ 8, list @ 16, list_length @ 24, buffer @ 32, mdl @ 40)
+
+    /// `AcquireForSectionSynchronization`.
+    AcquireForSection {
+        kind: u32, pad0: u32, protection: u32, pad1: u32, output: usize, pad2: [u64; 3],
+    } (protection @ 8, output @ 16)
+
+    /// `AcquireForModifiedPageWriter`.
+    AcquireForModWrite { ending: usize, resource: usize, pad0: [u64; 4] } (resource @ 8)
+
+    /// `NetworkQueryOpen`.
+    NetworkQueryOpen { irp: usize, information: usize, pad0: [u64; 4] } (information @ 8)
+
+    /// `MdlRead` and `PrepareMdlWrite`.
+    MdlTransfer {
+        offset: i64, length: u32, pad0: u32, key: u32, pad1: u32, chain: usize, pad2: [u64; 2],
+    } (length @ 8, key @ 16, chain @ 24)
+
+    /// `MdlReadComplete`.
+    MdlComplete { chain: usize, pad0: [u64; 5] } (chain @ 0)
+
+    /// `MdlWriteComplete`.
+    MdlWriteComplete { offset: i64, chain: usize, pad0: [u64; 4] } (chain @ 8)
 }

@@ -38,6 +38,19 @@ pub(crate) const REPARSE_ATTRIBUTE_CONFLICT: NtStatus = value(0xC000_02B2);
 /// `STATUS_INVALID_OPLOCK_PROTOCOL`.
 pub(crate) const INVALID_OPLOCK_PROTOCOL: NtStatus = value(0xC000_00E3);
 
+/// `STATUS_INVALID_EA_NAME`.
+pub(crate) const INVALID_EA_NAME: NtStatus = value(0x8000_0013);
+/// `STATUS_EA_LIST_INCONSISTENT`.
+pub(crate) const EA_LIST_INCONSISTENT: NtStatus = value(0x8000_0014);
+/// `STATUS_NO_EAS_ON_FILE`.
+pub(crate) const NO_EAS_ON_FILE: NtStatus = value(0xC000_0052);
+/// `STATUS_NONEXISTENT_EA_ENTRY`.
+pub(crate) const NONEXISTENT_EA_ENTRY: NtStatus = value(0xC000_0051);
+/// `STATUS_NO_MORE_EAS`.
+pub(crate) const NO_MORE_EAS: NtStatus = value(0x8000_0012);
+/// `STATUS_FSFILTER_OP_COMPLETED_SUCCESSFULLY`.
+pub(crate) const FSFILTER_OP_COMPLETED_SUCCESSFULLY: NtStatus = value(0x0000_0126);
+
 const fn value(code: u32) -> NtStatus {
     NtStatus(code.cast_signed())
 }

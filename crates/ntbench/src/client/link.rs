@@ -241,6 +241,13 @@ fn file_label(call: &FileCall) -> &'static str {
         FileCall::Lock { .. } => "NtLockFile",
         FileCall::Unlock { .. } => "NtUnlockFile",
         FileCall::QuerySecurity { .. } => "NtQuerySecurityObject",
+        FileCall::SetSecurity { .. } => "NtSetSecurityObject",
+        FileCall::QueryEa { .. } => "NtQueryEaFile",
+        FileCall::SetEa { .. } => "NtSetEaFile",
+        FileCall::QueryQuota { .. } => "NtQueryQuotaInformationFile",
+        FileCall::SetQuota { .. } => "NtSetQuotaInformationFile",
+        FileCall::MappedRead { .. } | FileCall::MappedWrite { .. } => "a mapped view",
+        FileCall::MdlRead { .. } | FileCall::MdlWrite { .. } => "a file server's transfer",
         FileCall::NotifyDirectory { .. } => "NtNotifyChangeDirectoryFile",
         #[allow(unreachable_patterns, reason = "calls are added")]
         _ => "a call on an open file",

@@ -20,7 +20,8 @@ use std::time::Duration;
 use crate::MACHINE_MARKER;
 use crate::wire::{
     Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
-    ModuleInfo, NtStatus, Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo, ThreadSpec, Trace,
+    ModuleInfo, NtStatus, PlugAndPlay, Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo,
+    ThreadSpec, Trace,
     Usage,
 };
 pub use error::MachineError;
@@ -260,7 +261,20 @@ impl Machine {
         self.link.done(Request::SetFaults(rules))
     }
 
-    /// Ends the machine and takes its report. Drivers still loaded are not unloaded.
+    /// What happens to the device of a local volume: its filters are told (`IRP_MJ_PNP`), and lose their instances when it is gone.
+    ///
+    /// # Errors
+    /// When the machine dies of it, or has no such volume. A refusal is no error but a status.
+    pub fn plug_and_play(&self, device: &str, what: PlugAndPlay) -> Result<NtStatus, MachineError> {
+        let device = device.to_owned();
+        match self.link.ask(Request::PlugAndPlay { device, what })? {
+            Reply::Completion(done) => Ok(done.status),
+            other => Err(protocol("PlugAndPlay", &other)),
+        }
+    }
+
+    /// Ends the machine and takes its report. Drivers still loaded are told that the machine is shut down (`IRP_MJ_SHUTDOWN`), and not
+    /// unloaded.
     ///
     /// # Errors
     /// When the machine is dead.

@@ -23,7 +23,7 @@ pub(super) fn after(flight: &Flight, post: &Waiting) -> Step {
     flight.set_parameters(post.parameters);
     set_current(flight, Some(instance));
     flight.operation.set_swapped_now(post.swapped);
-    let objects = related(instance, Some(&flight.operation.file));
+    let objects = related(instance, flight.operation.shown());
     let succeeded = flight.status().status.is_success();
     let arguments = [flight.data(), argument(&*objects), post.context as u64, 0];
     let returned = callback::call(about(flight, instance, "post"), routine, &arguments);

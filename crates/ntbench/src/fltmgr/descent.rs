@@ -93,7 +93,7 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
         return judge(flight, &call, PREOP_SUCCESS_WITH_CALLBACK);
     }
     set_current(flight, Some(instance));
-    let objects = related(instance, Some(&flight.operation.file));
+    let objects = related(instance, flight.operation.shown());
     let context: Box<Ptr> = Box::new(std::ptr::null_mut());
     let slot = argument(&*context);
     let arguments = [flight.data(), argument(&*objects), slot];

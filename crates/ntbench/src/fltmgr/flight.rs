@@ -12,9 +12,10 @@ use super::pending::{Pending, take_stray_completion};
 use crate::abi::base::ListEntry;
 use crate::abi::flt::{
     CallbackData, FLTFL_CALLBACK_DATA_DIRTY, FLTFL_CALLBACK_DATA_FAST_IO_OPERATION,
-    FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock, RelatedObjects,
+    FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION, FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock,
+    RelatedObjects,
 };
-use crate::abi::io::{IoStatusBlock, major_name};
+use crate::abi::io::{IRP_MJ_PNP, IRP_MJ_SHUTDOWN, IoStatusBlock, major_name};
 use crate::maps::HashMap;
 use crate::namespace::reparse::ReparseData;
 use crate::ntos::file::File;
@@ -38,6 +39,8 @@ pub(crate) struct Operation {
     pub(crate) by_file_id: bool,
     /// Whether it is fast I/O, for which there is no IRP.
     pub(crate) fast: bool,
+    /// Whether it is a file system filter callback, for which there is none either.
+    pub(crate) callback: bool,
     /// Whether user mode asked for it.
     pub(crate) user: bool,
     /// The process that asked for it.
@@ -143,6 +146,8 @@ impl Flight {
         let iopb = Box::into_raw(Box::new(iopb));
         let kind = if operation.fast {
             FLTFL_CALLBACK_DATA_FAST_IO_OPERATION
+        } else if operation.callback {
+            FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION
         } else {
             FLTFL_CALLBACK_DATA_IRP_OPERATION
         };
@@ -248,6 +253,7 @@ impl Operation {
             after: AtomicBool::new(false),
             by_file_id: false,
             fast: false,
+            callback: false,
             ecps: AtomicUsize::new(ecps),
             user,
             process: ps::current_process(),
@@ -259,6 +265,11 @@ impl Operation {
             resumed: Condvar::new(),
             kept: Mutex::default(),
         }
+    }
+
+    /// The file that callbacks see it on; `None`: it is on the volume.
+    pub(super) fn shown(&self) -> Option<&Arc<File>> {
+        (!matches!(self.major, IRP_MJ_SHUTDOWN | IRP_MJ_PNP)).then_some(&self.file)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

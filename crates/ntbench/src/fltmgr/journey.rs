@@ -183,7 +183,7 @@ impl<'a> Journey<'a> {
     fn tell(&self, status: NtStatus) {
         let operation = &self.flight.operation;
         for (instance, routine, context) in operation.take_told().into_iter().rev() {
-            let objects = related(&instance, Some(&operation.file));
+            let objects = related(&instance, operation.shown());
             let block = Box::new(self.flight.parameters());
             let arguments = [
                 argument(&*objects),

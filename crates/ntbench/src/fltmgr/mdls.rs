@@ -8,9 +8,9 @@ use super::flight;
 use crate::abi::flt::{CallbackData, IoParameterBlock};
 use crate::abi::io::{
     IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
-    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_QUOTA,
     IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA,
-    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_QUOTA, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
 };
 use crate::abi::params::Control;
 use crate::faults;
@@ -53,7 +53,8 @@ pub(crate) fn slots(block: &IoParameterBlock) -> Option<Slots> {
         IRP_MJ_SET_VOLUME_INFORMATION => slots(0, 2, None, false),
         IRP_MJ_SET_INFORMATION => slots(0, 4, None, false),
         IRP_MJ_DIRECTORY_CONTROL | IRP_MJ_QUERY_EA => slots(0, 4, Some(5), true),
-        IRP_MJ_SET_EA => slots(0, 1, Some(2), false),
+        IRP_MJ_QUERY_QUOTA => slots(0, 4, Some(5), true),
+        IRP_MJ_SET_EA | IRP_MJ_SET_QUOTA => slots(0, 1, Some(2), false),
         IRP_MJ_QUERY_SECURITY => slots(1, 2, Some(3), true),
         IRP_MJ_FILE_SYSTEM_CONTROL | IRP_MJ_DEVICE_CONTROL | IRP_MJ_INTERNAL_DEVICE_CONTROL => {
             match block.parameters.get::<Control>().code & 3 {

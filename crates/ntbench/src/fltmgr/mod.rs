@@ -4,8 +4,8 @@
 //! It follows the reference pages of `fltkernel.h` and takes their stricter reading where they leave a choice.
 //! Where Windows is known, or must be suspected, to differ:
 //!
-//! * Fast I/O is tried for reads and writes of cached files, locks, basic and standard information and device controls; nothing
-//!   sends `IRP_MJ_NETWORK_QUERY_OPEN`, MDL reads and writes, the file system filter callbacks, shutdown, EA and quota operations; there is no cache manager, so reads and writes go to the file system as they come.
+//! * Fast I/O is tried for reads and writes of cached files, locks, basic and standard information, attributes by name, transfers
+//!   by lists and device controls. There is no cache manager, so reads and writes go to the file system as they come.
 //! * What is left of a pended operation's way runs in the thread that completes it, unless it is completed before its
 //!   callback has returned: then in its own.
 //! * An instance that is detached stays an object while it is referenced; Windows delays the end of the teardown.
@@ -14,7 +14,7 @@
 //! * `FltRegisterFilter` itself refuses an altitude that another filter has; the documents have that status only where
 //!   instances are attached.
 //! * A service stop goes on when the unload callback refuses, as the documents say that it cannot. A volume is
-//!   dismounted by `FSCTL_DISMOUNT_VOLUME` alone ([`op::mount`]).
+//!   dismounted by `FSCTL_DISMOUNT_VOLUME` or the removal of its device ([`op::mount`]).
 //! * A local volume's file system charges no frames ([`below`]).
 
 mod ascent;
@@ -59,7 +59,9 @@ use std::sync::Arc;
 
 pub(crate) use frames::frame;
 pub(crate) use mdls::slots;
-pub(crate) use operation::{Request, access_state, create_parameters, send, send_fast};
+pub(crate) use operation::{
+    Request, access_state, create_parameters, send, send_callback, send_fast, send_to_volume,
+};
 pub(crate) use volume_api::guid_name;
 
 pub(crate) use objects::{Instance, Volume};
@@ -67,7 +69,7 @@ pub(crate) use objects::{Instance, Volume};
 use crate::abi::flt::{FSTYPE_MUP, FSTYPE_NTFS};
 use crate::abi::io::{
     DeviceObject, FILE_DEVICE_DISK, FILE_DEVICE_DISK_FILE_SYSTEM, FILE_DEVICE_NETWORK_FILE_SYSTEM,
-    FILE_REMOTE_DEVICE, IO_TYPE_DEVICE,
+    FILE_REMOTE_DEVICE, IO_TYPE_DEVICE, IRP_MJ_SHUTDOWN,
 };
 use crate::export::Export;
 use crate::namespace::sharing::FileId;
@@ -156,6 +158,14 @@ pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
         .find(|volume| volume.device == device)
 }
 
+/// The local volume of that device's name.
+pub(crate) fn volume_named(name: &str) -> Option<Arc<Volume>> {
+    let local = |volume: &Arc<Volume>| matches!(volume.device, DeviceId::Volume(_));
+    objects::volumes()
+        .into_iter()
+        .find(|volume| local(volume) && volume.name.eq_ignore_ascii_case(name))
+}
+
 /// The volume that has that device object, or that disk's.
 pub(crate) fn volume_of_device(object: usize) -> Option<Arc<Volume>> {
     objects::volumes()
@@ -175,6 +185,15 @@ pub(crate) fn transaction_ended(address: usize, committed: bool) {
         transaction::committed(address);
     } else {
         transaction::rolled_back(address);
+    }
+}
+
+/// The machine is shut down: the filters that are still there are told, volume by volume.
+pub(crate) fn shut_down() {
+    for volume in objects::volumes() {
+        if volume.device != DeviceId::Driver {
+            send_to_volume(&volume, IRP_MJ_SHUTDOWN, 0);
+        }
     }
 }
 

@@ -92,6 +92,9 @@ pub(super) fn of_operation(
     if invalid {
         return Err(NtStatus::FLT_INVALID_NAME_REQUEST);
     }
+    if operation.shown().is_none() {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
     of_file(&Asked {
         file: &operation.file,
         data,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::flight::{Flight, Operation};
 use super::frames::frames;
 use super::journey::Journey;
-use super::objects::Instance;
+use super::objects::{Instance, Volume};
 use super::{below, ecp, op};
 use crate::abi::file::FILE_OPEN_BY_FILE_ID;
 use crate::abi::flt::{
@@ -14,11 +14,12 @@ use crate::abi::flt::{
 };
 use crate::abi::io::{
     AccessState, FO_VOLUME_OPEN, IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION,
-    IRP_DEFER_IO_COMPLETION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ,
+    IRP_DEFER_IO_COMPLETION, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_PNP, IRP_MJ_READ,
     IRP_MJ_WRITE, IRP_NOCACHE, IRP_PAGING_IO, IRP_SYNCHRONOUS_API, IoSecurityContext,
     IoStatusBlock, SL_FORCE_ACCESS_CHECK, SL_OPEN_TARGET_DIRECTORY,
 };
 use crate::abi::params::{CreateParameters, Parameters};
+use crate::abi::status;
 use crate::ntos::file::File;
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::irp;
@@ -179,6 +180,39 @@ pub(crate) fn send_fast(file: &Arc<File>, request: &Request<'_>) -> Option<IoSta
         }
     });
     (done.status != NtStatus::FLT_DISALLOW_FAST_IO).then_some(done)
+}
+
+/// Sends a file system filter callback, for which there is no IRP and which is no fast I/O either.
+pub(crate) fn send_callback(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
+    let mut block = block_of(file, request);
+    block.irp_flags = 0;
+    let mut operation = Operation::new(file, request.major, false, 0);
+    operation.callback = true;
+    let flight = Flight::new(operation, block, request.data_flags);
+    run(&flight, None, |_| {
+        IoStatusBlock::new(status::FSFILTER_OP_COMPLETED_SUCCESSFULLY, 0)
+    })
+}
+
+/// Sends an operation on the volume itself, which has no file object.
+pub(crate) fn send_to_volume(volume: &Arc<Volume>, major: u8, minor: u8) -> IoStatusBlock {
+    let file = File::new(volume, &[], None, 0);
+    let request = Request {
+        minor,
+        ..Request::new(major, Parameters::default())
+    };
+    let block = IoParameterBlock {
+        target_file_object: std::ptr::null_mut(),
+        ..block_of(&file, &request)
+    };
+    let flight = Flight::new(Operation::new(&file, major, false, 0), block, 0);
+    let done = run(&flight, None, |_| match major {
+        IRP_MJ_PNP => op::mount::plug_and_play(volume, minor),
+        _ => IoStatusBlock::new(NtStatus::SUCCESS, 0),
+    });
+    drop(flight);
+    file.dereference();
+    done
 }
 
 fn block_of(file: &Arc<File>, request: &Request<'_>) -> IoParameterBlock {

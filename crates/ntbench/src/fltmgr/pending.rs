@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::cancel;
 use super::flight::{self, Operation};
+use crate::abi::flt::PREOP_COMPLETE;
 use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock};
 use crate::ntos::{irql, worker};
 use crate::status::NtStatus;
@@ -197,6 +198,17 @@ impl Held {
     ) -> Result<Self, NtStatus> {
         cancel::arm_below(operation, Box::new(cancelled))?;
         Ok(Self(Arc::clone(operation)))
+    }
+
+    /// The same where a function of the Filter Manager's has pended it for a filter, which has put its status already: it is
+    /// completed there, as by the filter.
+    pub(super) fn complete_for_filter(self) {
+        cancel::disarm_below(&self.0);
+        let completed = Verdict::Callback {
+            status: PREOP_COMPLETE,
+            context: 0,
+        };
+        go_on(&self.0, completed);
     }
 
     /// Ends its wait; what is left of its way is gone in this thread, if it may be.

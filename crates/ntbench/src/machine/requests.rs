@@ -4,12 +4,16 @@ use std::sync::{Arc, OnceLock};
 
 use super::modules::{self, Module};
 use super::{measure, ports, reply, worker};
+use crate::abi::io::{
+    IRP_MJ_PNP, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_REMOVE_DEVICE,
+    IRP_MN_SURPRISE_REMOVAL,
+};
 use crate::cpu::memory;
 use crate::loader;
 use crate::symbols::Symbols;
 use crate::wire::{
-    Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, Refusal, Reply,
-    Request, SystemCall, Usage,
+    Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, PlugAndPlay,
+    Refusal, Reply, Request, SystemCall, Usage,
 };
 use crate::{bugcheck, debugger, faults, fltmgr, ntos, schedule, stack, trace, verifier};
 
@@ -26,6 +30,9 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::LoadDriver(spec) => on_system(id, move || load(&spec)),
         Request::UnloadDriver { service, mandatory } => {
             on_system(id, move || unload(&service, mandatory));
+        }
+        Request::PlugAndPlay { device, what } => {
+            on_system(id, move || plug_and_play(&device, what));
         }
         Request::Shutdown => on_system(id, shutdown),
         Request::SystemCall { thread, call } => on(id, thread, move || system_call(&call)),
@@ -286,6 +293,21 @@ fn usage() -> Usage {
         pool_blocks,
         pool_bytes,
         resident_bytes: resident.unwrap_or(0) << 10,
+    }
+}
+
+fn plug_and_play(device: &str, what: PlugAndPlay) -> Reply {
+    let minor = match what {
+        PlugAndPlay::QueryRemove => IRP_MN_QUERY_REMOVE_DEVICE,
+        PlugAndPlay::CancelRemove => IRP_MN_CANCEL_REMOVE_DEVICE,
+        PlugAndPlay::Remove => IRP_MN_REMOVE_DEVICE,
+        PlugAndPlay::SurpriseRemoval => IRP_MN_SURPRISE_REMOVAL,
+    };
+    match fltmgr::volume_named(device) {
+        Some(volume) => Reply::Completion(status(
+            fltmgr::send_to_volume(&volume, IRP_MJ_PNP, minor).status,
+        )),
+        None => not_there(format!("there is no volume {device}")),
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub(crate) mod change;
 pub(crate) mod contents;
+pub(crate) mod eas;
 pub(crate) mod folder;
 pub(crate) mod links;
 pub(crate) mod listing;

@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::eas::Ea;
 use super::reparse::ReparseData;
 use super::sharing::FileId;
 use super::streams::Stream;
@@ -18,6 +19,10 @@ pub(crate) struct Note {
     pub(crate) attributes: Option<u32>,
     /// `CreationTime`, in 100 ns since 1601.
     pub(crate) created: Option<i64>,
+    /// Owner, group and list of its security descriptor, where they were set.
+    pub(crate) security: [Option<Vec<u8>>; 3],
+    /// Its extended attributes, in the order in which they were set.
+    pub(super) eas: Vec<Ea>,
     /// Its named streams.
     pub(super) streams: Vec<Arc<Stream>>,
     /// Keeps the host from giving the file's number to another one, whoever deletes it.

@@ -51,7 +51,7 @@ pub(crate) struct Tree {
     pub(super) folder: Folder,
     sharing: ShareTable,
     pub(super) links: Links,
-    pub(super) notes: Notes,
+    pub(crate) notes: Notes,
     pub(crate) locks: Locks,
     pub(crate) watches: Watches,
 }
@@ -86,6 +86,8 @@ pub(super) struct State {
     pub(super) posix: bool,
     /// Whether its clean-up took the stream or the file away.
     pub(super) deleted: bool,
+    /// Where the next query of its extended attributes begins.
+    pub(super) next_ea: usize,
     /// Whether it has left its named stream.
     pub(super) left: bool,
 }

@@ -211,6 +211,13 @@ impl OpenFile {
         }
     }
 
+    /// Something is about to be known of it that the host does not keep.
+    pub(crate) fn pin(&self) {
+        if let (Some(tree), Some(id), Some(fd)) = (&self.tree, self.file_id, &self.fd) {
+            tree.notes.pin(id, fd);
+        }
+    }
+
     /// What the host says of its file now; `None` for a directory that is not the host's.
     pub(crate) fn stat(&self) -> Option<Stat> {
         self.fd.as_ref().and_then(|fd| rustix::fs::fstat(fd).ok())

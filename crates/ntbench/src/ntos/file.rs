@@ -416,8 +416,7 @@ pub(crate) fn clean_up_below(file: &File) -> NtStatus {
     // The share access, the locks and the deletion hang on what is open; attributes stay readable until the close.
     if let Some(open) = file.opened() {
         if let (Some(tree), Some(id)) = (open.tree(), open.id()) {
-            tree.locks
-                .release_all(id, |owner| owner.file == file.address());
+            tree.locks.clean_up(id, file.address());
             tree.watches.clean_up(file.address());
         }
         open.clean_up();

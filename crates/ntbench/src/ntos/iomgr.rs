@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::device::Device;
 use super::file::File;
-use super::memory::wide;
+use super::memory::{Guest, wide};
 use super::names::{self, Place};
 use super::object::Counted;
+use super::syscall::SystemBuffer;
 use super::{MACHINE, handle, irp};
 use crate::abi::base::Guid;
 use crate::abi::file::{
@@ -19,11 +20,13 @@ use crate::abi::file::{
 use crate::abi::flt::USER_MODE;
 use crate::abi::io::{
     FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_NO_INTERMEDIATE_BUFFERING, FO_RANDOM_ACCESS,
-    FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH,
+    FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IRP_MJ_NETWORK_QUERY_OPEN,
 };
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_VALID_ATTRIBUTES};
+use crate::abi::params::{NetworkQueryOpen, Parameters};
 use crate::abi::status;
-use crate::fltmgr::{self, Instance, operation};
+use crate::fltmgr::{self, Instance, Request, operation};
+use crate::namespace::DeviceId;
 use crate::namespace::names::BACKSLASH;
 use crate::status::NtStatus;
 use crate::{cost, stack};
@@ -241,6 +244,46 @@ pub(crate) fn create(create: &Create) -> Created {
         }
     }
     Created::failed(status::REPARSE_POINT_NOT_RESOLVED)
+}
+
+/// Tries to learn a file's attributes without a create (`IRP_MJ_NETWORK_QUERY_OPEN`); `None`: it takes one. A redirector has no
+/// such fast I/O, and it is not offered where no filter wants to see it: the create is what filters see of such a question.
+pub(crate) fn query_open(name: &[u16], root: Option<&Arc<File>>) -> Option<u32> {
+    const ATTRIBUTES_AT: usize = 48;
+    let (device, volume, rest) = parse(name, root, false).ok()?;
+    let filtered = || {
+        let instances = volume.instances();
+        let wants = |instance: &Arc<Instance>| {
+            let registered = instance.filter.operation(IRP_MJ_NETWORK_QUERY_OPEN);
+            registered.is_some()
+        };
+        instances.iter().any(wants)
+    };
+    if device.is_some() || volume.device == DeviceId::Mup || rest.is_empty() || !filtered() {
+        return None;
+    }
+    fltmgr::op::mount::mount(&volume).ok()?;
+    if let Some(root) = root {
+        root.reference();
+    }
+    let file = File::new(&volume, &rest, root, 0);
+    let information = SystemBuffer::new(56, &[]).ok();
+    let done = information.as_ref().and_then(|information| {
+        let parameters = Parameters::of(NetworkQueryOpen {
+            irp: 0,
+            information: information.address(),
+            pad0: [0; 4],
+        });
+        let request = Request {
+            user: true,
+            ..Request::new(IRP_MJ_NETWORK_QUERY_OPEN, parameters)
+        };
+        fltmgr::send_fast(&file, &request)
+    });
+    file.dereference();
+    let information = information?;
+    done.filter(|done| done.status.is_success())?;
+    Some(Guest::at(information.address() + ATTRIBUTES_AT).read())
 }
 
 /// The name to start again with from the object manager, after `STATUS_REPARSE`: `FileName` where the information is

@@ -164,6 +164,7 @@ pub(crate) fn unload_driver(service: &str, mandatory: bool) -> Option<NtStatus> 
 
 /// Looks for what is left over; findings go to the verifier. Runs on the system thread, last.
 pub(crate) fn shutdown() {
+    crate::fltmgr::shut_down();
     pool::flush();
 }
 

@@ -131,6 +131,72 @@ pub enum FileCall {
         /// `Length`.
         length: u32,
     },
+    /// `NtSetSecurityObject`.
+    SetSecurity {
+        /// `SecurityInformation`.
+        information: u32,
+        /// The self-relative `SECURITY_DESCRIPTOR`.
+        #[serde(with = "hex")]
+        descriptor: Vec<u8>,
+    },
+    /// `NtQueryEaFile`.
+    QueryEa {
+        /// `EaList`; empty: all.
+        names: Vec<String>,
+        /// `Length`.
+        length: u32,
+        /// `RestartScan`.
+        restart: bool,
+        /// `ReturnSingleEntry`.
+        single: bool,
+    },
+    /// `NtSetEaFile`.
+    SetEa {
+        /// `FILE_FULL_EA_INFORMATION`.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
+    /// `NtQueryQuotaInformationFile`.
+    QueryQuota {
+        /// `Length`.
+        length: u32,
+    },
+    /// `NtSetQuotaInformationFile`.
+    SetQuota {
+        /// `FILE_QUOTA_INFORMATION`.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
+    /// A part of the file is read through a view of a section (`NtCreateSection`, `NtMapViewOfSection`).
+    MappedRead {
+        /// Where the part begins.
+        offset: i64,
+        /// How long it is.
+        length: u32,
+    },
+    /// A part of the file is changed through a view of a section, and the pages are written.
+    MappedWrite {
+        /// Where the part begins.
+        offset: i64,
+        /// What is put there.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
+    /// Read as a file server reads for its clients: by pages that the file system lends (`FsRtlMdlReadDev`).
+    MdlRead {
+        /// Where to begin.
+        offset: i64,
+        /// How much.
+        length: u32,
+    },
+    /// Written as a file server writes for its clients (`FsRtlPrepareMdlWriteDev`).
+    MdlWrite {
+        /// Where to begin.
+        offset: i64,
+        /// What to write.
+        #[serde(with = "hex")]
+        data: Vec<u8>,
+    },
     /// `NtNotifyChangeDirectoryFile`.
     NotifyDirectory {
         /// `CompletionFilter`.

@@ -115,8 +115,28 @@ pub enum Request {
     SetFaults(Vec<FaultRule>),
     /// Asks every busy thread where it is; the machine ends after it.
     Interrogate,
+    /// Tells the filters of a volume that its device is to go, stays, or is gone.
+    PlugAndPlay {
+        /// The volume's device.
+        device: String,
+        /// What happens to it.
+        what: PlugAndPlay,
+    },
     /// Unloads nothing, reports, ends.
     Shutdown,
+}
+
+/// What happens to a volume's device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PlugAndPlay {
+    /// `IRP_MN_QUERY_REMOVE_DEVICE`: may it be removed?
+    QueryRemove,
+    /// `IRP_MN_CANCEL_REMOVE_DEVICE`: it stays.
+    CancelRemove,
+    /// `IRP_MN_REMOVE_DEVICE`: it is removed in order.
+    Remove,
+    /// `IRP_MN_SURPRISE_REMOVAL`: somebody has pulled it out.
+    SurpriseRemoval,
 }
 
 /// A system call that a thread makes.

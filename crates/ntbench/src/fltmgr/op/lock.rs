@@ -1,12 +1,15 @@
 //! `IRP_MJ_LOCK_CONTROL`: byte-range locks (`NtLockFile`, `NtUnlockFile`).
 
+use std::sync::Arc;
+
 use super::{Answer, Context};
 use crate::abi::io::{
-    IRP_MN_LOCK, IRP_MN_UNLOCK_ALL, IRP_MN_UNLOCK_ALL_BY_KEY, IRP_MN_UNLOCK_SINGLE,
+    IRP_MN_LOCK, IRP_MN_UNLOCK_ALL, IRP_MN_UNLOCK_ALL_BY_KEY, IRP_MN_UNLOCK_SINGLE, IoStatusBlock,
     SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
 };
 use crate::abi::params::LockControl;
-use crate::namespace::locks::Owner;
+use crate::fltmgr::pending::Held;
+use crate::namespace::locks::{Owner, Told};
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 
@@ -35,9 +38,20 @@ pub(super) fn control(context: &Context<'_>) -> Answer {
             range()?,
             flags & SL_EXCLUSIVE_LOCK != 0,
             // What would have to wait is the IRP's affair.
-            flags & SL_FAIL_IMMEDIATELY == 0 && !context.flight.operation.fast,
+            (flags & SL_FAIL_IMMEDIATELY == 0 && !context.flight.operation.fast).then_some(
+                |number| {
+                    let table = Arc::clone(tree);
+                    let cancelled = move || table.locks.cancel(number);
+                    let held = Held::new(&context.flight.operation, cancelled)?;
+                    let told = move |status| held.complete(IoStatusBlock::new(status, 0));
+                    Ok(Box::new(told) as Told)
+                },
+            ),
         ),
-        IRP_MN_UNLOCK_SINGLE => tree.locks.release(id, owner, range()?),
+        IRP_MN_UNLOCK_SINGLE => {
+            tree.locks.release(id, owner, range()?)?;
+            NtStatus::SUCCESS
+        }
         IRP_MN_UNLOCK_ALL => {
             let same = |other: &Owner| (other.file, other.process) == (owner.file, owner.process);
             tree.locks.release_all(id, same);

@@ -6,11 +6,14 @@
 //! queries come with the caller's own buffer, as at NTFS and the redirector; what the system call copies into a system
 //! buffer (information, volume information, buffered controls) says so by `FLTFL_CALLBACK_DATA_SYSTEM_BUFFER`.
 
+mod cached;
 mod control;
 mod directory;
+mod ea;
 mod lock;
 mod memory;
 pub(crate) mod mount;
+mod network;
 mod notify;
 mod query;
 mod reparse;
@@ -33,12 +36,13 @@ use crate::abi::flt::IoParameterBlock;
 use crate::abi::io::{
     FO_CLEANUP_COMPLETE, IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL,
     IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,
-    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
-    IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA, IRP_MJ_SET_INFORMATION,
-    IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE, IRP_PAGING_IO, IoStatusBlock,
+    IRP_MJ_LOCK_CONTROL, IRP_MJ_MDL_READ, IRP_MJ_MDL_READ_COMPLETE, IRP_MJ_MDL_WRITE_COMPLETE,
+    IRP_MJ_NETWORK_QUERY_OPEN, IRP_MJ_PREPARE_MDL_WRITE, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION,
+    IRP_MJ_QUERY_SECURITY, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_SET_EA,
+    IRP_MJ_SET_INFORMATION, IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
+    IRP_PAGING_IO, IoStatusBlock,
 };
 use crate::abi::params::Arm;
-use crate::abi::status;
 use crate::namespace::open::OpenFile;
 use crate::ntos::file::{self, File};
 use crate::ntos::object;
@@ -99,6 +103,9 @@ pub(super) fn dispatch(flight: &Flight) -> IoStatusBlock {
 }
 
 fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer {
+    if block.major_function == IRP_MJ_NETWORK_QUERY_OPEN {
+        return network::query(flight, &block);
+    }
     if block.major_function == IRP_MJ_CLEANUP {
         mount::cleaned_up(file);
         return Ok((file::clean_up_below(file), 0));
@@ -138,13 +145,17 @@ fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer 
         IRP_MJ_FILE_SYSTEM_CONTROL => control::file_system(&context),
         IRP_MJ_DEVICE_CONTROL => control::device(&context),
         IRP_MJ_QUERY_VOLUME_INFORMATION => volume::query(&context),
-        IRP_MJ_SET_VOLUME_INFORMATION => Err(NtStatus::INVALID_DEVICE_REQUEST),
+        IRP_MJ_SET_VOLUME_INFORMATION => volume::set(&context),
         IRP_MJ_FLUSH_BUFFERS => context.open.flush().map(|()| (NtStatus::SUCCESS, 0)),
         IRP_MJ_LOCK_CONTROL => lock::control(&context),
         IRP_MJ_QUERY_SECURITY => security::query(&context),
-        // The bench keeps no security of files: nobody is denied anything.
-        IRP_MJ_SET_SECURITY => Err(NtStatus::NOT_SUPPORTED),
-        IRP_MJ_QUERY_EA | IRP_MJ_SET_EA => Err(status::EAS_NOT_SUPPORTED),
+        IRP_MJ_SET_SECURITY => security::set(&context),
+        IRP_MJ_QUERY_EA => ea::query(&context),
+        IRP_MJ_SET_EA => ea::set(&context),
+        IRP_MJ_MDL_READ => cached::read(&context),
+        IRP_MJ_MDL_READ_COMPLETE => cached::read_complete(&context),
+        IRP_MJ_PREPARE_MDL_WRITE => cached::prepare_write(&context),
+        IRP_MJ_MDL_WRITE_COMPLETE => cached::write_complete(&context),
         IRP_MJ_CREATE => {
             verifier::finding(
                 "refused",

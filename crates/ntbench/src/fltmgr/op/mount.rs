@@ -13,7 +13,10 @@ use crate::abi::flt::{
     FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_SETUP_NEWLY_MOUNTED_VOLUME,
     FLTFL_INSTANCE_TEARDOWN_VOLUME_DISMOUNT,
 };
-use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_VOLUME_OPEN};
+use crate::abi::io::{
+    FO_CLEANUP_COMPLETE, FO_VOLUME_OPEN, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE,
+    IRP_MN_REMOVE_DEVICE, IRP_MN_SURPRISE_REMOVAL, IoStatusBlock,
+};
 use crate::fltmgr::attach;
 use crate::fltmgr::objects::{self, FilterState, Volume};
 use crate::ntos::file::File;
@@ -145,6 +148,44 @@ pub(crate) fn file_gone(file: &File) {
     if last {
         tear_down(volume);
     }
+}
+
+/// `IRP_MJ_PNP`: a volume's device is to go, stays after all, or is gone.
+///
+/// What is open keeps a device from being removed in order; a surprise leaves what is open useless.
+pub(crate) fn plug_and_play(volume: &Arc<Volume>, minor: u8) -> IoStatusBlock {
+    USED.store(true, Ordering::Release);
+    let open: Vec<usize> = open_on(volume).iter().map(|file| file.address()).collect();
+    let status = match minor {
+        IRP_MN_QUERY_REMOVE_DEVICE if !open.is_empty() => NtStatus::ACCESS_DENIED,
+        IRP_MN_QUERY_REMOVE_DEVICE => {
+            // By nobody's handle, so that nobody opens anything meanwhile.
+            lock().locked.insert(volume.address, 0);
+            NtStatus::SUCCESS
+        }
+        IRP_MN_CANCEL_REMOVE_DEVICE => {
+            let mut state = lock();
+            if state.locked.get(&volume.address) == Some(&0) {
+                state.locked.remove(&volume.address);
+            }
+            NtStatus::SUCCESS
+        }
+        IRP_MN_REMOVE_DEVICE | IRP_MN_SURPRISE_REMOVAL => {
+            let mut state = lock();
+            state.locked.remove(&volume.address);
+            let first = !state.dismounted.contains_key(&volume.address);
+            if first {
+                state.dismounted.insert(volume.address, open.clone());
+            }
+            drop(state);
+            if first && open.is_empty() {
+                tear_down(volume);
+            }
+            NtStatus::SUCCESS
+        }
+        _ => NtStatus::NOT_SUPPORTED,
+    };
+    IoStatusBlock::new(status, 0)
 }
 
 fn tear_down(volume: &Volume) {

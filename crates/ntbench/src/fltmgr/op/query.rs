@@ -15,6 +15,7 @@ use crate::abi::io::{
 use crate::abi::params::QueryInformation;
 use crate::namespace::DeviceId;
 use crate::namespace::listing;
+use crate::namespace::open::OpenFile;
 use crate::ntos::MACHINE;
 use crate::ntos::file::File;
 use crate::status::NtStatus;
@@ -58,7 +59,7 @@ pub(crate) fn mode(file_flags: u32) -> u32 {
 }
 
 /// A file as most classes tell of it.
-struct Facts {
+pub(super) struct Facts {
     times: [i64; 4],
     end: i64,
     allocation: i64,
@@ -68,8 +69,7 @@ struct Facts {
     attributes: u32,
 }
 
-fn facts(context: &Context<'_>) -> Facts {
-    let open = &context.open;
+pub(super) fn facts(open: &OpenFile) -> Facts {
     let stat = open.stat();
     let (end, allocation) = open.size();
     let attributes = match open.attributes() {
@@ -94,6 +94,15 @@ fn facts(context: &Context<'_>) -> Facts {
 impl Facts {
     fn times(&self, bytes: Bytes) -> Bytes {
         self.times.into_iter().fold(bytes, Bytes::i64)
+    }
+
+    /// `FILE_NETWORK_OPEN_INFORMATION`.
+    pub(super) fn network_open(&self) -> Bytes {
+        self.times(Bytes::default())
+            .i64(self.allocation)
+            .i64(self.end)
+            .u32(self.attributes)
+            .zeroes(4)
     }
 
     fn basic(&self) -> Bytes {
@@ -168,22 +177,17 @@ fn streams(context: &Context<'_>, query: &QueryInformation) -> Answer {
 
 pub(super) fn query(context: &Context<'_>) -> Answer {
     let query: QueryInformation = context.arm();
-    let facts = facts(context);
+    let facts = facts(&context.open);
     let whole = match query.class {
         FILE_BASIC_INFORMATION_CLASS => facts.basic(),
         FILE_STANDARD_INFORMATION_CLASS => facts.standard(context),
         FILE_INTERNAL_INFORMATION_CLASS => Bytes::default().u64(facts.id),
-        EA => Bytes::default().u32(0),
+        EA => Bytes::default().u32(context.open.ea_size()),
         POSITION => {
             let position = context.file.object(|object| object.current_byte_offset);
             Bytes::default().i64(position)
         }
-        FILE_NETWORK_OPEN_INFORMATION_CLASS => facts
-            .times(Bytes::default())
-            .i64(facts.allocation)
-            .i64(facts.end)
-            .u32(facts.attributes)
-            .zeroes(4),
+        FILE_NETWORK_OPEN_INFORMATION_CLASS => facts.network_open(),
         FILE_ATTRIBUTE_TAG_INFORMATION_CLASS => Bytes::default()
             .u32(facts.attributes)
             .u32(context.open.reparse_tag()),
@@ -203,7 +207,13 @@ pub(super) fn query(context: &Context<'_>) -> Answer {
             all.0.extend(facts.standard(context).0);
             let position = context.file.object(|object| object.current_byte_offset);
             // EA size, access flags, position, mode and alignment; the I/O manager fills in what is its own.
-            let mut all = all.u64(facts.id).u32(0).u32(0).i64(position).u32(0).u32(0);
+            let mut all = all
+                .u64(facts.id)
+                .u32(context.open.ea_size())
+                .u32(0)
+                .i64(position)
+                .u32(0)
+                .u32(0);
             all.0.extend(named(context).0);
             return context.put_cut(query.buffer, query.length, 104, &all.0);
         }

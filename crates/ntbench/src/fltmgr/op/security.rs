@@ -1,8 +1,11 @@
-//! `IRP_MJ_QUERY_SECURITY`: every file has the same security descriptor, by which everybody may do everything.
+//! `IRP_MJ_QUERY_SECURITY` and `IRP_MJ_SET_SECURITY`: a file has a security descriptor by which everybody may do everything until
+//! another one is set, and nobody is denied anything by any.
 
 use super::memory::Bytes;
 use super::{Answer, Context};
-use crate::abi::params::QuerySecurity;
+use crate::abi::params::{QuerySecurity, SetSecurity};
+use crate::namespace::watch::{Action, CHANGE_SECURITY};
+use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 
 const OWNER: u32 = 1;
@@ -34,12 +37,60 @@ fn everybody() -> Bytes {
     acl.u32(ALL_ACCESS).u8(1).u8(1).zeroes(5).u8(1).u32(0)
 }
 
+/// Where in a descriptor the offset of each part is.
+const PARTS: [(u32, usize); 3] = [(OWNER, 4), (GROUP, 8), (DACL, 16)];
+
+/// How long the identifier or the list is that begins there.
+fn length(bytes: &[u8], part: u32) -> Option<usize> {
+    match part {
+        DACL => Some(usize::from(u16::from_le_bytes([
+            *bytes.get(2)?,
+            *bytes.get(3)?,
+        ]))),
+        _ => Some(8 + 4 * usize::from(*bytes.get(1)?)),
+    }
+}
+
+pub(super) fn set(context: &Context<'_>) -> Answer {
+    let arm: SetSecurity = context.arm();
+    let (Some(tree), Some(id)) = (context.open.tree(), context.open.file_id()) else {
+        return Err(NtStatus::NOT_SUPPORTED);
+    };
+    let at = Guest::<u8>::at(arm.descriptor);
+    let head = at.read_many(20);
+    let mut set: [Option<Vec<u8>>; 3] = [const { None }; 3];
+    for ((part, offset_at), set) in PARTS.into_iter().zip(&mut set) {
+        let offset = head[offset_at..]
+            .first_chunk()
+            .map(|four| u32::from_le_bytes(*four));
+        let Some(offset) = offset.filter(|offset| arm.information & part != 0 && *offset != 0)
+        else {
+            continue;
+        };
+        let begin = Guest::<u8>::at(arm.descriptor + offset as usize);
+        let length = length(&begin.read_many(8), part).ok_or(NtStatus::INVALID_PARAMETER)?;
+        *set = Some(begin.read_many(length));
+    }
+    context.open.pin();
+    tree.notes.change(id, |note| {
+        for (kept, set) in note.security.iter_mut().zip(set) {
+            if set.is_some() {
+                *kept = set;
+            }
+        }
+    });
+    context.open.tell(CHANGE_SECURITY, Action::Modified);
+    Ok((NtStatus::SUCCESS, 0))
+}
+
 /// The self-relative descriptor of what was asked for.
-fn descriptor(information: u32) -> Vec<u8> {
+fn descriptor(information: u32, kept: [Option<Vec<u8>>; 3]) -> Vec<u8> {
+    let [owner, group, list] = kept;
+    let part = |kept: Option<Vec<u8>>, else_: Bytes| kept.map_or(else_, Bytes);
     let parts = [
-        (OWNER, administrators()),
-        (GROUP, administrators()),
-        (DACL, everybody()),
+        (OWNER, part(owner, administrators())),
+        (GROUP, part(group, administrators())),
+        (DACL, part(list, everybody())),
     ];
     let mut offsets = [0_u32; 3];
     let mut body: Vec<u8> = Vec::new();
@@ -68,7 +119,9 @@ fn descriptor(information: u32) -> Vec<u8> {
 
 pub(super) fn query(context: &Context<'_>) -> Answer {
     let query: QuerySecurity = context.arm();
-    let bytes = descriptor(query.information);
+    let known = context.open.tree().zip(context.open.file_id());
+    let kept = known.map(|(tree, id)| tree.notes.get(id).security);
+    let bytes = descriptor(query.information, kept.unwrap_or_default());
     if bytes.len() > query.length as usize {
         return Ok((NtStatus::BUFFER_OVERFLOW, bytes.len()));
     }

@@ -1,4 +1,7 @@
-//! `IRP_MJ_QUERY_VOLUME_INFORMATION` (MS-FSCC 2.5). Labels and quotas cannot be set.
+//! `IRP_MJ_QUERY_VOLUME_INFORMATION` and `IRP_MJ_SET_VOLUME_INFORMATION` (MS-FSCC 2.5): of what can be set, the label.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::memory::Bytes;
 use super::{Answer, Context};
@@ -22,6 +25,40 @@ const ATTRIBUTES: u32 = 0x1 | 0x2 | 0x4 | 0x80 | 0x0040_0000;
 /// `FILE_DEVICE_IS_MOUNTED`.
 const MOUNTED: u32 = 0x20;
 
+/// `FileFsLabelInformation`.
+const LABEL: u32 = 2;
+/// The longest label, in UTF-16 units.
+const LONGEST_LABEL: usize = 32;
+
+/// The labels that were set, by the volumes' addresses.
+static LABELS: LazyLock<Mutex<HashMap<usize, Vec<u16>>>> = LazyLock::new(Mutex::default);
+
+/// Sets the label of a local volume; a server says that others than administrators of its own may not.
+pub(super) fn set(context: &Context<'_>) -> Answer {
+    let set: QueryInformation = context.arm();
+    if context.file.volume.device == DeviceId::Mup {
+        return Err(NtStatus::INVALID_DEVICE_REQUEST);
+    }
+    if set.class != LABEL {
+        return Err(NtStatus::INVALID_INFO_CLASS);
+    }
+    let bytes = context.get(set.buffer, 0, set.length as usize)?;
+    let Some((length, rest)) = bytes.split_first_chunk() else {
+        return Err(NtStatus::INFO_LENGTH_MISMATCH);
+    };
+    let length = u32::from_le_bytes(*length) as usize;
+    let name = rest.get(..length).ok_or(NtStatus::INFO_LENGTH_MISMATCH)?;
+    if !length.is_multiple_of(2) || length > 2 * LONGEST_LABEL {
+        return Err(NtStatus(0xC000_0086_u32.cast_signed()));
+    }
+    let units = name
+        .chunks_exact(2)
+        .map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
+    let mut labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
+    labels.insert(context.file.volume.address, units.collect());
+    Ok((NtStatus::SUCCESS, 0))
+}
+
 /// Free and all allocation units; the host's, as Windows counts them.
 fn units(context: &Context<'_>) -> (i64, i64) {
     let unit = u64::from(BYTES_PER_SECTOR * SECTORS_PER_UNIT);
@@ -41,7 +78,9 @@ pub(super) fn query(context: &Context<'_>) -> Answer {
     let length = |units: &[u16]| u32::try_from(units.len() * 2).unwrap_or(0);
     let whole = match query.class {
         VOLUME => {
-            let label = text("bench");
+            let labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
+            let label = labels.get(&context.file.volume.address).cloned();
+            let label = label.unwrap_or_else(|| text("bench"));
             let serial = u32::from_le_bytes(*b"Bnch");
             let bytes = Bytes::default()
                 .i64(0)

@@ -13,6 +13,11 @@ use crate::wire::FileCall;
 
 /// `READ_CONTROL`.
 const READ_CONTROL: u32 = 0x2_0000;
+/// `WRITE_DAC`, `WRITE_OWNER`.
+const WRITE_DAC: u32 = 0x4_0000;
+const WRITE_OWNER: u32 = 0x8_0000;
+/// `FILE_WRITE_EA`.
+const FILE_WRITE_EA: u32 = 0x10;
 
 /// The rights of which one is needed; 0: none is.
 fn needed(call: &FileCall) -> u32 {
@@ -53,6 +58,15 @@ fn needed(call: &FileCall) -> u32 {
         FileCall::SetVolume { .. } => FILE_WRITE_DATA,
         FileCall::Lock { .. } | FileCall::Unlock { .. } => FILE_READ_DATA | FILE_WRITE_DATA,
         FileCall::QuerySecurity { .. } => READ_CONTROL,
+        FileCall::SetSecurity { information, .. } => match information & 3 {
+            0 => WRITE_DAC,
+            _ => WRITE_OWNER,
+        },
+        FileCall::QueryEa { .. } => FILE_READ_EA,
+        FileCall::SetEa { .. } => FILE_WRITE_EA,
+        FileCall::QueryQuota { .. } | FileCall::SetQuota { .. } => 0,
+        FileCall::MappedRead { .. } | FileCall::MdlRead { .. } => FILE_READ_DATA,
+        FileCall::MappedWrite { .. } | FileCall::MdlWrite { .. } => FILE_WRITE_DATA,
         FileCall::QueryVolume { .. } => 0,
     }
 }
@@ -90,6 +104,14 @@ pub(super) fn frames(call: &FileCall) -> [Frame; 2] {
         FileCall::Lock { .. } => "nt!NtLockFile",
         FileCall::Unlock { .. } => "nt!NtUnlockFile",
         FileCall::QuerySecurity { .. } => "nt!NtQuerySecurityObject",
+        FileCall::SetSecurity { .. } => "nt!NtSetSecurityObject",
+        FileCall::QueryEa { .. } => "nt!NtQueryEaFile",
+        FileCall::SetEa { .. } => "nt!NtSetEaFile",
+        FileCall::QueryQuota { .. } => "nt!NtQueryQuotaInformationFile",
+        FileCall::SetQuota { .. } => "nt!NtSetQuotaInformationFile",
+        FileCall::MappedRead { .. } | FileCall::MappedWrite { .. } => "nt!NtCreateSection",
+        FileCall::MdlRead { .. } => "nt!FsRtlMdlReadDev",
+        FileCall::MdlWrite { .. } => "nt!FsRtlPrepareMdlWriteDev",
     };
     [frame(service), frame("nt!IopSynchronousServiceTail")]
 }

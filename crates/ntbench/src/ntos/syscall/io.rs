@@ -14,7 +14,7 @@ use super::super::memory::{OwnedString, wide};
 use super::access;
 use super::buffers::{Lent, SystemBuffer, address, taken, user};
 use super::control::{control, lock, security};
-use super::notify;
+use super::{attributes, mapped, notify};
 use crate::abi::file::{FILE_BASIC_INFORMATION_CLASS, FILE_STANDARD_INFORMATION_CLASS};
 use crate::abi::flt::{FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, USER_MODE};
 use crate::abi::io::{
@@ -177,6 +177,26 @@ fn run(file: &Arc<File>, call: &FileCall) -> Done {
             information,
             length,
         } => security(file, *information, *length),
+        FileCall::QueryEa {
+            names,
+            length,
+            restart,
+            single,
+        } => attributes::query_ea(file, names, *length, (*restart, *single)),
+        FileCall::SetEa { data } => attributes::set_ea(file, data),
+        FileCall::QueryQuota { length } => attributes::query_quota(file, *length),
+        FileCall::SetQuota { data } => attributes::set_quota(file, data),
+        FileCall::SetSecurity {
+            information,
+            descriptor,
+        } => attributes::set_security(file, *information, descriptor),
+        FileCall::MappedRead { offset, length } => mapped::read(file, *offset, *length),
+        FileCall::MappedWrite { offset, data } => mapped::write(file, *offset, data),
+        FileCall::MdlRead { offset, length } => mapped::by_list(file, *offset, *length, None),
+        FileCall::MdlWrite { offset, data } => {
+            let length = u32::try_from(data.len()).map_err(|_| NtStatus::INVALID_PARAMETER)?;
+            mapped::by_list(file, *offset, length, Some(data))
+        }
         FileCall::NotifyDirectory {
             filter,
             length,
@@ -195,7 +215,7 @@ fn run(file: &Arc<File>, call: &FileCall) -> Done {
 }
 
 /// `NtReadFile`, or `NtWriteFile` of that data; or what the memory manager does in their place.
-fn transfer(
+pub(super) fn transfer(
     file: &Arc<File>,
     offset: Option<i64>,
     length: u32,

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 mod access;
+mod attributes;
 mod buffers;
 mod control;
 mod io;
+mod mapped;
 mod notify;
 
 pub(crate) use buffers::SystemBuffer;
@@ -112,6 +114,13 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             Ok(root) => root,
             Err(status) => return completion(status),
         };
+        let quick = iomgr::query_open(&wide(name), root.as_ref());
+        if let Some(attributes) = quick {
+            return Completion {
+                attributes,
+                ..completion(NtStatus::SUCCESS)
+            };
+        }
         let created = iomgr::create(&Create {
             name: wide(name),
             root,
@@ -146,9 +155,7 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
     })
 }
 
-/// `FileBasicInformation`, as it is asked for once the create for the attributes is through. Fast I/O, by which Windows
-/// tries first to do without the create (`IRP_MJ_NETWORK_QUERY_OPEN`), is never sent here: that file systems may refuse it
-/// is documented.
+/// `FileBasicInformation`, as it is asked for once the create for the attributes is through.
 fn basic_attributes(file: &Arc<File>) -> Result<u32, NtStatus> {
     const BASIC_LENGTH: u32 = 40;
     const ATTRIBUTES_AT: usize = 32;
