@@ -41,6 +41,9 @@ pub(crate) const FILE_DELETE_ON_CLOSE: u32 = 0x1000;
 pub(crate) const FILE_OPEN_BY_FILE_ID: u32 = 0x2000;
 pub(crate) const FILE_OPEN_REPARSE_POINT: u32 = 0x20_0000;
 /// `FILE_VALID_OPTION_FLAGS`.
+/// `FILE_COMPLETE_IF_OPLOCKED`, `FILE_RESERVE_OPFILTER`.
+pub(crate) const FILE_COMPLETE_IF_OPLOCKED: u32 = 0x100;
+pub(crate) const FILE_RESERVE_OPFILTER: u32 = 0x0010_0000;
 pub(crate) const FILE_VALID_OPTIONS: u32 = 0x00FF_FFFF;
 
 // IoStatus.Information of a create.

@@ -21,8 +21,7 @@ use crate::MACHINE_MARKER;
 use crate::wire::{
     Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
     ModuleInfo, NtStatus, PlugAndPlay, Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo,
-    ThreadSpec, Trace,
-    Usage,
+    ThreadSpec, Trace, Usage,
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};

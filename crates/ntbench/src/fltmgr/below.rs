@@ -22,6 +22,7 @@ use crate::abi::params::CreateParameters;
 use crate::namespace::mup::Referral;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::{self, Request};
+use crate::namespace::oplock_rules::Act;
 use crate::namespace::{DeviceId, Namespace, Outcome};
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
@@ -52,7 +53,10 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
     };
     let full = file.full();
     let mut found_by_id = None;
-    let refused = way(flight, machine, &full, &request).and_then(|()| op::mount::may_open(file));
+    let refused = way(flight, machine, &full, &request)
+        .and_then(|()| op::mount::may_open(file))
+        .and_then(|()| break_oplocks(flight, machine, &full, &request));
+    let under_way = refused.as_ref().is_ok_and(|under_way| *under_way);
     let outcome = if let Err(status) = refused {
         Err(status)
     } else if file.transaction() != 0 && file.volume.device == DeviceId::Mup {
@@ -105,7 +109,12 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
                 file.set_full(name);
             }
             file.set_open(opened);
-            IoStatusBlock::new(NtStatus::SUCCESS, information)
+            let status = if under_way {
+                NtStatus::OPLOCK_BREAK_IN_PROGRESS
+            } else {
+                NtStatus::SUCCESS
+            };
+            IoStatusBlock::new(status, information)
         }
         Ok(Outcome::Renamed(name)) => {
             file.set_name(&name);
@@ -115,8 +124,48 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
             flight.set_tag(&data, unparsed);
             IoStatusBlock::new(NtStatus::REPARSE, data.tag() as usize)
         }
+        Err(NtStatus::SHARING_VIOLATION) if under_way => {
+            IoStatusBlock::new(NtStatus::SHARING_VIOLATION, op::oplock::BREAK_UNDERWAY)
+        }
         Err(status) => IoStatusBlock::new(status, 0),
     }
+}
+
+/// A create breaks the oplocks on what it opens, and waits until that is acknowledged; true: it does not wait, and a break is
+/// under way. Looking for the file has no other effect.
+fn break_oplocks(
+    flight: &Flight,
+    machine: &Machine,
+    full: &[u16],
+    request: &Request,
+) -> Result<bool, NtStatus> {
+    let file = &flight.operation.file;
+    let block = flight.parameters();
+    let device = file.volume.device;
+    if !machine.namespace.has_oplocks(device) {
+        return Ok(false);
+    }
+    let look = Request {
+        access: FILE_READ_ATTRIBUTES,
+        disposition: FILE_OPEN,
+        options: request.options & !FILE_DELETE_ON_CLOSE,
+        ..*request
+    };
+    let Ok(Outcome::Opened(there, _)) = machine.namespace.create(device, full, &look) else {
+        return Ok(false);
+    };
+    let (Some(tree), Some(id), Some(mut act)) = (there.tree(), there.id(), op::oplock::act(&block))
+    else {
+        return Ok(false);
+    };
+    if let Act::Create { violates, .. } = &mut act {
+        *violates = tree.conflicts(id, request.access, request.share);
+    }
+    let oplocks = tree.oplocks();
+    drop(there);
+    let patient = !op::oplock::is_impatient(&block);
+    let who = (id, file.address());
+    op::oplock::break_and_wait(&flight.operation, oplocks, who, act, patient)
 }
 
 /// A create that empties a file has whoever scans its data asked first to give it up. Looking for the file has no

@@ -44,6 +44,7 @@ mod name_query;
 mod objects;
 pub(crate) mod op;
 pub(crate) mod operation;
+mod oplock;
 pub(crate) mod pending;
 pub(crate) mod port;
 mod register;
@@ -101,6 +102,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         safe::exports(),
         fileio::exports(),
         filelock::exports(),
+        oplock::exports(),
         context_api::more::exports(),
         support::exports(),
         volume_api::exports(),

@@ -1,12 +1,13 @@
 //! Operations that filters or the file system pend: who waits for them, who completes them, and in which thread the rest
 //! of their way is gone.
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cancel;
 use super::flight::{self, Operation};
 use crate::abi::flt::PREOP_COMPLETE;
 use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock};
+use crate::namespace::oplocks::Go;
 use crate::ntos::{irql, worker};
 use crate::status::NtStatus;
 use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
@@ -184,6 +185,44 @@ fn go_on(operation: &Operation, verdict: Verdict) -> bool {
     drop(state);
     operation.resumed.notify_all();
     true
+}
+
+/// A wait of an operation in its own thread, until whoever keeps it waiting says how it goes on.
+pub(super) struct Wait {
+    operation: Arc<Operation>,
+    said: Arc<(Mutex<Option<NtStatus>>, Condvar)>,
+}
+
+/// The file system lets an operation wait where it is; `cancelled` as in [`Held::new`]. Gives how to end the wait.
+pub(super) fn wait_below(
+    operation: &Arc<Operation>,
+    cancelled: impl FnOnce() + Send + 'static,
+) -> Result<(Go, Wait), NtStatus> {
+    cancel::arm_below(operation, Box::new(cancelled))?;
+    let said = Arc::new((Mutex::new(None), Condvar::new()));
+    let told = Arc::clone(&said);
+    let go = move |status| {
+        *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+        told.1.notify_all();
+    };
+    let operation = Arc::clone(operation);
+    Ok((Box::new(go), Wait { operation, said }))
+}
+
+impl Wait {
+    /// Waits; an error: it was cancelled.
+    pub(super) fn wait(self) -> Result<(), NtStatus> {
+        let (slot, told) = &*self.said;
+        let mut said = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        while said.is_none() {
+            said = schedule::wait(told, slot, said, None);
+        }
+        cancel::disarm_below(&self.operation);
+        match *said {
+            Some(status) if !status.is_success() => Err(status),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// An operation that the file system has pended. Whoever has it completes it.

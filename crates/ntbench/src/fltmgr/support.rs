@@ -11,7 +11,6 @@ use crate::ntos::sync::wait;
 use crate::ntos::{irql, pool, time};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
-use crate::verifier;
 use crate::{faults, schedule};
 
 /// How often a wait looks whether its operation was cancelled.
@@ -105,41 +104,5 @@ exports! { "fltmgr.sys";
             Some(status) => status,
             None => cancellable_wait(object, timeout, data),
         }
-    }
-
-    /// Whether fast I/O is possible on a file: nothing of an oplock is against it.
-    partial "TRUE always: no oplock is ever granted"
-    fn FltOplockIsFastIoPossible(_oplock: usize) -> u8 {
-        1
-    }
-
-    /// Makes an oplock of the driver's memory: nobody holds one.
-    partial "no oplock is ever granted"
-    fn FltInitializeOplock(oplock: Guest<usize>) {
-        irql::at_most("FltInitializeOplock", APC_LEVEL);
-        oplock.write(0);
-    }
-
-    /// Takes it away.
-    partial "no oplock is ever granted"
-    fn FltUninitializeOplock(oplock: Guest<usize>) {
-        irql::at_most("FltUninitializeOplock", APC_LEVEL);
-        oplock.write(0);
-    }
-
-    /// Whether an operation may go on: it may, since no oplock is ever granted.
-    partial "no oplock is ever granted, so every operation may go on"
-    fn FltCheckOplock(_oplock: usize, _data: usize, _context: usize, _wait: usize, _prepare: usize) -> i32 {
-        irql::at_most("FltCheckOplock", APC_LEVEL);
-        crate::abi::flt::PREOP_SUCCESS_WITH_CALLBACK
-    }
-
-    /// Refused: a filter that grants oplocks of its own is not modelled.
-    refused "STATUS_OPLOCK_NOT_GRANTED: a filter that grants oplocks is not modelled"
-    fn FltOplockFsctrl(_oplock: usize, data: Guest<crate::abi::flt::CallbackData>, _count: u32) -> i32 {
-        verifier::finding("refused", "FltOplockFsctrl: the bench grants no oplocks; STATUS_OPLOCK_NOT_GRANTED");
-        let at = data.address() + std::mem::offset_of!(crate::abi::flt::CallbackData, io_status);
-        Guest::at(at).write(crate::abi::status::OPLOCK_NOT_GRANTED);
-        crate::abi::flt::PREOP_COMPLETE
     }
 }

@@ -166,12 +166,12 @@ impl Locks {
     /// Ends waits without the lock.
     fn give_up(&self, which: impl Fn(&Waiting) -> bool) {
         let mut table = self.lock();
-        let (gone, left) = std::mem::take(&mut table.waiting)
-            .into_iter()
-            .partition(which);
-        table.waiting = left;
+        let gone: Vec<Waiting> = table
+            .waiting
+            .extract_if(.., |waiting| which(waiting))
+            .collect();
         drop(table);
-        for waiting in Vec::<Waiting>::from(gone) {
+        for waiting in gone {
             (waiting.told)(NtStatus::CANCELLED);
         }
     }

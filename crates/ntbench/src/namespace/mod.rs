@@ -21,6 +21,8 @@ pub(crate) mod names;
 pub(crate) mod notes;
 pub(crate) mod open;
 mod opened;
+pub(crate) mod oplock_rules;
+pub(crate) mod oplocks;
 pub(crate) mod reparse;
 pub(crate) mod sharing;
 pub(crate) mod streams;
@@ -170,6 +172,15 @@ impl Namespace {
             }
         }
         Err(missing(strip(name, "\\Device\\").unwrap_or(&name[1..])))
+    }
+
+    /// Whether anybody holds an oplock on a local volume. The redirector's are its server's.
+    pub(crate) fn has_oplocks(&self, device: DeviceId) -> bool {
+        let DeviceId::Volume(index) = device else {
+            return false;
+        };
+        let volume = self.volumes.get(index);
+        volume.is_some_and(|volume| volume.tree.oplocks().any())
     }
 
     /// Opens `name`, the rest of the name after the device, on a device.

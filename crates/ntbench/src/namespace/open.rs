@@ -12,6 +12,7 @@ use super::{
     locks::Locks,
     names::Path,
     notes::Notes,
+    oplocks::Oplocks,
     reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
     streams::{Stream, StreamName},
@@ -54,6 +55,8 @@ pub(crate) struct Tree {
     pub(crate) notes: Notes,
     pub(crate) locks: Locks,
     pub(crate) watches: Watches,
+    /// As long as the machine runs, as whoever waits refers to it from there.
+    oplocks: &'static Oplocks,
 }
 
 /// An open file. Dropping it is the last close: it leaves the share table and, if so asked, deletes.
@@ -110,7 +113,18 @@ impl Tree {
             notes: Notes::default(),
             locks: Locks::default(),
             watches: Watches::default(),
+            oplocks: Box::leak(Box::default()),
         }
+    }
+
+    /// Its oplocks.
+    pub(crate) fn oplocks(&self) -> &'static Oplocks {
+        self.oplocks
+    }
+
+    /// Whether an open would conflict with what others share.
+    pub(crate) fn conflicts(&self, id: FileId, access: u32, share: u32) -> bool {
+        self.sharing.enter(id, granted(access), share).is_err()
     }
 
     /// The components of `path` as the volume spells them; the last one need not exist.

@@ -418,6 +418,7 @@ pub(crate) fn clean_up_below(file: &File) -> NtStatus {
         if let (Some(tree), Some(id)) = (open.tree(), open.id()) {
             tree.locks.clean_up(id, file.address());
             tree.watches.clean_up(file.address());
+            tree.oplocks().close(id, file.address());
         }
         open.clean_up();
     }

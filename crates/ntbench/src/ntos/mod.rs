@@ -22,6 +22,7 @@ use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
 mod bitmap;
+mod cache;
 mod calendar;
 mod compare;
 mod crt;
@@ -123,6 +124,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         section::exports(),
         etw::exports(),
         transaction::exports(),
+        cache::exports(),
         unmodelled::exports(),
         unmodelled::filters::exports(),
         exports(),

@@ -1,12 +1,11 @@
 //! `IRP_MJ_FILE_SYSTEM_CONTROL` and `IRP_MJ_DEVICE_CONTROL`.
 //!
-//! Controls of reparse points and the locking of volumes are done ([`super::reparse`], [`super::mount`]). Requests for opportunistic locks are answered as by a file
-//! system that grants none. Everything else is refused as an unknown code is.
+//! Controls of reparse points and the locking of volumes are done ([`super::reparse`], [`super::mount`]). Opportunistic locks are
+//! [`super::oplock`]'s. Everything else is refused as an unknown code is.
 
-use super::{Answer, Context, mount, reparse};
+use super::{Answer, Context, mount, oplock, reparse};
 use crate::abi::io::{IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MN_USER_FS_REQUEST};
 use crate::abi::params::Control;
-use crate::abi::status;
 use crate::fltmgr::mdls::METHOD_BUFFERED;
 use crate::status::NtStatus;
 
@@ -14,19 +13,6 @@ const SET_REPARSE_POINT: u32 = 0x0009_00A4;
 const GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
 const GET_OBJECT_ID: u32 = 0x0009_009C;
-/// `FSCTL_REQUEST_OPLOCK_LEVEL_1`, `_LEVEL_2`, `FSCTL_REQUEST_BATCH_OPLOCK`, `FSCTL_REQUEST_FILTER_OPLOCK`,
-/// `FSCTL_REQUEST_OPLOCK`.
-const OPLOCK_REQUESTS: [u32; 5] = [
-    0x0009_0000,
-    0x0009_0004,
-    0x0009_0008,
-    0x0009_005C,
-    0x0009_0240,
-];
-/// `FSCTL_OPLOCK_BREAK_ACKNOWLEDGE`, `FSCTL_OPBATCH_ACK_CLOSE_PENDING`, `FSCTL_OPLOCK_BREAK_ACK_NO_2`.
-const OPLOCK_ANSWERS: [u32; 3] = [0x0009_000C, 0x0009_0010, 0x0009_0050];
-/// `FSCTL_OPLOCK_BREAK_NOTIFY`: done once no break is under way, so at once.
-const OPLOCK_NOTIFY: u32 = 0x0009_0014;
 
 impl Context<'_> {
     /// A control's input.
@@ -56,10 +42,11 @@ pub(super) fn file_system(context: &Context<'_>) -> Answer {
         code @ (mount::LOCK_VOLUME | mount::UNLOCK_VOLUME | mount::DISMOUNT_VOLUME) => {
             mount::control(context, code)
         }
-        mount::IS_VOLUME_MOUNTED | OPLOCK_NOTIFY => Ok((NtStatus::SUCCESS, 0)),
-        code if OPLOCK_REQUESTS.contains(&code) => Err(status::OPLOCK_NOT_GRANTED),
-        code if OPLOCK_ANSWERS.contains(&code) => Err(status::INVALID_OPLOCK_PROTOCOL),
-        _ => Err(NtStatus::INVALID_DEVICE_REQUEST),
+        mount::IS_VOLUME_MOUNTED => Ok((NtStatus::SUCCESS, 0)),
+        _ => match oplock::Asked::of(&control) {
+            Some(asked) => oplock::control(context, asked?),
+            None => Err(NtStatus::INVALID_DEVICE_REQUEST),
+        },
     }
 }
 

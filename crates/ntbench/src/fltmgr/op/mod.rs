@@ -15,6 +15,7 @@ mod memory;
 pub(crate) mod mount;
 mod network;
 mod notify;
+pub(super) mod oplock;
 mod query;
 mod reparse;
 mod security;
@@ -136,6 +137,7 @@ fn answer(flight: &Flight, block: IoParameterBlock, file: &Arc<File>) -> Answer 
         // NTFS knows nothing any more of what the clean-up deleted.
         return Err(NtStatus::FILE_DELETED);
     }
+    context.break_oplocks()?;
     match block.major_function {
         IRP_MJ_READ => transfer::read(&context),
         IRP_MJ_WRITE => transfer::write(&context),
