@@ -28,7 +28,9 @@ impl OpenFile {
     fn place_below(&self, name: &str) -> Result<Place, NtStatus> {
         let fd = self.fd.as_ref().filter(|_| self.is_directory());
         let fd = fd.ok_or(NtStatus::NOT_A_DIRECTORY)?;
-        let mut components = self.place().map_or_else(Vec::new, |place| place.components);
+        let mut components = self
+            .place()
+            .map_or_else(Vec::new, |place| Arc::unwrap_or_clone(place.components));
         components.push(name.to_owned());
         let parent = fd
             .try_clone()
@@ -36,7 +38,7 @@ impl OpenFile {
         Ok(Place {
             parent: Arc::new(parent),
             name: name.to_owned(),
-            components,
+            components: Arc::new(components),
         })
     }
 
@@ -55,13 +57,13 @@ impl OpenFile {
                 directory.place_below(name)?
             }
             None => {
-                let mut components = from.components.clone();
+                let mut components = Vec::clone(&from.components);
                 components.pop();
                 components.push(name.to_owned());
                 Place {
                     parent: Arc::clone(&from.parent),
                     name: name.to_owned(),
-                    components,
+                    components: Arc::new(components),
                 }
             }
         };
@@ -76,7 +78,7 @@ impl OpenFile {
         let tree = self.tree().ok_or(NtStatus::INVALID_PARAMETER)?;
         let mut there = to.clone();
         there.name.clone_from(&name);
-        if let Some(last) = there.components.last_mut() {
+        if let Some(last) = Arc::make_mut(&mut there.components).last_mut() {
             last.clone_from(&name);
         }
         if there.components == from.components {
@@ -117,7 +119,9 @@ impl OpenFile {
         let (from, mut to) = self.target(target, name)?;
         let tree = self.tree().ok_or(NtStatus::INVALID_PARAMETER)?;
         if self.is_directory() {
-            if to.components.starts_with(&from.components) && to.components != from.components {
+            if to.components.starts_with(from.components.as_slice())
+                && to.components != from.components
+            {
                 return Err(NtStatus::INVALID_PARAMETER);
             }
             // NTFS renames no directory below which something is open.

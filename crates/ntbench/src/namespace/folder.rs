@@ -2,6 +2,10 @@
 //!
 //! Every step opens one component relative to the directory reached so far, with `O_NOFOLLOW`; a component is never `..`
 //! nor does it hold a slash ([`names::Path`]), so no name and no symbolic link leads out.
+//!
+//! Where a path's directories are there just as they are spelled and no reparse point is among them, which is how nearly all
+//! paths are, the host goes through them in one call (`openat2`, with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`): three
+//! calls for each component would be what a path of a thousand components costs. All else goes step by step.
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -9,7 +13,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{self, AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
@@ -18,6 +22,9 @@ use super::names;
 use super::notes::Notes;
 use super::reparse::ReparseData;
 use crate::abi::{file, status, status::NtStatus};
+
+/// How long a path the host takes at once, its end included.
+const AT_ONCE: usize = 4096;
 
 /// The root of a volume or share.
 #[derive(Debug)]
@@ -83,31 +90,42 @@ impl Folder {
                 place: None,
             }));
         };
-        let mut directory = Arc::clone(&self.root);
         let mut spelled = Vec::with_capacity(components.len());
-        for (index, name) in parents.iter().enumerate() {
-            let (name, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
-                .ok_or(NtStatus::OBJECT_PATH_NOT_FOUND)?;
-            if let Some(data) = reparse_of(&fd, &stat, notes)? {
-                return Ok(Walk::Link {
-                    consumed: index + 1,
-                    data,
-                });
+        let straight = if notes.has_reparse_points() {
+            None
+        } else {
+            self.straight(parents)
+        };
+        let directory = if let Some(directory) = straight {
+            spelled.extend_from_slice(parents);
+            directory
+        } else {
+            let mut directory = Arc::clone(&self.root);
+            for (index, name) in parents.iter().enumerate() {
+                let (name, fd, stat) = look_up(directory.as_fd(), name, case_sensitive)?
+                    .ok_or(NtStatus::OBJECT_PATH_NOT_FOUND)?;
+                if let Some(data) = reparse_of(&fd, &stat, notes)? {
+                    return Ok(Walk::Link {
+                        consumed: index + 1,
+                        data,
+                    });
+                }
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Directory => directory = Arc::new(fd),
+                    // A file in the middle of a path: the file systems of Windows say that the path was not found.
+                    _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
+                }
+                spelled.push(name);
             }
-            match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => directory = Arc::new(fd),
-                // A file in the middle of a path: the file systems of Windows say that the path was not found.
-                _ => return Err(NtStatus::OBJECT_PATH_NOT_FOUND),
-            }
-            spelled.push(name);
-        }
+            directory
+        };
         let found = look_up(directory.as_fd(), last, case_sensitive)?;
         let name = found.as_ref().map_or(last, |(name, ..)| name).clone();
         spelled.push(name.clone());
         let place = Place {
             parent: directory,
             name,
-            components: spelled,
+            components: Arc::new(spelled),
         };
         Ok(match found {
             Some((_, fd, stat)) => Walk::Found(Found {
@@ -117,6 +135,39 @@ impl Folder {
             }),
             None => Walk::Missing(place),
         })
+    }
+
+    /// The directory that `components` lead to, where each is there by exactly that name and is no symbolic link. `None`
+    /// where one is not, or where the host does not go that way: step by step is told why.
+    fn straight(&self, components: &[String]) -> Option<Arc<OwnedFd>> {
+        let mut directory = Arc::clone(&self.root);
+        let mut left = components;
+        let mut path = String::new();
+        while !left.is_empty() {
+            path.clear();
+            let fits = |name: &&String| {
+                let room = path.len() + 1 + name.len() < AT_ONCE;
+                if room {
+                    path.push_str(name);
+                    path.push('/');
+                }
+                room
+            };
+            let taken = left.iter().take_while(fits).count();
+            // A component is no longer than 255 units: one always fits.
+            left = left.get(taken.max(1)..)?;
+            directory = Arc::new(
+                fs::openat2(
+                    &directory,
+                    path.as_str(),
+                    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                    Mode::empty(),
+                    ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+                )
+                .ok()?,
+            );
+        }
+        Some(directory)
     }
 }
 

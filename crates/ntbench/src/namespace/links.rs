@@ -3,11 +3,11 @@
 //! A file is deleted when the last handle that came through the name is closed, and opens nothing more from the moment
 //! that its deletion was asked for (`FILE_DISPOSITION_INFORMATION`, `FILE_DELETE_ON_CLOSE`).
 
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::abi::status::NtStatus;
+use crate::maps::HashMap;
 
 /// Where a name is: the directory, the name there, and the whole path from the root.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Place {
     /// The name in it.
     pub(crate) name: String,
     /// Every component from the root, as the volume spells it.
-    pub(crate) components: Vec<String>,
+    pub(crate) components: Arc<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(crate) struct Links(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<u64, Entry>,
-    by_path: HashMap<Vec<String>, u64>,
+    by_path: HashMap<Arc<Vec<String>>, u64>,
     next: u64,
 }
 
@@ -58,7 +58,7 @@ impl Links {
         let number = known.unwrap_or(table.next);
         if known.is_none() {
             table.next += 1;
-            table.by_path.insert(place.components.clone(), number);
+            table.by_path.insert(Arc::clone(&place.components), number);
         }
         let entry = table.entries.entry(number).or_insert_with(|| Entry {
             place: place.clone(),
@@ -84,7 +84,7 @@ impl Links {
             if below {
                 path.len() > components.len() && path.starts_with(components)
             } else {
-                path == components
+                path.as_slice() == components
             }
         })
     }
@@ -132,7 +132,7 @@ impl Link {
             return;
         };
         entry.moved = true;
-        let to = place.components.clone();
+        let to = Arc::clone(&place.components);
         let from = std::mem::replace(&mut entry.place, place).components;
         table.by_path.remove(&from);
         table.by_path.insert(to, self.number);

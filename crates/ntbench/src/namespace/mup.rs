@@ -104,6 +104,10 @@ impl Mup {
 
     /// What the DFS client must do first for `name`, and marks it as done.
     pub(crate) fn referral(&self, name: &[u16]) -> Referral {
+        // Before the name is taken apart, which of a long one takes as long as finding it.
+        if self.dfs.is_empty() {
+            return Referral::None;
+        }
         let Ok(path) = parse(name) else {
             return Referral::None;
         };
@@ -147,6 +151,9 @@ impl Mup {
     /// Whether a connection must be made now to the server that `name` ends up on: for a DFS name the
     /// link's target. It is remembered as made.
     pub(crate) fn connects(&self, name: &[u16]) -> bool {
+        if lock(&self.connected).len() == self.servers.len() {
+            return false;
+        }
         let Ok(path) = parse(name) else { return false };
         let [server, rest @ ..] = path.components.as_slice() else {
             return false;
@@ -162,7 +169,7 @@ impl Mup {
 
     /// Finds what `name`, the rest of the name after `\Device\Mup`, leads to.
     pub(crate) fn resolve(&self, name: &[u16]) -> Result<Target, NtStatus> {
-        let path = parse(name)?;
+        let mut path = parse(name)?;
         let [server, rest @ ..] = path.components.as_slice() else {
             return Ok(Target::Device);
         };
@@ -188,16 +195,10 @@ impl Mup {
             .shares
             .get(&names::key(share))
             .ok_or(NtStatus::BAD_NETWORK_NAME)?;
-        let path = Path {
-            components: below.to_vec(),
-            trailing_backslash: path.trailing_backslash,
-            stream: path.stream.clone(),
-        };
-        Ok(Target::Share {
-            tree: Arc::clone(tree),
-            share: [server.clone(), share.clone()],
-            path,
-        })
+        let tree = Arc::clone(tree);
+        let share = [server.clone(), share.clone()];
+        path.components.drain(..share.len());
+        Ok(Target::Share { tree, share, path })
     }
 
     /// The name's components: those that lead to a share as they were given, those below it as the share spells them.

@@ -2,6 +2,7 @@
 //! time of creation, named streams. By the host's device and inode, for as long as the machine runs.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::eas::Ea;
@@ -31,11 +32,15 @@ pub(crate) struct Note {
 
 /// The notes of one volume.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<HashMap<FileId, Note>>);
+pub(crate) struct Notes {
+    files: Mutex<HashMap<FileId, Note>>,
+    /// Whether a file was ever made a reparse point.
+    reparse_points: AtomicBool,
+}
 
 impl Notes {
     fn lock(&self) -> MutexGuard<'_, HashMap<FileId, Note>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known of a file.
@@ -58,9 +63,20 @@ impl Notes {
         });
     }
 
+    /// Whether there may be reparse points that the host knows nothing of.
+    pub(crate) fn has_reparse_points(&self) -> bool {
+        self.reparse_points.load(Ordering::Acquire)
+    }
+
     /// Changes what is known.
     pub(crate) fn change<R>(&self, id: FileId, change: impl FnOnce(&mut Note) -> R) -> R {
-        change(self.lock().entry(id).or_default())
+        let mut files = self.lock();
+        let note = files.entry(id).or_default();
+        let changed = change(note);
+        if note.reparse.is_some() {
+            self.reparse_points.store(true, Ordering::Release);
+        }
+        changed
     }
 
     /// The file is gone; the host may use its inode again.
