@@ -27,6 +27,8 @@ pub(crate) struct Process {
     pub(crate) image: String,
     /// The address that drivers know as `PEPROCESS`.
     pub(crate) object: usize,
+    /// When it was made: 100 ns units since 1601, UTC.
+    pub(crate) created: i64,
     /// Whether its token is an administrator's.
     pub(crate) administrator: bool,
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cpu::{fault, pcr};
+use crate::ntos::time;
 use crate::schedule::{self, Ticket};
 use crate::thread::{self, Process};
 use crate::wire::{StackKind, ThreadInfo, ThreadSpec};
@@ -62,6 +63,7 @@ fn process(spec: &ThreadSpec) -> Arc<Process> {
         pid: next_id(),
         image: spec.process_image.clone(),
         object: thread::opaque_object(),
+        created: time::system_time(),
         administrator: !LIMITED
             .get()
             .is_some_and(|limited| limited.contains(&spec.process_image)),
@@ -76,6 +78,7 @@ pub(super) fn start_system() -> io::Result<ThreadInfo> {
         pid: thread::SYSTEM_PID,
         image: "System".to_owned(),
         object: thread::opaque_object(),
+        created: time::system_time(),
         administrator: true,
     });
     start(SYSTEM, process, StackKind::Ordinary)

@@ -128,6 +128,11 @@ exports! { "ntoskrnl.exe";
         process_at(process).map_or(0, |process| process.pid)
     }
 
+    /// When a process was made.
+    fn PsGetProcessCreateTimeQuadPart(process: usize) -> i64 {
+        process_at(process).map_or(0, |process| process.created)
+    }
+
     /// The id of a thread: only the current one's object is ever handed out.
     partial "of the current thread; 0 for others"
     fn PsGetThreadId(object: usize) -> u64 {

@@ -460,6 +460,7 @@ mod tests {
                     pid: 8,
                     image: "test.exe".to_owned(),
                     object: thread::opaque_object(),
+                    created: 0,
                     administrator: true,
                 };
                 let thread = thread::adopt(12, Arc::new(process));
