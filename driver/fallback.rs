@@ -91,7 +91,7 @@ pub(crate) fn not_expanded(visit: &mut Visit<'_>, error: ExpandError) -> Option<
         image: inspect::image_name(visit.create),
     };
     if let Some(record) = &mut visit.record {
-        record.set_image_name(&uninspected.image);
+        record.image_name = uninspected.image;
         record.outcome = Outcome::FAILED;
         record.reservation_status = protocol::NtStatus(error.status().cast_unsigned());
     }

@@ -22,7 +22,7 @@ use crate::{
     config::SETTINGS,
     create::{Sample, Visit},
     kernel, local,
-    recorder::{HEADROOM_RECORDER, HEADROOM_WATERMARKS},
+    recorder::{HEADROOM_RECORDER, HEADROOM_WATERMARKS, IMAGE_NAMES},
 };
 
 /// How many creates of this driver lie above a create, counting from 1 for one that its inspection issued.
@@ -105,7 +105,7 @@ pub(crate) fn run(visit: &mut Visit<'_>) {
         record.inside_remaining = inside.remaining;
         record.flags = record.flags.with(Flags::INSIDE_SAMPLED);
         record.outcome = outcome(visit, inside);
-        record.set_image_name(&image);
+        record.image_name = image;
     });
     let inspected = inspect(visit.create, &mut note);
     note.put(|record| {
@@ -273,21 +273,40 @@ fn look_at(
     Ok(())
 }
 
-/// The end of the process's image name; what is not ASCII becomes a question mark.
+/// The end of the name of the requestor's image, which the kernel is asked for once for most processes.
+///
+/// Not inlined: what it needs would lie below the whole inspection.
+#[inline(never)]
 pub(crate) fn image_name(create: &Create<'_>) -> ImageName {
     let mut name = [0; protocol::IMAGE_NAME_BYTES];
-    kernel::with_process_image(create, |path| {
-        let file_name = path
-            .rsplit(|unit| *unit == u16::from(b'\\'))
-            .next()
-            .unwrap_or(path);
-        let skip = file_name.len().saturating_sub(name.len());
-        for (byte, unit) in name.iter_mut().zip(file_name.iter().skip(skip)) {
-            *byte = u8::try_from(*unit)
-                .ok()
-                .filter(u8::is_ascii)
-                .unwrap_or(b'?');
-        }
-    });
+    let Some(process) = kernel::requestor(create) else {
+        return name;
+    };
+    let identity = kernel::identity(process);
+    if let Some(name) = IMAGE_NAMES.find(&identity) {
+        return name;
+    }
+    // Where the kernel has no memory for it, the next create asks again.
+    if kernel::with_image(process, |path| put_file_name(path, &mut name)).is_some() {
+        IMAGE_NAMES.keep(&identity, &name);
+    }
     name
+}
+
+/// The end of a path's last component; what is not ASCII becomes a question mark.
+///
+/// Not inlined: the kernel is asked for the path from a frame that has none of this.
+#[inline(never)]
+fn put_file_name(path: &[u16], name: &mut ImageName) {
+    let file_name = path
+        .rsplit(|unit| *unit == u16::from(b'\\'))
+        .next()
+        .unwrap_or(path);
+    let skip = file_name.len().saturating_sub(name.len());
+    for (byte, unit) in name.iter_mut().zip(file_name.iter().skip(skip)) {
+        *byte = u8::try_from(*unit)
+            .ok()
+            .filter(u8::is_ascii)
+            .unwrap_or(b'?');
+    }
 }

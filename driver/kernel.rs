@@ -1,13 +1,15 @@
 //! The kernel's clocks and identities, each behind a safe function.
 
-use core::ptr;
+use core::{marker::PhantomData, ptr};
 
 use fltmgr::NtStatus;
+use recorder::images::Process;
 use wdk_sys::{
-    HANDLE, LARGE_INTEGER, UNICODE_STRING,
+    HANDLE, LARGE_INTEGER, PEPROCESS, UNICODE_STRING,
     ntddk::{
         ExFreePool, KeGetCurrentIrql, KeQueryPerformanceCounter, PsGetCurrentProcessId,
-        PsGetCurrentThreadId, SeLocateProcessImageName,
+        PsGetCurrentThreadId, PsGetProcessCreateTimeQuadPart, PsGetProcessId,
+        SeLocateProcessImageName,
     },
 };
 
@@ -72,19 +74,38 @@ pub(crate) fn irql() -> u8 {
     unsafe { KeGetCurrentIrql() }
 }
 
-/// Calls `look` with the path of the image of the process that asked for a create; with an empty one where the kernel has
-/// none to give. `PASSIVE_LEVEL`.
-pub(crate) fn with_process_image<T>(create: &Create<'_>, look: impl FnOnce(&[u16]) -> T) -> T {
-    let mut name: *mut UNICODE_STRING = ptr::null_mut();
-    // Not the current process: a worker may be looking at the create.
+/// The process that asked for a create.
+#[derive(Clone, Copy)]
+pub(crate) struct Requestor<'a>(PEPROCESS, PhantomData<&'a ()>);
+
+/// The process that asked for a create; `None` where there is none. It need not be the current one: a worker may be looking
+/// at the create. <= `DISPATCH_LEVEL`.
+pub(crate) fn requestor<'a>(create: &'a Create<'_>) -> Option<Requestor<'a>> {
     let process = create.requestor_process();
-    if process.is_null() {
-        return look(&[]);
+    (!process.is_null()).then_some(Requestor(process, PhantomData))
+}
+
+/// What tells a process from all others. `PASSIVE_LEVEL`.
+pub(crate) fn identity(process: Requestor<'_>) -> Process {
+    let process = process.0;
+    // SAFETY: the process stays for the time of the create.
+    let id = unsafe { PsGetProcessId(process) };
+    // SAFETY: as above.
+    let created = unsafe { PsGetProcessCreateTimeQuadPart(process) };
+    Process {
+        object: process.addr() as u64,
+        id: id.addr() as u64,
+        created: created.cast_unsigned(),
     }
+}
+
+/// Calls `look` with the path of a process's image; `None` where the kernel has none to give. `PASSIVE_LEVEL`.
+pub(crate) fn with_image<T>(process: Requestor<'_>, look: impl FnOnce(&[u16]) -> T) -> Option<T> {
+    let mut name: *mut UNICODE_STRING = ptr::null_mut();
     // SAFETY: the process stays for the time of the create, and the second argument is a writable local.
-    let status = unsafe { SeLocateProcessImageName(process, &raw mut name) };
+    let status = unsafe { SeLocateProcessImageName(process.0, &raw mut name) };
     if NtStatus::check(status).is_err() || name.is_null() {
-        return look(&[]);
+        return None;
     }
     // SAFETY: on success the name is a valid string in pool that is this caller's alone.
     let string = unsafe { &*name };
@@ -92,5 +113,5 @@ pub(crate) fn with_process_image<T>(create: &Create<'_>, look: impl FnOnce(&[u16
     let result = look(unsafe { fltmgr::units(string) });
     // SAFETY: the caller frees the name, once; nothing borrows it any more.
     unsafe { ExFreePool(name.cast()) };
-    result
+    Some(result)
 }

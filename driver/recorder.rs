@@ -6,7 +6,7 @@
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use fltmgr::{NtStatus, POOL_ALIGNMENT, PoolBytes, Tag};
-use recorder::{Recorder, Watermarks};
+use recorder::{Recorder, Watermarks, images::ImageNames};
 
 use crate::kernel;
 
@@ -19,6 +19,9 @@ pub(crate) static HEADROOM_RECORDER: Recorder = Recorder::new();
 #[used]
 #[unsafe(no_mangle)]
 pub(crate) static HEADROOM_WATERMARKS: Watermarks = Watermarks::new();
+
+/// What the images of processes are called that opened something lately.
+pub(crate) static IMAGE_NAMES: ImageNames = ImageNames::new();
 
 /// Slots of the ring that is attached, to say how much memory goes back.
 static SLOTS: AtomicUsize = AtomicUsize::new(0);

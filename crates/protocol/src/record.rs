@@ -163,11 +163,12 @@ impl Record {
         self.path_hash = crate::fnv1a64(path);
         let skip = path.len().saturating_sub(PATH_TAIL_UNITS);
         let tail = path.get(skip..).unwrap_or(&[]);
-        // A copy and a fill: no unit is looked at by itself.
+        // A copy and a fill: no unit is looked at by itself. Beyond the units that were used nothing is but zeros.
         for (to, from) in self.path_tail.iter_mut().zip(tail) {
             *to = *from;
         }
-        for unit in self.path_tail.iter_mut().skip(tail.len()) {
+        let before = usize::from(self.tail_length).min(PATH_TAIL_UNITS);
+        for unit in self.path_tail.iter_mut().take(before).skip(tail.len()) {
             *unit = 0;
         }
         #[expect(clippy::cast_possible_truncation, reason = "at most PATH_TAIL_UNITS")]

@@ -21,9 +21,11 @@
 //!   record's sequence: one compare-and-swap stores it or finds that the record is gone.
 //!
 //! A ring forgets. [`Watermarks`] keep the extremes: [`mark`] is one set of them, [`table`] those of the process images.
+//! [`images`] keeps the names of process images, which the kernel is slow to tell.
 
 #![no_std]
 
+pub mod images;
 pub mod mark;
 pub mod ring;
 mod slot;

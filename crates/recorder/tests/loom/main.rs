@@ -1,6 +1,7 @@
 //! Every interleaving of small cases, under the C11 memory model; and of each ordering, that weakening it makes a case fail.
 #![cfg(feature = "loom")]
 
+mod images;
 mod orderings;
 mod ring;
 mod table;
@@ -17,6 +18,8 @@ macro_rules! cases {
 }
 
 cases! {
+    images::a_kept_name_is_found_whole_and_for_its_process_alone,
+    images::of_two_names_kept_at_once_none_is_mixed,
     ring::two_writers_never_share_a_slot,
     ring::a_reader_never_sees_half_a_record_while_a_writer_laps_it,
     ring::a_drain_beside_a_writer_misses_nothing_and_shows_whole_records,
