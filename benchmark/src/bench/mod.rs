@@ -12,10 +12,12 @@ mod rows;
 mod sample;
 mod scale;
 mod table;
+mod worst;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
@@ -97,13 +99,16 @@ fn run(cli: &Cli) -> Result<bool> {
         (true, rounds) => Effort {
             rounds: rounds.unwrap_or(7),
             sample: 1.5e6,
+            time: Duration::from_secs(20),
         },
         (false, rounds) => Effort {
             rounds: rounds.unwrap_or(60),
-            sample: 6e6,
+            // Short enough for a good part of the samples to go by undisturbed where other programs run, too.
+            sample: if cli.scale { 1e6 } else { 3e6 },
+            time: Duration::from_secs(if cli.scale { 75 } else { 240 }),
         },
     };
-    let mut results = Results::new(effort.rounds);
+    let mut results = Results::new();
     if !results.host.optimised {
         println!("ntbench was compiled without optimisation: ratios tell something, times do not");
     }
@@ -117,7 +122,7 @@ fn run(cli: &Cli) -> Result<bool> {
             scale::draw(&results.curves, &images)?;
         }
     } else {
-        results.rows = measure(&workshop, effort, &only)?;
+        (results.rows, results.rounds) = measure(&workshop, effort, &only)?;
         let rigour = if cli.quick {
             Rigour::Ratios
         } else {
@@ -146,7 +151,7 @@ fn measure(
     workshop: &Workshop,
     effort: Effort,
     only: &impl Fn(&str) -> bool,
-) -> Result<Vec<Measured>> {
+) -> Result<(Vec<Measured>, usize)> {
     let (rows, mut probes): (Vec<About>, Vec<_>) = rows::all(workshop, only)?
         .into_iter()
         .filter(|row| only(row.about.id))
@@ -169,8 +174,9 @@ fn measure(
         ratio: ratio(row, own),
         caller: row.stack.map(|stack| stack.caller),
         reserved: row.stack.map(|stack| stack.reserved),
+        counted: row.counted,
     });
-    Ok(measured.collect())
+    Ok((measured.collect(), samples.first().map_or(0, Vec::len)))
 }
 
 /// Says how far it is, where somebody watches.

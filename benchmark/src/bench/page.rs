@@ -14,13 +14,14 @@ pub(crate) fn update(path: &Path, results: &Results) -> Result<()> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     if !results.rows.is_empty() {
         let mut text = String::new();
-        let _ = writeln!(text, "{}", host(results));
+        let rounds = format!("{} rounds, ", results.rounds);
+        let _ = writeln!(text, "{}", host(results, &rounds));
         text += &table::markdown_aims(&results.aims);
         page = replaced(&page, "aims", &text)?;
         page = replaced(&page, "rows", &table::markdown(results))?;
     }
     if !results.curves.is_empty() {
-        let mut text = host(results);
+        let mut text = host(results, "");
         text.push('\n');
         text += &scale::markdown(&results.curves);
         page = replaced(&page, "curves", &text)?;
@@ -28,11 +29,11 @@ pub(crate) fn update(path: &Path, results: &Results) -> Result<()> {
     std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn host(results: &Results) -> String {
+fn host(results: &Results, rounds: &str) -> String {
     let host = &results.host;
     format!(
-        "Measured on {} ({} cores, Linux {}), {} rounds, load {:.1} at the start.\n",
-        host.processor, host.cores, host.kernel, results.rounds, host.load
+        "Measured on {} ({} cores, Linux {}), {rounds}load {:.1} at the start.\n",
+        host.processor, host.cores, host.kernel, host.load
     )
 }
 

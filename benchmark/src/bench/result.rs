@@ -18,7 +18,8 @@ pub(crate) struct Results {
     /// The machine that measured.
     pub(crate) host: Host,
     /// How many rounds.
-    pub(crate) rounds: u32,
+    #[serde(default)]
+    pub(crate) rounds: usize,
     /// What was measured.
     #[serde(default)]
     pub(crate) rows: Vec<Measured>,
@@ -56,6 +57,9 @@ pub(crate) struct Measured {
     pub(crate) caller: Option<u64>,
     /// Bytes of the reserved stack.
     pub(crate) reserved: Option<u64>,
+    /// How many the time is of, where that is more than one.
+    #[serde(default)]
+    pub(crate) counted: Option<u64>,
 }
 
 /// Something that has to hold.
@@ -71,11 +75,11 @@ pub(crate) struct Aim {
 }
 
 impl Results {
-    pub(crate) fn new(rounds: u32) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             format: FORMAT,
             host: Host::this(),
-            rounds,
+            rounds: 0,
             rows: Vec::new(),
             aims: Vec::new(),
             curves: Vec::new(),

@@ -8,7 +8,7 @@ use ntbench::wire::{
     Server, Share, StackConfig, ThreadSpec, Timing, TraceEvent, VerifierConfig, Volume, When,
 };
 use ntbench::{Machine, NtStatus, Port, Thread};
-use protocol::port::{Hello, PORT_NAME, Request};
+use protocol::port::{Hello, PORT_NAME, Request, StatusReply};
 use protocol::{Config, Setting};
 use zerocopy::IntoBytes as _;
 
@@ -115,6 +115,16 @@ impl Rig {
             None => connect(&self.thread)?,
         };
         Ok(self.port.insert(port))
+    }
+
+    /// How many creates the driver has recorded, those included for which there was no record to be had.
+    pub(crate) fn records(&mut self) -> Result<u64> {
+        let client = self.client()?;
+        let (status, reply) = client.send(&encode(&Request::Status)?, 4096)?;
+        let reply = protocol::port::Reply::decode(&reply)
+            .with_context(|| format!("the driver's counts: {status}"))?;
+        let counts: StatusReply = reply.body()?;
+        Ok(counts.written + counts.skipped)
     }
 
     /// Changes the driver's settings while it runs.

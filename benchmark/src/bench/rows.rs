@@ -36,6 +36,8 @@ pub(crate) struct About {
     /// The row that it is compared with.
     pub(crate) base: Option<&'static str>,
     pub(crate) stack: Option<StackUse>,
+    /// How many its time is of, where that is more than one.
+    pub(crate) counted: Option<u64>,
 }
 
 /// The group of plain opens.
@@ -53,7 +55,7 @@ pub(crate) const RECORDER_GROUP: &str = "the recorder, compiled into a driver";
 pub(crate) const MACHINE_GROUP: &str = "a machine";
 
 /// Slots of the driver's ring as installed, and the most that it can have.
-const USUAL: u64 = protocol::Config::DEFAULT.log_capacity as u64;
+pub(crate) const USUAL: u64 = protocol::Config::DEFAULT.log_capacity as u64;
 const LARGEST: u64 = protocol::MAXIMUM_LOG_CAPACITY as u64;
 
 /// Gathers rows.
@@ -113,6 +115,7 @@ impl Rows<'_> {
                 text,
                 base,
                 stack: None,
+                counted: None,
             },
             probe: Box::new(probe),
             times: None,
@@ -491,8 +494,13 @@ impl Rows<'_> {
             "yardstick_note",
             &[1],
         )?;
-        super::drain::add(self.workshop, &rig, |named, times, probe| {
+        super::worst::add(self.workshop, |named, times, probe| {
             self.add(group, named, None, probe).times = Some(times);
+        })?;
+        super::drain::add(self.workshop, &rig, |named, times, probe| {
+            let row = self.add(group, (named.id, named.text), None, probe);
+            row.times = Some(times);
+            row.about.counted = named.counted;
         })
     }
 }
@@ -508,7 +516,7 @@ pub(crate) fn address(rig: &Rig, routine: &str) -> Result<u64> {
     Ok(rig.machine.symbol(&format!("{YARDSTICK}!{routine}"))?)
 }
 
-fn threads_of(rig: &Rig, count: usize) -> Result<Vec<Thread>> {
+pub(crate) fn threads_of(rig: &Rig, count: usize) -> Result<Vec<Thread>> {
     (0..count).map(|_| rig.another_thread()).collect()
 }
 

@@ -9,6 +9,8 @@
 //! That is why this is no `criterion`, which finishes with one row before it begins the next, and times closures in its own
 //! process: here the clock that counts is the simulated machine's.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use statrs::statistics::{Data, OrderStatistics};
@@ -55,7 +57,11 @@ pub(crate) fn rounds(
         });
     }
     let mut samples = vec![Vec::new(); probes.len()];
+    let began = Instant::now();
     for round in 0..plan.rounds {
+        if round >= FEWEST_ROUNDS && began.elapsed() > plan.time {
+            break;
+        }
         let forth: Vec<usize> = (0..probes.len()).collect();
         let order: Vec<usize> = if round % 2 == 0 {
             forth
@@ -70,6 +76,9 @@ pub(crate) fn rounds(
     Ok(samples)
 }
 
+/// Rounds that are taken however long they take.
+const FEWEST_ROUNDS: u32 = 3;
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
@@ -77,6 +86,8 @@ pub(crate) struct Effort {
     pub(crate) rounds: u32,
     /// How long one sample is to take, in nanoseconds.
     pub(crate) sample: f64,
+    /// After how long no further round is begun.
+    pub(crate) time: Duration,
 }
 
 /// How many fill a sample. The first try warms what there is to warm.
@@ -129,6 +140,7 @@ mod tests {
         let plan = Effort {
             rounds: 2,
             sample: 1.0,
+            time: Duration::MAX,
         };
         let samples = rounds(&mut [probe(1), probe(2), probe(3)], plan, |_| ()).unwrap();
         assert_eq!(*order.borrow(), [1, 2, 3, 3, 2, 1]);

@@ -24,9 +24,11 @@ fn cells(row: &Measured) -> [String; 6] {
         Some(bytes) => format!("{bytes:#x}"),
     };
     let quartiles = |spread: &Spread| format!("{} – {}", time(spread.lower), time(spread.upper));
+    let median = row.nanoseconds.median;
+    let rate = |count: u64| format!(", {:.1} million a second", count as f64 * 1e3 / median);
     [
         row.text.clone(),
-        time(row.nanoseconds.median),
+        time(median) + &row.counted.map_or_else(String::new, rate),
         quartiles(&row.nanoseconds),
         row.ratio
             .as_ref()

@@ -144,6 +144,69 @@ fn fill(record: &mut Record, number: u64) {
     record.after_remaining = 0x4000;
 }
 
+/// What [`yardstick_worst`] counts by: sixteen steps for each power of two, so within a sixteenth.
+const STEPS: usize = 16;
+/// Powers of two; what takes longer counts with the last.
+const POWERS: usize = 36;
+
+/// The processor's own clock.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_ticks() -> u64 {
+    // SAFETY: no requirements.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Files records in the ring with so many slots, as [`yardstick_record`] does, and looks at the clock around each. Returns the
+/// ticks that so many of a thousand of them did not exceed, of 1,000 the slowest one's; all ones where one was not filed.
+#[cfg(target_arch = "x86_64")]
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_worst(slots: u64, per_mille: u64, times: u64) -> u64 {
+    let ring = ring(slots);
+    let mut counts = [0_u32; STEPS * POWERS];
+    let mut slowest = 0;
+    for number in 0..times {
+        let began = yardstick_ticks();
+        let Some(mut record) = ring.claim() else {
+            return u64::MAX;
+        };
+        fill(&mut record, number);
+        record.commit();
+        let took = yardstick_ticks().saturating_sub(began).max(1);
+        slowest = took.max(slowest);
+        let power = took.ilog2();
+        let step = (took << 4 >> power) as usize & (STEPS - 1);
+        let place = (power as usize * STEPS + step).min(STEPS * POWERS - 1);
+        if let Some(count) = counts.get_mut(place) {
+            *count += 1;
+        }
+    }
+    if per_mille >= 1_000 {
+        return slowest;
+    }
+    let most = times * per_mille / 1_000;
+    let mut seen = 0;
+    for (place, count) in counts.iter().enumerate() {
+        seen += u64::from(*count);
+        if seen >= most {
+            let (power, step) = (place / STEPS, place % STEPS);
+            return ((STEPS + step) as u64) << power >> 4;
+        }
+    }
+    slowest
+}
+
+/// Takes a record and never goes on: what a writer looks like to others that is stopped in the middle of one. Returns its
+/// sequence.
+#[unsafe(no_mangle)]
+pub extern "system" fn yardstick_hold(slots: u64) -> u64 {
+    ring(slots).claim().map_or(0, |record| {
+        let sequence = record.sequence();
+        core::mem::forget(record);
+        sequence
+    })
+}
+
 /// Reads the newest `count` records, or as many as there are, of the ring with so many slots. Returns how many it saw.
 #[unsafe(no_mangle)]
 pub extern "system" fn yardstick_drain(slots: u64, count: u64) -> u64 {

@@ -1,15 +1,14 @@
 //! Which curves there are, and how each of their points is taken.
 
-use std::fs;
-use std::path::Path;
 use std::rc::Rc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use ntbench::{NtStatus, Port};
 use protocol::port::MAXIMUM_CLIENTS;
 use protocol::{AncestorScope, MAXIMUM_NEST_DEPTH, Setting};
 
 use super::fit::Shape;
+use super::paths::{chain, deep, spread};
 use crate::bench::rig::{FILE, Filter, Plan, REMOTE, Rig, Workshop, connect, open};
 use crate::bench::rows::address;
 use crate::bench::sample::Probe;
@@ -28,6 +27,8 @@ pub(super) struct Planned {
 pub(super) struct Line {
     pub(super) name: &'static str,
     pub(super) expected: Shape,
+    /// Why it may bend slightly all the same.
+    pub(super) explained: Option<&'static str>,
     /// Each place, its probe and how often a sample does it.
     pub(super) points: Vec<(u64, (Probe, Option<u64>))>,
 }
@@ -44,21 +45,12 @@ pub(super) const ALL: &[(&str, Make)] = &[
     ("clients", clients),
 ];
 
-/// One component's name.
-const SHORT: &str = "d";
-/// As long as a component can be, and some room.
-const LONG: usize = 240;
+/// Why an open may take slightly more for each component of a long path.
+const CACHES: &str =
+    "the longer a path, the fewer of its directories does a cache of the processor's still hold";
 
-/// Makes a chain of directories below the machines' folder and gives its name on the share.
-fn chain(workshop: &Workshop, component: &str, depth: u64) -> Result<String> {
-    // One step after the other: a path as long as this is more than the host takes at once.
-    let mut at = steps::Dir::open(&workshop.folder)?;
-    for _ in 0..depth {
-        at = at.enter(component)?;
-    }
-    let names = vec![component; usize::try_from(depth).unwrap_or(0)];
-    Ok(format!("{REMOTE}{}", names.join("\\")))
-}
+/// Why the creates of a path beyond the bound do not grow as the path does.
+const BOUNDED: &str = "the path of each is 512 components shorter than the whole, on average";
 
 fn headroom(settings: &[(Setting, u32)]) -> Plan {
     Plan {
@@ -76,82 +68,121 @@ fn opens(rig: &Rc<Rig>, name: &str, of: u64) -> Probe {
     })
 }
 
+/// A line of opens on one machine: at each place a name, and among how many the time is shared.
 fn series(
     workshop: &Workshop,
     plan: &Plan,
-    named: (&'static str, Shape),
-    component: &str,
+    name: &'static str,
     places: &[u64],
-    of: impl Fn(u64) -> (u64, u64),
+    at: impl Fn(u64) -> Result<(String, u64)>,
 ) -> Result<Line> {
-    let rig = Rc::new(Rig::start(workshop, plan).with_context(|| named.0)?);
+    let rig = Rc::new(Rig::start(workshop, plan).with_context(|| name)?);
     let mut points = Vec::new();
     for &place in places {
-        let (at, share) = of(place);
-        let name = chain(workshop, component, place)?;
-        points.push((at, (opens(&rig, &name, share), None)));
+        let (path, share) = at(place)?;
+        points.push((place, (opens(&rig, &path, share), None)));
     }
     Ok(Line {
-        name: named.0,
-        expected: named.1,
+        name,
+        expected: Shape::Linear,
+        explained: Some(CACHES),
         points,
     })
 }
 
-/// Creates nested on one thread: each opens its parent from the top.
+/// Creates nested on one thread: each opens its parent from the top, the share's root last. Beyond the driver's bound a path
+/// may go on, but the nest does not.
 fn depth(workshop: &Workshop) -> Result<Planned> {
-    let places = [1, 4, 16, 64, 128, 256, 512, 1023];
-    let top = headroom(&[
-        (Setting::ANCESTOR_OPENS, AncestorScope::TOP.0.into()),
-        (Setting::MAX_NEST_DEPTH, MAXIMUM_NEST_DEPTH),
-    ]);
-    // The share's root is the last to be opened.
+    const BOUND: u64 = MAXIMUM_NEST_DEPTH as u64;
+    // The deepest create of a nest is looked at and opens nothing.
+    const MOST: u64 = BOUND + 1;
+    let top = || {
+        headroom(&[
+            (Setting::ANCESTOR_OPENS, AncestorScope::TOP.0.into()),
+            (Setting::MAX_NEST_DEPTH, MAXIMUM_NEST_DEPTH),
+            // A slot for each create that is under way.
+            (Setting::LOG_CAPACITY, 4 * MAXIMUM_NEST_DEPTH),
+        ])
+    };
+    let within = [2, 5, 17, 65, 129, 257, 513, BOUND];
+    let beyond = [MOST, 2 * BOUND, 4 * BOUND];
+    // One open of a path of N components makes N + 1 creates, the root's among them, up to the bound.
+    let path = |creates: u64| deep(workshop, creates - 1);
     let nested = series(
         workshop,
-        &top,
-        ("each of the nested creates", Shape::Linear),
-        SHORT,
-        &places,
-        |depth| (depth + 1, depth + 1),
+        &top(),
+        "each of the nested creates",
+        &within,
+        |creates| Ok((path(creates)?, creates)),
     )?;
+    let mut rig = Rig::start(workshop, &top())?;
+    for creates in beyond {
+        let before = rig.records()?;
+        rig.creates(&open(path(creates)?), 1, NtStatus::SUCCESS)?;
+        let made = rig.records()? - before;
+        if made != MOST {
+            bail!("a path for {creates} creates made {made} and not {MOST}");
+        }
+    }
+    let mut bounded = series(
+        workshop,
+        &top(),
+        "each of the 1,025 creates that a longer path comes to",
+        &beyond,
+        |creates| Ok((path(creates)?, MOST)),
+    )?;
+    (bounded.expected, bounded.explained) = (Shape::Bends, Some(BOUNDED));
     let alone = series(
         workshop,
         &Plan::default(),
-        ("one open of that path without the driver", Shape::Linear),
-        SHORT,
-        &places,
-        |depth| (depth + 1, 1),
+        "one open of that path without the driver",
+        &[&within[..], &beyond].concat(),
+        |creates| Ok((path(creates)?, 1)),
     )?;
     Ok(Planned {
         title: "Creates nested on one thread, by depth",
         along: "nested create",
-        thrift: 4,
-        lines: vec![nested, alone],
+        thrift: 3,
+        lines: vec![nested, bounded, alone],
     })
 }
 
-/// The length of the path, with as few components as that takes.
+/// The length of the path as filters see it, with as few components as that takes.
 fn length(workshop: &Workshop) -> Result<Planned> {
-    let component = "n".repeat(LONG);
-    let places = [0, 1, 2, 4, 8, 16, 32, 64, 134];
-    let characters = |components: u64| {
-        let rest = r"\Device\Mup\server\share".len() as u64;
-        (rest + components * (LONG as u64 + 1), 1)
+    let places = [
+        26, 40, 100, 250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_767,
+    ];
+    let path = |characters: u64| {
+        let components = spread(characters);
+        let names: Vec<String> = components
+            .iter()
+            .map(|length| "n".repeat(*length))
+            .collect();
+        chain(workshop, names.iter().map(String::as_str)).map(|path| (path, names.len() as u64))
     };
     let bounded = headroom(&[(Setting::MAX_NEST_DEPTH, 0)]);
-    let each = |components: u64| (characters(components).0, components.max(1));
-    let line = |plan: &Plan, name, of: &dyn Fn(u64) -> (u64, u64)| {
-        let named = (name, Shape::Linear);
-        series(workshop, plan, named, &component, &places, of)
-    };
+    let whole = |characters: u64| path(characters).map(|(path, _)| (path, 1));
     Ok(Planned {
         title: "One open, by the length of its path",
         along: "character",
-        thrift: 2,
+        thrift: 1,
         lines: vec![
-            line(&headroom(&[]), "inspected, for each component", &each)?,
-            line(&bounded, "recorded alone", &characters)?,
-            line(&Plan::default(), "without the driver", &characters)?,
+            // Its ancestors, the share's root among them, and itself.
+            series(
+                workshop,
+                &headroom(&[]),
+                "inspected: each of the opens",
+                &places,
+                |characters| path(characters).map(|(path, components)| (path, components + 1)),
+            )?,
+            series(workshop, &bounded, "recorded alone", &places, whole)?,
+            series(
+                workshop,
+                &Plan::default(),
+                "without the driver",
+                &places,
+                whole,
+            )?,
         ],
     })
 }
@@ -162,23 +193,22 @@ fn components(workshop: &Workshop) -> Result<Planned> {
     let inspected = series(
         workshop,
         &headroom(&[]),
-        ("inspected, for each component", Shape::Linear),
-        SHORT,
+        "inspected: each of the opens",
         &places,
-        |components| (components, components),
+        // Its ancestors, the share's root among them, and itself.
+        |components| Ok((deep(workshop, components)?, components + 1)),
     )?;
     let alone = series(
         workshop,
         &Plan::default(),
-        ("one open of that path without the driver", Shape::Linear),
-        SHORT,
+        "one open of that path without the driver",
         &places,
-        |components| (components, 1),
+        |components| Ok((deep(workshop, components)?, 1)),
     )?;
     Ok(Planned {
         title: "One open, by the components of its path",
         along: "component",
-        thrift: 4,
+        thrift: 1,
         lines: vec![inspected, alone],
     })
 }
@@ -233,6 +263,7 @@ fn records(workshop: &Workshop) -> Result<Planned> {
     let alone = Line {
         name: "one record",
         expected: Shape::Flat,
+        explained: None,
         points,
     };
     let mut points: Vec<(u64, (Probe, Option<u64>))> = Vec::new();
@@ -254,6 +285,7 @@ fn records(workshop: &Workshop) -> Result<Planned> {
     let creates = Line {
         name: "one create that is recorded",
         expected: Shape::Flat,
+        explained: None,
         points,
     };
     Ok(Planned {
@@ -284,6 +316,7 @@ fn processes(workshop: &Workshop) -> Result<Planned> {
         lines: vec![Line {
             name: "one create's watermarks",
             expected: Shape::Flat,
+            explained: None,
             points: places.map(point).into(),
         }],
     })
@@ -313,37 +346,8 @@ fn clients(workshop: &Workshop) -> Result<Planned> {
         lines: vec![Line {
             name: "one create",
             expected: Shape::Linear,
+            explained: None,
             points,
         }],
     })
-}
-
-/// The little of `openat` that is needed here.
-mod steps {
-    use super::{Path, Result, fs};
-    use std::path::PathBuf;
-
-    /// A directory, named in a way that stays short.
-    pub(super) struct Dir {
-        handle: fs::File,
-    }
-
-    impl Dir {
-        /// Opens one.
-        pub(super) fn open(path: &Path) -> Result<Self> {
-            Ok(Self {
-                handle: fs::File::open(path)?,
-            })
-        }
-
-        /// Goes to a directory in it, which is made if need be.
-        pub(super) fn enter(&self, name: &str) -> Result<Self> {
-            use std::os::fd::AsRawFd as _;
-            let path: PathBuf = format!("/proc/self/fd/{}/{name}", self.handle.as_raw_fd()).into();
-            if !path.is_dir() {
-                fs::create_dir(&path)?;
-            }
-            Self::open(&path)
-        }
-    }
 }

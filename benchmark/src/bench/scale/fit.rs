@@ -23,10 +23,13 @@ pub(crate) struct Fit {
     pub(crate) intercept: f64,
     /// Nanoseconds for each.
     pub(crate) slope: f64,
-    /// The power by which the points grow at their end.
+    /// The power by which the points grow at their end, from a quarter of the way on.
     pub(crate) exponent: f64,
     pub(crate) shape: Shape,
 }
+
+/// The power up to which a curve that bends a little may be explained: caches make less, a loop in a loop makes a square.
+pub(crate) const SLIGHT: f64 = 1.5;
 
 /// What points may differ by and count as the same: caches and a busy machine make as much.
 const TOLERANCE: f64 = 0.30;
@@ -62,8 +65,12 @@ impl Fit {
             Shape::Bends
         };
         let exponent = match points {
-            [.., (x1, y1), (x2, y2)] if *x1 > 0.0 => (y2 / y1).ln() / (x2 / x1).ln(),
-            _ => 0.0,
+            [before @ .., (x2, y2)] => before
+                .iter()
+                .rev()
+                .find(|(x1, _)| *x1 > 0.0 && *x1 <= x2 / 4.0)
+                .map_or(0.0, |(x1, y1)| (y2 / y1).ln() / (x2 / x1).ln()),
+            [] => 0.0,
         };
         Self {
             intercept,

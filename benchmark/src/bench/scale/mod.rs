@@ -8,6 +8,7 @@
 mod curves;
 mod draw;
 mod fit;
+mod paths;
 
 use std::fmt::Write as _;
 
@@ -19,7 +20,7 @@ use super::sample::{self, Effort, Spread};
 use super::table::time;
 
 pub(crate) use draw::draw;
-use fit::{Fit, Shape};
+use fit::{Fit, SLIGHT, Shape};
 
 /// A curve, or several in one picture.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub(crate) struct Series {
     pub(crate) fit: Fit,
     /// The shape that it is to have; flat is always as good.
     pub(crate) expected: Shape,
+    /// Why it may bend slightly all the same, where that is known.
+    #[serde(default)]
+    pub(crate) explained: Option<String>,
 }
 
 /// One point.
@@ -50,9 +54,10 @@ pub(crate) struct Point {
 }
 
 impl Series {
-    /// Whether it has the shape that it is to have.
+    /// Whether it has the shape that it is to have, or one that is explained.
     pub(crate) fn as_expected(&self) -> bool {
-        self.fit.shape <= self.expected
+        let explained = self.explained.is_some() && self.fit.exponent <= SLIGHT;
+        self.fit.shape <= self.expected || explained
     }
 
     /// In words.
@@ -66,7 +71,16 @@ impl Series {
         match self.fit.shape {
             Shape::Flat => "flat".to_owned(),
             Shape::Linear => format!("linear, {each} for each {along}"),
-            Shape::Bends => format!("bends: as the {:.1}th power at its end", self.fit.exponent),
+            Shape::Bends => {
+                let why = match &self.explained {
+                    Some(why) if self.as_expected() => format!(": {why}"),
+                    _ => String::new(),
+                };
+                format!(
+                    "bends, as the {:.2}th power at its end{why}",
+                    self.fit.exponent
+                )
+            }
         }
     }
 }
@@ -99,31 +113,34 @@ pub(crate) fn measure(
         let mut probes = Vec::new();
         for line in plan.lines {
             let (places, line_probes): (Vec<u64>, Vec<_>) = line.points.into_iter().unzip();
-            series.push((line.name, line.expected, places));
+            series.push((line.name, line.expected, line.explained, places));
             probes.extend(line_probes);
         }
         let samples = sample::rounds(&mut probes, effort, |_| ())?;
         let mut samples = samples.into_iter();
-        let series = series.into_iter().map(|(name, expected, places)| {
-            let points: Vec<Point> = places
-                .into_iter()
-                .zip(samples.by_ref())
-                .map(|(at, samples)| Point {
-                    at,
-                    nanoseconds: Spread::of(&samples),
-                })
-                .collect();
-            let pairs: Vec<(f64, f64)> = points
-                .iter()
-                .map(|point| (point.at as f64, point.nanoseconds.lower))
-                .collect();
-            Series {
-                name: name.to_owned(),
-                fit: Fit::of(&pairs),
-                points,
-                expected,
-            }
-        });
+        let series = series
+            .into_iter()
+            .map(|(name, expected, explained, places)| {
+                let points: Vec<Point> = places
+                    .into_iter()
+                    .zip(samples.by_ref())
+                    .map(|(at, samples)| Point {
+                        at,
+                        nanoseconds: Spread::of(&samples),
+                    })
+                    .collect();
+                let pairs: Vec<(f64, f64)> = points
+                    .iter()
+                    .map(|point| (point.at as f64, point.nanoseconds.lower))
+                    .collect();
+                Series {
+                    name: name.to_owned(),
+                    fit: Fit::of(&pairs),
+                    points,
+                    expected,
+                    explained: explained.map(str::to_owned),
+                }
+            });
         done.push(Curve {
             id: (*id).to_owned(),
             title: plan.title.to_owned(),
