@@ -7,19 +7,37 @@ use core::{clang, load, machine};
 use std::path::{Path, PathBuf};
 
 use ntbench::MachineError;
-use ntbench::wire::{BugCheckReport, Finding, MachineConfig};
+use ntbench::wire::{BugCheckReport, Finding, MachineConfig, StackKind, ThreadSpec};
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/drivers/locks.c")
 }
 
+/// What only a program's thread can do wrong: the system's own have no user APCs.
+const USERS: [u32; 2] = [19, 20];
+
 /// The bug check or the findings of one misuse.
 fn play(misuse: u32) -> Result<Vec<Finding>, Box<BugCheckReport>> {
     let flag = format!("-DMISUSE={misuse}");
-    let image = clang::driver(&source(), "locks", &[&flag, "-Wno-unused-variable"], &[]);
+    let mut flags = vec![&*flag, "-Wno-unused-variable"];
+    if USERS.contains(&misuse) {
+        flags.push("-DUSER");
+    }
+    let image = clang::driver(&source(), "locks", &flags, &[]);
     let machine = machine(MachineConfig::default());
-    match load(&machine, image) {
-        Ok(_) => Ok(machine.shutdown().expect("a report").findings),
+    let outcome = load(&machine, image).and_then(|_| {
+        if USERS.contains(&misuse) {
+            let thread = machine.thread(ThreadSpec {
+                process_image: "user.exe".to_owned(),
+                process: 0,
+                stack: StackKind::Ordinary,
+            })?;
+            thread.measure_routine(machine.symbol("locks!misused")?, &[], 1)?;
+        }
+        Ok(())
+    });
+    match outcome {
+        Ok(()) => Ok(machine.shutdown().expect("a report").findings),
         Err(MachineError::BugCheck(report)) => Err(report),
         Err(other) => panic!("misuse {misuse}: {other:?}"),
     }
@@ -52,6 +70,14 @@ fn misuse_that_windows_does_not_survive_ends_the_machine() {
         (9, 0xB8, 0, "DISPATCH_LEVEL"),
         (10, 0xC8, 0x1_0002, "IRQL"),
         (15, 0xC4, 0x1000, "deadlock"),
+        (17, 0x01, 0, "without the matching enter"),
+        (18, 0x01, 0, "without the matching enter"),
+        (21, 0xC7, 0, "no initialised timer"),
+        (22, 0xC7, 1, "no initialised DPC"),
+        (23, 0x0A, 8, "no initialised event"),
+        (25, 0x10, 0, "spin lock"),
+        (31, 0xB8, 0, "DISPATCH_LEVEL"),
+        (33, 0x0A, 8, "no initialised event, mutex, semaphore"),
     ];
     for (misuse, code, parameter, text) in expected {
         let report = play(misuse).expect_err("a bug check");
@@ -87,6 +113,15 @@ fn misuse_that_windows_survives_is_found_with_its_line() {
         (13, "spin-lock-irql", true),
         (14, "lock-order", true),
         (16, "critical-region-imbalance", false),
+        (19, "critical-region", true),
+        (20, "critical-region", true),
+        (24, "lock-held-at-return", false),
+        (26, "irql", true),
+        (27, "irql", true),
+        (28, "irql", true),
+        (29, "rundown-released-too-often", true),
+        (30, "irql", true),
+        (32, "lock-held-at-return", false),
     ];
     for (misuse, rule, by_a_call) in expected {
         let findings = play(misuse).unwrap_or_else(|report| panic!("{misuse}: {report:#?}"));
@@ -94,7 +129,7 @@ fn misuse_that_windows_survives_is_found_with_its_line() {
         let found = found.unwrap_or_else(|| panic!("misuse {misuse}: {findings:#?}"));
         if by_a_call {
             let site = found.site.clone().unwrap_or_default();
-            assert!(site.starts_with("locks!DriverEntry+"), "{site}");
+            assert!(site.starts_with("locks!misused+"), "{site}");
             assert!(
                 site.contains(&place(misuse)),
                 "misuse {misuse}: {site}, {}",

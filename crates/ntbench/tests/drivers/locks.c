@@ -29,15 +29,26 @@ IMPORT void KeInitializeSpinLock(u64 *lock);
 IMPORT void KeAcquireSpinLockAtDpcLevel(u64 *lock);
 IMPORT void KeReleaseSpinLockFromDpcLevel(u64 *lock);
 IMPORT void KeAcquireInStackQueuedSpinLock(u64 *lock, void *handle);
+IMPORT u8 ExAcquireResourceExclusiveLite(void *resource, u8 wait);
+IMPORT u8 ExAcquireResourceSharedLite(void *resource, u8 wait);
+IMPORT int ExDeleteResourceLite(void *resource);
+IMPORT void ExAcquirePushLockExclusiveEx(u64 *lock, u32 flags);
+IMPORT void ExReleasePushLockExclusiveEx(u64 *lock, u32 flags);
+IMPORT u8 KeSetTimer(void *timer, i64 due, void *dpc);
+IMPORT u8 KeInsertQueueDpc(void *dpc, void *one, void *two);
+IMPORT int KeSetEvent(void *event, int increment, u8 wait);
+IMPORT u8 KeAcquireSpinLockRaiseToDpc(u64 *lock);
+IMPORT void KeReleaseSpinLock(u64 *lock, u8 level);
+IMPORT void ExReleaseRundownProtection(u64 *lock);
+IMPORT int KeWaitForSingleObject(void *object, u32 reason, u8 mode, u8 alertable, void *timeout);
 IMPORT int KeDelayExecutionThread(u8 mode, u8 alertable, i64 *interval);
 
 static u64 object[2][16], handle[2][4], lock[2];
 static struct { int count; void *owner; u32 contention; u64 event[3]; u32 irql; } mutex[2] = { { 1 }, { 1 } };
 
-int DriverEntry(void *driver, void *path)
+__attribute__((noinline)) int misused(void)
 {
     i64 while_ = -10;
-    (void)driver, (void)path;
     KeInitializeEvent(mutex[0].event, 1, 0);
     KeInitializeEvent(mutex[1].event, 1, 0);
     KeInitializeGuardedMutex(object[0]);
@@ -117,6 +128,93 @@ int DriverEntry(void *driver, void *path)
     case 16:
         KeEnterGuardedRegion(); /* misuse 16 */
         break;
+    case 17:
+        FltReleasePushLock(&lock[0]); /* misuse 17 */
+        break;
+    case 18:
+        KeReleaseGuardedMutex(object[0]); /* misuse 18 */
+        break;
+    case 19:
+        ExInitializeResourceLite(object[1]);
+        ExAcquireResourceExclusiveLite(object[1], 1); /* misuse 19 */
+        ExReleaseResourceLite(object[1]);
+        ExDeleteResourceLite(object[1]);
+        break;
+    case 20:
+        ExAcquirePushLockExclusiveEx(&lock[0], 0); /* misuse 20 */
+        ExReleasePushLockExclusiveEx(&lock[0], 0);
+        break;
+    case 21:
+        KeSetTimer(object[1], 10, 0); /* misuse 21 */
+        break;
+    case 22:
+        KeInsertQueueDpc(object[1], 0, 0); /* misuse 22 */
+        break;
+    case 23:
+        KeSetEvent(object[1], 0, 0); /* misuse 23 */
+        break;
+    case 24:
+        KeInitializeSpinLock(&lock[0]);
+        KeAcquireSpinLockRaiseToDpc(&lock[0]); /* misuse 24 */
+        KeLowerIrql(0);
+        break;
+    case 25:
+        KeInitializeSpinLock(&lock[0]);
+        KeAcquireSpinLockRaiseToDpc(&lock[0]);
+        KeReleaseSpinLock(&lock[1], 0); /* misuse 25 */
+        break;
+    case 26:
+        KfRaiseIrql(2);
+        KeEnterCriticalRegion(); /* misuse 26 */
+        KeLeaveCriticalRegion();
+        KeLowerIrql(0);
+        break;
+    case 27:
+        KfRaiseIrql(2);
+        FltAcquirePushLockShared(&lock[0]); /* misuse 27 */
+        FltReleasePushLock(&lock[0]);
+        KeLowerIrql(0);
+        break;
+    case 28:
+        ExInitializeResourceLite(object[1]);
+        KfRaiseIrql(2);
+        ExAcquireResourceSharedLite(object[1], 1); /* misuse 28 */
+        ExReleaseResourceLite(object[1]);
+        KeLowerIrql(0);
+        ExDeleteResourceLite(object[1]);
+        break;
+    case 29:
+        ExReleaseRundownProtection(&lock[0]); /* misuse 29 */
+        break;
+    case 30:
+        KeInitializeEvent(object[1], 0, 0);
+        KfRaiseIrql(3);
+        KeSetEvent(object[1], 0, 0); /* misuse 30 */
+        KeLowerIrql(0);
+        break;
+    case 31:
+        KeInitializeEvent(object[1], 0, 1);
+        KfRaiseIrql(2);
+        KeWaitForSingleObject(object[1], 0, 0, 0, 0); /* misuse 31 */
+        KeLowerIrql(0);
+        break;
+    case 33:
+        KeReleaseSemaphore(object[1], 0, 1, 0); /* misuse 33 */
+        break;
+    case 32:
+        KeInitializeMutex(object[1], 0);
+        KeWaitForSingleObject(object[1], 0, 0, 0, 0); /* misuse 32 */
+        break;
     }
+    return 0;
+}
+
+/* By the system's thread that loads it, or by a program's later. */
+int DriverEntry(void *driver, void *path)
+{
+    (void)driver, (void)path;
+#ifndef USER
+    misused();
+#endif
     return 0;
 }

@@ -25,6 +25,7 @@ exports! { "ntoskrnl.exe";
     partial "Wait is as FALSE; no priority boost"
     fn KeSetEvent(event: Guest<KEvent>, _increment: i32, _wait: u8) -> i32 {
         irql::at_most("KeSetEvent", DISPATCH_LEVEL);
+        wait::check(event.address(), "KeSetEvent");
         set(event.address(), 1)
     }
 

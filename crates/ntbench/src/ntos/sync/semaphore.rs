@@ -24,6 +24,7 @@ exports! { "ntoskrnl.exe";
     partial "Wait is as FALSE; no priority boost"
     fn KeReleaseSemaphore(semaphore: usize, _increment: i32, adjustment: i32, _wait: u8) -> i32 {
         irql::at_most("KeReleaseSemaphore", DISPATCH_LEVEL);
+        wait::check(semaphore, "KeReleaseSemaphore");
         let released = change(semaphore, || {
             let former = signal_state(semaphore).load(Ordering::SeqCst);
             let new = former.checked_add(adjustment)?;

@@ -54,9 +54,9 @@ fn try_take(object: usize) -> bool {
     true
 }
 
-/// Waiting for memory that is no initialised object: the kernel puts its wait block into a list that is not there, with the dispatcher's
-/// lock held.
-fn check(object: usize, call: &str) {
+/// Waiting for, or signalling, memory that is no initialised object: the kernel goes through a list of wait blocks that is not there,
+/// with the dispatcher's lock held.
+pub(super) fn check(object: usize, call: &str) {
     let kind = Guest::<u8>::at(object).read();
     let list = object + std::mem::offset_of!(KEvent, header.wait_list);
     let known = [
