@@ -264,3 +264,19 @@ fn handlers_of_the_library_are_refused_as_imports_by_name() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn no_exception_leaves_a_completion_routine() {
+    let report = bug_check("completion");
+    assert_eq!(
+        (report.code, report.parameters[0]),
+        (0x7E, ACCESS_VIOLATION),
+        "{}",
+        report.text
+    );
+    assert!(
+        report.text.contains("completes") && report.text.contains("further up"),
+        "{}",
+        report.text
+    );
+}

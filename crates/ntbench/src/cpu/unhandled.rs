@@ -7,7 +7,7 @@
 use super::fault::Fault;
 use crate::bugcheck::{self, code, records};
 use crate::gate::CallSite;
-use crate::seh::{self, Exception, ExceptionRecord, Processor};
+use crate::seh::{self, Exception, ExceptionRecord, Processor, passing};
 use crate::stack::{self, Context};
 use crate::status::NtStatus;
 use crate::{gate, symbols, thread};
@@ -61,7 +61,7 @@ fn at_call(site: &CallSite) -> Processor {
     Processor::at(site.return_address, site.rsp, site.rbp)
 }
 
-fn end(record: &ExceptionRecord, processor: &Processor, text: String, context: Context) -> ! {
+fn end(record: &ExceptionRecord, processor: &Processor, mut text: String, context: Context) -> ! {
     let (code, place) = (u64::from(record.code), record.address as u64);
     if stack::in_callout() {
         let text =
@@ -69,6 +69,11 @@ fn end(record: &ExceptionRecord, processor: &Processor, text: String, context: C
         // Of an access violation: what was tried, and where.
         let parameters = [code, place, record.parameters[0], record.parameters[1]];
         bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
+    }
+    if passing::ends_here() {
+        text.push_str(
+            "; what the driver has further up, beyond the kernel's frames, is not asked: a callback handles its own exceptions",
+        );
     }
     let registers = records::keep(seh::Context::new(processor));
     if thread::current().is_system() {

@@ -60,6 +60,12 @@ pub(crate) fn is_leaving() -> bool {
     pcr::block().raised.get() != 0
 }
 
+/// Whether the code that runs now was called by an import that lets no exception out, for a driver.
+pub(crate) fn ends_here() -> bool {
+    let calls = stack::calls();
+    calls > 1 && caller(calls).is_none() && !super::walk::is_handling()
+}
+
 /// Who called the import that made the call of that number into a driver, where that call lets exceptions out.
 pub(super) fn caller(calls: usize) -> Option<CallSite> {
     PASSING.with_borrow(|list| {

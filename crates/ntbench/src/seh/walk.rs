@@ -59,6 +59,11 @@ thread_local! {
     static ACTIVE: RefCell<Vec<Active>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Whether a handler is running for an exception of this thread's.
+pub(super) fn is_handling() -> bool {
+    ACTIVE.with_borrow(|list| !list.is_empty())
+}
+
 fn during<R>(place: &Place, next: (Processor, bool), why: Why, f: impl FnOnce() -> R) -> R {
     let active = Active {
         calls: stack::calls(),

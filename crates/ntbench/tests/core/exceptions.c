@@ -425,6 +425,23 @@ static void run(void)
     IoDeleteDevice(device);
 }
 
+#elif defined(CASE_completion)
+/* Out of a completion routine there is no way. */
+IMPORT NTSTATUS IoSetCompletionRoutineEx(void *device, void *irp, void *routine, void *context, u8 success, u8 error, u8 cancel);
+IMPORT void IofCompleteRequest(void *irp, char boost);
+static void *object;
+static NOINLINE NTSTATUS completes(void *device, void *irp, void *context) { (void)device, (void)irp, (void)context; note(*nothing); return 0; }
+static void run(void)
+{
+    void *device, *irp = IoAllocateIrp(1, 0);
+    IoCreateDevice(object, 0, 0, 0x22, 0, 0, &device);
+    IoSetCompletionRoutineEx(device, irp, (void *)completes, 0, 1, 1, 1);
+    /* IoSetNextIrpStackLocation */
+    *((u8 *)irp + 67) -= 1;
+    *(u64 *)((u8 *)irp + 0xB8) -= 72;
+    __try { IofCompleteRequest(irp, 0); } __except (1) { note(99); }
+}
+
 #elif defined(CASE_through_unhandled)
 /* Nobody takes it: the machine ends where the exception was. */
 static u64 first[16];
@@ -452,7 +469,7 @@ static void run(void) { __try { deep(20); } __except (1) { note((u32)_exception_
 NTSTATUS DriverEntry(void *driver, void *path)
 {
     (void)driver, (void)path;
-#ifdef CASE_through_driver
+#if defined(CASE_through_driver) || defined(CASE_completion)
     object = driver;
 #endif
     run();
