@@ -146,10 +146,13 @@ exports! { "ntoskrnl.exe";
     /// Sorts in place, by the caller's comparison. Equal elements keep their order, which the reference does not promise.
     fn qsort(elements: Guest<u8>, count: usize, size: usize, routine: usize) {
         // The comparison gets addresses of elements that lie still: their order is found first and then made.
-        let at = |index: usize| elements.add(index * size);
+        let at = |index: usize| elements.add(index.wrapping_mul(size));
         // By insertion, since the library's sorting panics where a comparison contradicts itself.
-        let mut order = Vec::with_capacity(count);
+        let mut order = Vec::new();
         for index in 0..count {
+            if passing::is_leaving() {
+                return;
+            }
             let before = |other: &usize| compare(routine, at(*other).address(), at(index).address()).is_le();
             order.insert(order.partition_point(before), index);
         }
@@ -164,7 +167,7 @@ exports! { "ntoskrnl.exe";
         let (mut from, mut to) = (0, count);
         while from < to {
             let middle = from + (to - from) / 2;
-            let element = elements.add(middle * size).address();
+            let element = elements.add(middle.wrapping_mul(size)).address();
             match compare(routine, key, element) {
                 std::cmp::Ordering::Equal => return element,
                 std::cmp::Ordering::Less => to = middle,
