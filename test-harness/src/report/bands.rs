@@ -127,7 +127,9 @@ fn description(depths: &[DepthSpread]) -> String {
 fn runs_of(depths: &[DepthSpread], sample: usize) -> impl Iterator<Item = &[DepthSpread]> {
     depths
         .chunk_by(move |a, b| {
-            a.samples[sample].is_some() && b.samples[sample].is_some() && b.depth == a.depth + 1
+            a.samples[sample].is_some()
+                && b.samples[sample].is_some()
+                && a.depth.checked_add(1) == Some(b.depth)
         })
         .filter(move |part| part.iter().all(|depth| depth.samples[sample].is_some()))
 }

@@ -94,7 +94,8 @@ fn per_create(creates: &[Create]) -> Option<u64> {
         else {
             return None;
         };
-        let nested = thread == next_thread && next_depth == depth + 1 && high == next_high;
+        let nested =
+            thread == next_thread && depth.checked_add(1) == Some(next_depth) && high == next_high;
         nested.then(|| next_used.checked_sub(used)).flatten()
     });
     Spread::of(apart).map(|spread| spread.middle)

@@ -239,11 +239,11 @@ fn own_ticks(records: &[RecordView]) -> Option<Vec<u64>> {
     let mut own = vec![0; records.len()];
     for index in order {
         let record = &records[index];
-        let below = nested
-            .remove(&(record.thread_id, record.depth + 1))
-            .unwrap_or(0);
-        own[index] = record.inspect_ticks.checked_sub(below)?;
-        *nested.entry((record.thread_id, record.depth)).or_default() += record.inspect_ticks;
+        let deeper = record.depth.checked_add(1);
+        let below = deeper.and_then(|depth| nested.remove(&(record.thread_id, depth)));
+        own[index] = record.inspect_ticks.checked_sub(below.unwrap_or(0))?;
+        let ticks = nested.entry((record.thread_id, record.depth)).or_default();
+        *ticks = ticks.saturating_add(record.inspect_ticks);
     }
     Some(own)
 }
