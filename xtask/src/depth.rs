@@ -114,10 +114,19 @@ pub(crate) fn run(layout: &Layout, options: setup::Options, write: bool) -> Resu
     for search in searches() {
         eprintln!("searching: {}", search.title);
         let folder = out.join(search.name);
-        let searched = harness(layout, &search, &sys, &folder);
         let file = folder.join("sweep.json");
-        let text = fs::read_to_string(&file)
-            .with_context(|| format!("the search left no {}", file.display()))?;
+        // One of an earlier run would be taken for this one's.
+        let _ = fs::remove_file(&file);
+        let searched = harness(layout, &search, &sys, &folder);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(missing) => {
+                // Why the search came to nothing tells more than that it did.
+                searched?;
+                return Err(missing)
+                    .with_context(|| format!("the search left no {}", file.display()));
+            }
+        };
         let report: Value = serde_json::from_str(&text)?;
         page += &section(&search, &report)?;
         if let Err(error) = searched {

@@ -95,7 +95,7 @@ enum Command {
     /// Read inputs that nobody would write with everything that reads: UNC paths, messages, INFs, images, dumps, settings
     #[cfg(not(windows))]
     Fuzz(fuzz::Args),
-    /// Run the tests of the crates that know no kernel under AddressSanitizer and Miri, where these are installed
+    /// Run the tests of the crates that know no kernel under AddressSanitizer, ThreadSanitizer and Miri, where these are installed
     #[cfg(not(windows))]
     Sanitize,
     /// Run everything that must hold: format, lints, two builds, tests
