@@ -29,6 +29,27 @@ fn a_filter_is_installed_in_both_forms_and_goes_again() {
 }
 
 #[test]
+fn who_wants_volumes_handles_alone_hears_of_no_others() {
+    let bench = VolumeBench::new();
+    let image = model::compile("dasd", &[]);
+    let loaded = bench
+        .machine
+        .load_driver(model::spec(image, "370000"))
+        .unwrap();
+    assert_eq!(loaded.status, NtStatus::SUCCESS);
+    bench.close(bench.open("\\a.txt", READ));
+    bench.close(bench.open("", READ));
+    let trace = bench.machine.trace().unwrap();
+    assert_eq!(
+        model::lines(&trace),
+        ["IRP_MJ_CREATE volume=1", "IRP_MJ_CLEANUP volume=1"]
+    );
+    bench.machine.unload_driver("dasd").unwrap();
+    let report = bench.machine.shutdown().unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
+}
+
+#[test]
 fn every_operation_passes_through() {
     let sample = Sample::new("pass", &[]);
     let bench = &sample.bench;

@@ -292,19 +292,18 @@ fn run(
 /// What a registration's flags leave out (`FLT_OPERATION_REGISTRATION`).
 fn wanted_by(registered: &OperationRegistration, flight: &Flight) -> bool {
     /// `FLTFL_OPERATION_REGISTRATION_SKIP_PAGING_IO`, `_SKIP_CACHED_IO`, `_SKIP_NON_DASD_IO`,
-    /// `_SKIP_NON_CACHED_NON_PAGING_IO`.
+    /// `_SKIP_NON_CACHED_NON_PAGING_IO`: what has a volume's handle is told apart in every operation, the rest in transfers.
     const SKIP: [u32; 4] = [1, 2, 4, 8];
-    if !matches!(flight.operation.major, IRP_MJ_READ | IRP_MJ_WRITE) {
-        return true;
-    }
-    let flags = flight.parameters().irp_flags;
-    let paging = flags & IRP_PAGING_IO != 0;
-    let cached = flags & IRP_NOCACHE == 0;
     let dasd = flight
         .operation
         .file
         .object(|object| object.flags & FO_VOLUME_OPEN != 0);
-    ![paging, cached, !dasd, !cached && !paging]
+    let flags = flight.parameters().irp_flags;
+    let transfer = matches!(flight.operation.major, IRP_MJ_READ | IRP_MJ_WRITE);
+    let paging = transfer && flags & IRP_PAGING_IO != 0;
+    let cached = transfer && flags & IRP_NOCACHE == 0;
+    let raw = transfer && !cached && !paging;
+    ![paging, cached, !dasd, raw]
         .into_iter()
         .zip(SKIP)
         .any(|(is, skip)| is && registered.flags & skip != 0)

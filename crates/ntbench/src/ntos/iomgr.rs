@@ -20,7 +20,8 @@ use crate::abi::file::{
 use crate::abi::flt::USER_MODE;
 use crate::abi::io::{
     FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_NO_INTERMEDIATE_BUFFERING, FO_RANDOM_ACCESS,
-    FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_WRITE_THROUGH, IRP_MJ_NETWORK_QUERY_OPEN,
+    FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
+    IRP_MJ_NETWORK_QUERY_OPEN,
 };
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_VALID_ATTRIBUTES};
 use crate::abi::params::{NetworkQueryOpen, Parameters};
@@ -197,7 +198,11 @@ pub(crate) fn create(create: &Create) -> Created {
         if let Some(related) = &related {
             related.reference();
         }
-        let file = File::new(&volume, &rest, related.as_ref(), file_flags(create.options));
+        // Filters see before the open that it is the volume's own.
+        let itself =
+            rest.is_empty() && related.is_none() && matches!(volume.device, DeviceId::Volume(_));
+        let flags = file_flags(create.options) | if itself { FO_VOLUME_OPEN } else { 0 };
+        let file = File::new(&volume, &rest, related.as_ref(), flags);
         if let Some(transaction) = &create.transaction {
             if let Err(status) = super::transaction::active(transaction.address()) {
                 if let Some(device) = &device {
