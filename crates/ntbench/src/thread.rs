@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
-use crate::ntos::special;
+use crate::ntos::{special, time};
+use crate::status::NtStatus;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// `PASSIVE_LEVEL`.
@@ -27,10 +28,35 @@ pub(crate) struct Process {
     pub(crate) image: String,
     /// The address that drivers know as `PEPROCESS`.
     pub(crate) object: usize,
-    /// When it was made: 100 ns units since 1601, UTC.
-    pub(crate) created: i64,
     /// Whether its token is an administrator's.
     pub(crate) administrator: bool,
+    /// The process that it was started by.
+    pub(crate) parent: u64,
+    /// What it was started with.
+    pub(crate) command_line: Option<String>,
+    /// When it was started: 100 ns units since 1601.
+    pub(crate) created: i64,
+    /// `STATUS_PENDING` until it ends.
+    pub(crate) exit_status: AtomicI32,
+    /// Threads that have not ended.
+    pub(crate) threads: AtomicU32,
+}
+
+impl Process {
+    /// A process without threads, started by the system's.
+    pub(crate) fn new(pid: u64, image: &str, administrator: bool) -> Self {
+        Self {
+            pid,
+            image: image.to_owned(),
+            object: opaque_object(),
+            administrator,
+            parent: if pid == SYSTEM_PID { 0 } else { SYSTEM_PID },
+            command_line: None,
+            created: time::system_time(),
+            exit_status: AtomicI32::new(NtStatus::PENDING.0),
+            threads: AtomicU32::new(0),
+        }
+    }
 }
 
 /// A simulated thread. Other threads may look; only its own changes it.
@@ -64,6 +90,7 @@ pub(crate) fn all() -> Vec<&'static Thread> {
 /// Ends the simulated thread that this host thread is. Its object stays: drivers may keep the pointer.
 pub(crate) fn end() {
     if let Some(current) = CURRENT.take() {
+        current.process.threads.fetch_sub(1, Ordering::AcqRel);
         ALL.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|thread| !std::ptr::eq(*thread, current));
@@ -116,6 +143,7 @@ impl Thread {
 
 /// Makes this host thread a simulated one.
 pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
+    process.threads.fetch_add(1, Ordering::AcqRel);
     let thread = Box::leak(Box::new(Thread {
         tid,
         process,

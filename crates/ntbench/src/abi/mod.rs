@@ -16,6 +16,7 @@ pub(crate) mod io;
 pub(crate) mod irp;
 pub(crate) mod ob;
 pub(crate) mod params;
+pub(crate) mod ps;
 pub(crate) mod registry;
 pub(crate) mod status;
 #[cfg(test)]

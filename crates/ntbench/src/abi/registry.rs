@@ -42,3 +42,14 @@ pub(crate) struct KeyValuePartial {
     pub(crate) data_length: u32,
 }
 layout!(KeyValuePartial, 12, data_length @ 8);
+
+/// `KeyBasicInformation`.
+pub(crate) const KEY_BASIC: u32 = 0;
+/// `KeyNodeInformation`.
+pub(crate) const KEY_NODE: u32 = 1;
+/// `KeyFullInformation`.
+pub(crate) const KEY_FULL: u32 = 2;
+/// `KeyNameInformation`.
+pub(crate) const KEY_NAME: u32 = 3;
+/// `KeyCachedInformation`.
+pub(crate) const KEY_CACHED: u32 = 4;

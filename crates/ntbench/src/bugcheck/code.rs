@@ -43,6 +43,21 @@ const TABLE: &[Row] = &[
         ],
     ),
     (
+        0x05,
+        "INVALID_PROCESS_ATTACH_ATTEMPT",
+        [
+            "process to attach to",
+            "current process",
+            "how deep the thread is attached",
+            "1: a DPC is running",
+        ],
+    ),
+    (
+        0x06,
+        "INVALID_PROCESS_DETACH_ATTEMPT",
+        ["see the text", "see the text", "0", "0"],
+    ),
+    (
         IRQL_NOT_LESS_OR_EQUAL,
         "IRQL_NOT_LESS_OR_EQUAL",
         [

@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::MACHINE_MARKER;
 use crate::wire::{
     Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
-    ModuleInfo, NtStatus, PlugAndPlay, Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo,
-    ThreadSpec, Trace, Usage,
+    ModuleInfo, NtStatus, PlugAndPlay, ProcessSpec, RegistryAct, RegistryCall, Reply, Request,
+    SYSTEM_THREAD, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};
@@ -341,6 +341,23 @@ impl Thread {
         self.call(SystemCall::EndTransaction { handle, commit })
     }
 
+    /// `NtOpenProcess`: a handle to the process with that id, and (as information) the access that it has.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn open_process(&self, pid: u64, access: u32) -> Result<Completion, MachineError> {
+        self.call(SystemCall::OpenProcess { pid, access })
+    }
+
+    /// What a program does to a registry key.
+    ///
+    /// # Errors
+    /// When the machine dies of it.
+    pub fn registry(&self, key: &str, act: RegistryAct) -> Result<Completion, MachineError> {
+        let key = key.to_owned();
+        self.call(SystemCall::Registry(RegistryCall { key, act }))
+    }
+
     /// `NtCancelSynchronousIoFile`: cancels what the thread `of` is waiting for.
     ///
     /// # Errors
@@ -373,7 +390,24 @@ impl Thread {
         })
     }
 
-    /// Ends the thread.
+    /// Starts a process (`NtCreateUserProcess`); gives its first thread.
+    ///
+    /// # Errors
+    /// [`Refusal::Process`](crate::wire::Refusal::Process) where a driver does not let it be created.
+    pub fn start_process(&self, spec: ProcessSpec) -> Result<Self, MachineError> {
+        match self.link.ask(Request::StartProcess {
+            thread: self.info.thread,
+            spec,
+        })? {
+            Reply::Thread(info) => Ok(Self {
+                link: Arc::clone(&self.link),
+                info,
+            }),
+            other => Err(protocol("StartProcess", &other)),
+        }
+    }
+
+    /// Ends the thread, and its process with the last one: what that has open is closed.
     ///
     /// # Errors
     /// When the machine is dead.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::frames::create_from_filter;
-use super::{ecp, objects};
+use super::{Instance, ecp, objects};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{IO_DRIVER_CREATE_CONTEXT_SIZE_V1, IoDriverCreateContext, IoStatusBlock};
 use crate::abi::ob::ObjectAttributes;
@@ -18,22 +18,23 @@ use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, stack, verifier};
 
 /// The parameters that all forms share.
-struct Call {
-    function: &'static str,
-    filter: usize,
-    instance: usize,
-    handle: Guest<u64>,
-    file: Guest<usize>,
-    access: u32,
-    attributes: Guest<ObjectAttributes>,
-    status: Guest<IoStatusBlock>,
-    allocation: Guest<i64>,
-    file_attributes: u32,
-    share: u32,
-    disposition: u32,
-    options: u32,
-    flags: u32,
-    context: usize,
+pub(crate) struct Call {
+    pub(crate) function: &'static str,
+    /// 0: no filter asks, but a driver by `IoCreateFile` or one of its forms.
+    pub(crate) filter: usize,
+    pub(crate) instance: usize,
+    pub(crate) handle: Guest<u64>,
+    pub(crate) file: Guest<usize>,
+    pub(crate) access: u32,
+    pub(crate) attributes: Guest<ObjectAttributes>,
+    pub(crate) status: Guest<IoStatusBlock>,
+    pub(crate) allocation: Guest<i64>,
+    pub(crate) file_attributes: u32,
+    pub(crate) share: u32,
+    pub(crate) disposition: u32,
+    pub(crate) options: u32,
+    pub(crate) flags: u32,
+    pub(crate) context: usize,
 }
 
 /// The list of extra create parameters in an `IO_DRIVER_CREATE_CONTEXT`.
@@ -82,7 +83,11 @@ fn run(call: &Call) -> NtStatus {
     let frames = create_from_filter(symbol(call.function));
     let done = match faults::check(call.function) {
         Some(status) => Err(status),
-        None => stack::with_frames(&frames, || open(call)),
+        None => {
+            let below =
+                (call.instance != 0).then(|| objects::instance(call.instance, call.function));
+            stack::with_frames(&frames, || open(call, below))
+        }
     };
     match done {
         Ok(status) | Err(status) => status,
@@ -97,12 +102,12 @@ fn symbol(function: &str) -> &'static str {
     }
 }
 
-fn open(call: &Call) -> Result<NtStatus, NtStatus> {
+/// Opens below an instance, or from the top. The caller has charged its frames.
+pub(crate) fn open(call: &Call, below: Option<Arc<Instance>>) -> Result<NtStatus, NtStatus> {
     let attributes = call.attributes.read();
     if attributes.length as usize != size_of::<ObjectAttributes>() {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    let below = (call.instance != 0).then(|| objects::instance(call.instance, call.function));
     let root = attributes.root_directory.expose_provenance() as u64;
     let created = iomgr::create(&Create {
         name: Guest(attributes.object_name).units(),
@@ -118,7 +123,7 @@ fn open(call: &Call) -> Result<NtStatus, NtStatus> {
         mode: KERNEL_MODE,
         below,
         ecps: ecps(call.context)?,
-        generated: true,
+        generated: call.filter != 0,
         target_directory: false,
         transaction: transaction(call.context)?,
     });

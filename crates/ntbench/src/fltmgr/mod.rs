@@ -26,7 +26,7 @@ pub(crate) mod cancel;
 mod cbdq;
 mod context;
 mod context_api;
-mod create;
+pub(crate) mod create;
 mod descent;
 mod drain;
 mod ecp;
@@ -65,7 +65,7 @@ pub(crate) use operation::{
 };
 pub(crate) use volume_api::guid_name;
 
-pub(crate) use objects::{Instance, Volume};
+pub(crate) use objects::{Altitude, Instance, Volume};
 
 use crate::abi::flt::{FSTYPE_MUP, FSTYPE_NTFS};
 use crate::abi::io::{

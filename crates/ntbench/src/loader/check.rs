@@ -24,6 +24,7 @@ pub(super) struct Checked<'data> {
     pub(super) load_config: (u32, u32),
     pub(super) relocations: (u32, u32),
     pub(super) imports: (u32, u32),
+    pub(super) forces_integrity: bool,
 }
 
 fn damaged(text: impl Into<String>) -> Fact {
@@ -102,6 +103,9 @@ pub(super) fn check(data: &[u8]) -> Result<Checked<'_>, Fact> {
         return Err(Fact::Fixed);
     }
     let checked = Checked {
+        forces_integrity: optional.dll_characteristics()
+            & object::pe::IMAGE_DLLCHARACTERISTICS_FORCE_INTEGRITY
+            != 0,
         size,
         entry,
         preferred_base: optional.image_base(),

@@ -119,6 +119,7 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         sections: checked.sections,
         imports: imports.exports(),
         pdata: checked.pdata,
+        forces_integrity: checked.forces_integrity,
         targets,
         snapshot,
         mapping,

@@ -125,6 +125,8 @@ pub(crate) struct Image {
     pub(crate) imports: Vec<(u32, &'static Export)>,
     /// The exception directory: where the unwind data's index lies, and how long it is.
     pub(crate) pdata: (u32, u32),
+    /// Whether it was linked with `/INTEGRITYCHECK`.
+    pub(crate) forces_integrity: bool,
     /// The RVAs that may be called indirectly, where the image tells.
     targets: Option<Vec<u32>>,
     /// The image as it was mapped, for the unwinder: what is discarded in memory stays here.
@@ -147,6 +149,7 @@ impl Image {
             sections: Vec::new(),
             imports: Vec::new(),
             pdata,
+            forces_integrity: false,
             targets: None,
             snapshot: snapshot.into(),
             mapping: Mapping::reserve(1).expect("a page"),

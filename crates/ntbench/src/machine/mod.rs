@@ -2,6 +2,7 @@
 
 mod buffers;
 mod fuzz;
+mod lives;
 mod measure;
 mod modules;
 mod ports;

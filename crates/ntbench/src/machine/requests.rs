@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::modules::{self, Module};
-use super::{measure, ports, reply, worker};
+use super::{lives, measure, ports, reply, worker};
 use crate::abi::io::{
     IRP_MJ_PNP, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_REMOVE_DEVICE,
     IRP_MN_SURPRISE_REMOVAL,
@@ -41,24 +41,9 @@ pub(super) fn dispatch(id: u64, request: Request) {
             thread,
             measure: what,
         } => on(id, thread, move || measure::run(&what)),
-        Request::StartThread(spec) => {
-            let started = worker::start_thread(&spec);
-            reply(
-                id,
-                started.map_or_else(|error| refused(error.to_string()), Reply::Thread),
-            );
-        }
-        Request::EndThread { thread } => {
-            let ended = worker::end(thread);
-            reply(
-                id,
-                if ended {
-                    Reply::Done
-                } else {
-                    no_thread(thread)
-                },
-            );
-        }
+        Request::StartThread(spec) => lives::start_thread(id, spec),
+        Request::StartProcess { thread, spec } => lives::start_process(id, thread, spec),
+        Request::EndThread { thread } => lives::end_thread(id, thread),
         Request::Symbol { name } => reply(id, symbol(&name)),
         Request::Read { address, length } => reply(id, read(address, length)),
         Request::Trace => reply(id, Reply::Trace(trace::take())),
@@ -92,11 +77,11 @@ fn not_there(text: String) -> Reply {
     Reply::Refused(Refusal::NotThere(text))
 }
 
-fn no_thread(thread: u32) -> Reply {
+pub(super) fn no_thread(thread: u32) -> Reply {
     not_there(format!("there is no thread {thread} (was it ended?)"))
 }
 
-fn on(id: u64, thread: u32, job: impl FnOnce() -> Reply + Send + 'static) {
+pub(super) fn on(id: u64, thread: u32, job: impl FnOnce() -> Reply + Send + 'static) {
     if !worker::post(thread, move || reply(id, job())) {
         reply(id, no_thread(thread));
     }
@@ -167,6 +152,7 @@ fn load(spec: &DriverSpec) -> Reply {
         debugger::announce(&image, &module.symbols);
     }
     loader::declare(&image);
+    ntos::notify::driver_loaded(&image);
     let status = ntos::load_driver(&image, &spec);
     if status.is_success() {
         loader::discard_init(&image);
@@ -228,6 +214,17 @@ fn system_call(call: &SystemCall) -> Reply {
         SystemCall::EndTransaction { handle, commit } => {
             status(ntos::transaction::nt_end(*handle, *commit))
         }
+        SystemCall::OpenProcess { pid, access } => {
+            match ntos::ps_query::nt_open_process(*pid, *access) {
+                Ok((handle, granted)) => Completion {
+                    handle,
+                    information: granted.into(),
+                    ..status(NtStatus::SUCCESS)
+                },
+                Err(failed) => status(failed),
+            }
+        }
+        SystemCall::Registry(call) => status(ntos::registry::client::nt_registry(call)),
         SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
     };
     Reply::Completion(stack::system_call(|| stack::with_left(left, serve)))

@@ -9,10 +9,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cpu::{fault, pcr};
-use crate::ntos::time;
 use crate::schedule::{self, Ticket};
 use crate::thread::{self, Process};
-use crate::wire::{StackKind, ThreadInfo, ThreadSpec};
+use crate::wire::{ProcessSpec, StackKind, ThreadInfo, ThreadSpec};
 use crate::{stack, wire};
 
 /// A host's stack must hold the bench's frames for every nested create, several hundred deep. Untouched pages cost
@@ -51,44 +50,78 @@ fn next_id() -> u64 {
     NEXT_ID.fetch_add(4, Ordering::Relaxed)
 }
 
-fn process(spec: &ThreadSpec) -> Arc<Process> {
+fn make_process(image: &str) -> Process {
+    let limited = LIMITED
+        .get()
+        .is_some_and(|limited| limited.iter().any(|known| known == image));
+    Process::new(next_id(), image, !limited)
+}
+
+/// The process of a thread that is to be started, and whether it is a new one.
+fn process(spec: &ThreadSpec) -> (Arc<Process>, bool) {
     let mut processes = PROCESSES.lock().unwrap_or_else(PoisonError::into_inner);
     let same = |(number, process): &&(u32, Arc<Process>)| {
         *number == spec.process && process.image == spec.process_image
     };
     if let Some((_, process)) = processes.iter().find(same) {
-        return Arc::clone(process);
+        return (Arc::clone(process), false);
     }
-    let process = Arc::new(Process {
-        pid: next_id(),
-        image: spec.process_image.clone(),
-        object: thread::opaque_object(),
-        created: time::system_time(),
-        administrator: !LIMITED
-            .get()
-            .is_some_and(|limited| limited.contains(&spec.process_image)),
-    });
+    let process = Arc::new(make_process(&spec.process_image));
     processes.push((spec.process, Arc::clone(&process)));
-    process
+    (process, true)
+}
+
+/// Forgets a process that has ended: the next thread of its name is one of a new process.
+pub(super) fn forget(ended: &Arc<Process>) {
+    PROCESSES
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .retain(|(_, process)| !Arc::ptr_eq(process, ended));
 }
 
 /// Starts the system thread.
 pub(super) fn start_system() -> io::Result<ThreadInfo> {
-    let process = Arc::new(Process {
-        pid: thread::SYSTEM_PID,
-        image: "System".to_owned(),
-        object: thread::opaque_object(),
-        created: time::system_time(),
-        administrator: true,
-    });
+    let process = Arc::new(Process::new(thread::SYSTEM_PID, "System", true));
     start(SYSTEM, process, StackKind::Ordinary)
 }
 
-/// Starts a thread as asked.
-pub(super) fn start_thread(spec: &ThreadSpec) -> io::Result<ThreadInfo> {
+/// A thread that was started, and has done nothing yet.
+pub(super) struct Started {
+    pub(super) info: ThreadInfo,
+    pub(super) process: Arc<Process>,
+    /// Whether it is the first thread of its process.
+    pub(super) first: bool,
+}
+
+fn next_number() -> u32 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    let number = u32::try_from(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(u32::MAX);
-    start(number, process(spec), spec.stack)
+    u32::try_from(NEXT.fetch_add(1, Ordering::Relaxed)).unwrap_or(u32::MAX)
+}
+
+/// Starts a thread as asked.
+pub(super) fn start_thread(spec: &ThreadSpec) -> io::Result<Started> {
+    let (process, first) = process(spec);
+    let info = start(next_number(), Arc::clone(&process), spec.stack)?;
+    Ok(Started {
+        info,
+        process,
+        first,
+    })
+}
+
+/// Starts a process for the calling thread, with one thread.
+pub(super) fn start_process(spec: &ProcessSpec) -> io::Result<Started> {
+    let process = Arc::new(Process {
+        parent: thread::current().pid(),
+        command_line: spec.command_line.clone(),
+        ..make_process(&spec.image)
+    });
+    let info = start(next_number(), Arc::clone(&process), spec.stack)?;
+    Ok(Started {
+        info,
+        process,
+        first: true,
+    })
 }
 
 fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<ThreadInfo> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
 use super::{
-    device, etw, handle, irp, lookaside, mdl, names, object, pool, registry, section, sync,
+    device, etw, handle, irp, lookaside, mdl, names, notify, object, pool, registry, section, sync,
     threads, work_item,
 };
 use crate::abi::base::UnicodeString;
@@ -208,6 +208,11 @@ impl Driver {
         }
     }
 
+    /// Whether its image was linked with `/INTEGRITYCHECK`, which the kernel asks of those whose routines may forbid things.
+    pub(crate) fn forces_integrity(&self) -> bool {
+        self.image.forces_integrity
+    }
+
     /// Its `DRIVER_OBJECT`.
     pub(crate) fn object(&self) -> usize {
         self.object
@@ -236,6 +241,7 @@ impl Driver {
         for leak in fltmgr::leftovers(self) {
             verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
         }
+        notify::report_left(&self.service);
         work_item::report_leaks(&self.service);
         threads::report_leaks(&self.service);
         sync::report_leaks(&self.service);

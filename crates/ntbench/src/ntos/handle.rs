@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::file::File;
 use super::irql;
 use super::memory::Guest;
-use super::{driver, object, registry};
+use super::{attach, driver, object, registry};
 use crate::abi::flt::{KERNEL_MODE, USER_MODE};
 use crate::abi::ob::OBJ_KERNEL_HANDLE;
 use crate::maps::HashMap;
@@ -68,7 +68,7 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
     } else {
         None
     };
-    let process = (!kernel).then(|| thread::current().pid());
+    let process = (!kernel).then(attach::pid);
     if opener.is_some() && process.is_some_and(|pid| pid > 4) {
         verifier::finding(
             "handle-in-user-process",
@@ -80,7 +80,7 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
 }
 
 fn insert(target: Target, access: u32, kernel: bool, opener: Option<String>) -> u64 {
-    let process = (!kernel).then(|| thread::current().pid());
+    let process = (!kernel).then(attach::pid);
     let mut table = lock();
     table.next += 4;
     let handle = if kernel {
@@ -114,10 +114,7 @@ pub(crate) fn look_up(handle: u64, mode: i8) -> Result<(Target, u32), NtStatus> 
     }
     let table = lock();
     let entry = table.entries.get(&handle).ok_or(NtStatus::INVALID_HANDLE)?;
-    if entry
-        .process
-        .is_some_and(|pid| pid != thread::current().pid())
-    {
+    if entry.process.is_some_and(|pid| pid != attach::pid()) {
         return Err(NtStatus::INVALID_HANDLE);
     }
     Ok((entry.target.clone(), entry.access))
@@ -139,10 +136,24 @@ pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
     match entry.map(|entry| entry.target) {
         Some(Target::File(file)) => file.close_handle(),
         Some(Target::Counted(counted)) => counted.close_handle(),
-        Some(Target::Key(_) | Target::Thread(_) | Target::Process(_) | Target::Link(_)) => {}
+        Some(Target::Key(key)) => registry::closed(&key),
+        Some(Target::Thread(_) | Target::Process(_) | Target::Link(_)) => {}
         None => return NtStatus::INVALID_HANDLE,
     }
     NtStatus::SUCCESS
+}
+
+/// Closes a process's handles, as its end does.
+pub(crate) fn close_all(pid: u64) {
+    let left: Vec<u64> = {
+        let table = lock();
+        let theirs = |entry: &Entry| entry.process == Some(pid);
+        let left = table.entries.iter().filter(|(_, entry)| theirs(entry));
+        left.map(|(handle, _)| *handle).collect()
+    };
+    for handle in left {
+        close(handle, USER_MODE);
+    }
 }
 
 /// Reports handles that a driver that goes away has left open, and closes them.
@@ -176,7 +187,8 @@ pub(crate) fn report_leaks(service: &str) {
         match entry.target {
             Target::File(file) => file.close_handle(),
             Target::Counted(counted) => counted.close_handle(),
-            Target::Key(_) | Target::Thread(_) | Target::Process(_) | Target::Link(_) => {}
+            Target::Key(key) => registry::closed(&key),
+            Target::Thread(_) | Target::Process(_) | Target::Link(_) => {}
         }
     }
 }
@@ -195,7 +207,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle's object, referenced.
-    partial "files, threads, processes, sections, transactions and the pseudo-handles of process and thread"
+    partial "files, keys, threads, processes, sections, transactions and the pseudo-handles of process and thread"
     fn ObReferenceObjectByHandle(
         handle: u64,
         access: u32,
@@ -206,7 +218,7 @@ exports! { "ntoskrnl.exe";
     ) -> NtStatus {
         irql::at_most("ObReferenceObjectByHandle", PASSIVE_LEVEL);
         let current = match handle.cast_signed() {
-            -1 => Some((thread::current().process.object, super::process_type())),
+            -1 => Some((attach::object(), super::process_type())),
             -2 => Some((thread::current().object, super::thread_type())),
             _ => None,
         };
@@ -227,7 +239,8 @@ exports! { "ntoskrnl.exe";
             Target::Thread(address) => (*address, super::thread_type()),
             Target::Process(address) => (*address, super::process_type()),
             Target::Counted(counted) => (counted.address(), counted.object_type),
-            Target::Key(_) | Target::Link(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
+            Target::Key(key) => (key.object().address(), super::key_type()),
+            Target::Link(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
         };
         if object_type != 0 && object_type != kind {
             return NtStatus::OBJECT_TYPE_MISMATCH;

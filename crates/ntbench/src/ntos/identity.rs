@@ -38,7 +38,7 @@ fn name_of(address: usize) -> Option<Vec<u16>> {
             name.extend(file.full());
             Some(name)
         }
-        _ => Some(Vec::new()),
+        _ => Some(wide(&super::registry::name_of(address).unwrap_or_default())),
     }
 }
 

@@ -7,8 +7,9 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
 use super::{driver, irql, routines, slist};
+use crate::status::NtStatus;
 use crate::thread::DISPATCH_LEVEL;
-use crate::{gate, verifier};
+use crate::{faults, gate, verifier};
 
 const DEPTH: usize = 0x10;
 const MAXIMUM_DEPTH: usize = 0x12;
@@ -20,6 +21,12 @@ const FREE: usize = 0x38;
 const LIST_ENTRY: usize = 0x40;
 /// Of `NPAGED_LOOKASIDE_LIST` and its paged kin.
 const BYTES: usize = 0x80;
+/// Of `LOOKASIDE_LIST_EX`.
+const EX_BYTES: usize = 0x60;
+/// `EX_LOOKASIDE_LIST_EX_FLAGS_RAISE_ON_FAIL` and `…_FAIL_NO_RAISE`, and the former as a pool type has it.
+const RAISE_ON_FAIL: u32 = 1;
+const FAIL_NO_RAISE: u32 = 2;
+const POOL_RAISE: u32 = 16;
 
 /// What Windows begins with, and the most that its balancing gives.
 const FIRST_DEPTH: u16 = 4;
@@ -62,7 +69,12 @@ fn initialise(
             format!("{call} was given tag 0; give each use a tag of its own"),
         );
     }
-    Guest::<[u8; BYTES]>::at(list).write([0; BYTES]);
+    let bytes = if call.ends_with("Ex") {
+        EX_BYTES
+    } else {
+        BYTES
+    };
+    Guest::<u8>::at(list).write_many(&vec![0; bytes]);
     slist::InitializeSListHead(list);
     Guest::<u16>::at(list + DEPTH).write(FIRST_DEPTH);
     Guest::<u16>::at(list + MAXIMUM_DEPTH).write(MOST_DEPTH);
@@ -102,14 +114,19 @@ fn delete(list: usize, call: &str) {
         );
         return;
     }
+    flush(list);
+}
+
+/// Frees what is in a list.
+fn flush(list: usize) {
     let free = Guest::<usize>::at(list + FREE).read();
     loop {
         let entry = slist::ExpInterlockedPopEntrySList(list);
         if entry == 0 {
             return;
         }
-        // SAFETY: the list's routine, which the driver gave (or the pool's stub), takes one entry.
-        unsafe { gate::call_within(free, &[entry as u64]) };
+        // SAFETY: the list's routine, which the driver gave (or the pool's stub), takes one entry, and the list where it is an extended one.
+        unsafe { gate::call_within(free, &[entry as u64, list as u64]) };
     }
 }
 
@@ -167,5 +184,31 @@ exports! { "ntoskrnl.exe";
     /// Deletes a list and frees what is in it.
     fn ExDeletePagedLookasideList(list: usize) {
         delete(list, "ExDeletePagedLookasideList");
+    }
+
+    /// Initialises a list of blocks of any pool; its routines get the list too.
+    fn ExInitializeLookasideListEx(
+        list: usize, allocate: usize, free: usize, pool: u32, flags: u32, size: usize, tag: u32, depth: u16,
+    ) -> NtStatus {
+        if flags & !(RAISE_ON_FAIL | FAIL_NO_RAISE) != 0 || depth != 0 {
+            return NtStatus::INVALID_PARAMETER_5;
+        }
+        if let Some(status) = faults::check("ExInitializeLookasideListEx") {
+            return status;
+        }
+        let raise = if flags & RAISE_ON_FAIL == 0 { 0 } else { POOL_RAISE };
+        initialise(list, &Routines { allocate, free }, raise, size, tag, pool, "ExInitializeLookasideListEx");
+        NtStatus::SUCCESS
+    }
+
+    /// Deletes such a list and frees what is in it.
+    fn ExDeleteLookasideListEx(list: usize) {
+        delete(list, "ExDeleteLookasideListEx");
+    }
+
+    /// Frees what is in such a list.
+    fn ExFlushLookasideListEx(list: usize) {
+        irql::at_most("ExFlushLookasideListEx", DISPATCH_LEVEL);
+        flush(list);
     }
 }

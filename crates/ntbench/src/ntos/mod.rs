@@ -21,10 +21,12 @@ use crate::thread::Process;
 use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, thread, verifier};
 
+pub(crate) mod attach;
 mod bitmap;
 mod cache;
 mod calendar;
 mod compare;
+mod create_file;
 mod crt;
 pub(crate) mod device;
 pub(crate) mod driver;
@@ -42,17 +44,20 @@ pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
 mod names;
+pub(crate) mod notify;
 mod numerals;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod print;
 pub(crate) mod ps;
+pub(crate) mod ps_query;
 pub(crate) mod quota;
 pub(crate) mod registry;
 pub(crate) mod routines;
 pub(crate) mod rtl;
 pub(crate) mod section;
 mod secure;
+mod security;
 pub(crate) mod slist;
 pub(crate) mod special;
 pub(crate) mod strings;
@@ -90,8 +95,10 @@ pub(crate) static MACHINE: OnceLock<Machine> = OnceLock::new();
 pub(crate) fn tables() -> Vec<&'static [Export]> {
     let mut tables = vec![
         irql::exports(),
+        attach::exports(),
         time::exports(),
         ps::exports(),
+        ps_query::exports(),
         pool::exports(),
         rtl::exports(),
         slist::exports(),
@@ -109,6 +116,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         names::exports(),
         io_misc::exports(),
         bitmap::exports(),
+        create_file::exports(),
         crt::exports(),
         compare::exports(),
         secure::exports(),
@@ -119,7 +127,6 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         text::exports(),
         work_item::exports(),
         zw::exports(),
-        registry::exports(),
         routines::exports(),
         section::exports(),
         etw::exports(),
@@ -129,6 +136,9 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         unmodelled::filters::exports(),
         exports(),
     ];
+    tables.extend(notify::tables());
+    tables.extend(security::tables());
+    tables.extend(registry::tables());
     tables.extend(sync::tables());
     tables.extend(irp::tables());
     tables
@@ -166,6 +176,7 @@ pub(crate) fn unload_driver(service: &str, mandatory: bool) -> Option<NtStatus> 
 
 /// Looks for what is left over; findings go to the verifier. Runs on the system thread, last.
 pub(crate) fn shutdown() {
+    notify::tell_of_shutdown();
     crate::fltmgr::shut_down();
     pool::flush();
 }
@@ -176,6 +187,7 @@ pub(crate) struct Entered {
     kernel_apcs: i32,
     special_apcs: i32,
     locks: usize,
+    attached: usize,
 }
 
 impl Entered {
@@ -187,6 +199,7 @@ impl Entered {
             kernel_apcs: thread.kernel_apc_disable.load(Ordering::Relaxed),
             special_apcs: thread.special_apc_disable.load(Ordering::Relaxed),
             locks: sync::held(),
+            attached: attach::depth(),
         }
     }
 
@@ -228,6 +241,16 @@ impl Entered {
                 .special_apc_disable
                 .store(self.special_apcs, Ordering::Relaxed);
         }
+        if now.attached != self.attached {
+            verifier::finding(
+                "process-attached-at-return",
+                format!(
+                    "{routine} of {filter} returned attached to another process; each KeStackAttachProcess needs its \
+                     KeUnstackDetachProcess on every path"
+                ),
+            );
+            attach::back_to(self.attached);
+        }
         if now.locks > self.locks {
             verifier::finding(
                 "lock-held-at-return",
@@ -249,6 +272,7 @@ struct ObjectType {
 static FILE_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static PROCESS_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static THREAD_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+static KEY_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static SECTION_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 
 impl ObjectType {
@@ -275,6 +299,11 @@ pub(crate) fn thread_type() -> usize {
     THREAD_TYPE.value
 }
 
+/// The type of registry keys.
+pub(crate) fn key_type() -> usize {
+    KEY_TYPE.value
+}
+
 /// The type of sections.
 pub(crate) fn section_type() -> usize {
     SECTION_TYPE.value
@@ -284,5 +313,6 @@ exports! { "ntoskrnl.exe";
     data IoFileObjectType = || FILE_TYPE.variable;
     data PsProcessType = || PROCESS_TYPE.variable;
     data PsThreadType = || THREAD_TYPE.variable;
+    data CmKeyObjectType = || KEY_TYPE.variable;
     data MmSectionObjectType = || SECTION_TYPE.variable;
 }

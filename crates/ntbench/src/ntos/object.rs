@@ -224,7 +224,7 @@ fn lasting(address: usize) -> bool {
     let thread = thread::current();
     let what = if address == thread.object {
         "thread object"
-    } else if address == thread.process.object {
+    } else if super::ps::process_at(address).is_some() {
         "process object"
     } else {
         return false;

@@ -1,13 +1,12 @@
 //! Processes and threads, as far as drivers ask who is calling.
 
 use std::cell::Cell;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::memory::{Guest, wide};
-use super::{handle, irql, pool};
-use crate::abi::base::{ClientId, UnicodeString};
-use crate::abi::flt::KERNEL_MODE;
-use crate::abi::ob::ObjectAttributes;
+use super::{attach, irql, pool};
+use crate::abi::base::UnicodeString;
 use crate::maps::HashMap;
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL, Process};
@@ -22,15 +21,15 @@ thread_local! {
 
 /// The current process's object, remembered so that it can be asked about later.
 pub(crate) fn current_process() -> usize {
-    let process = &thread::current().process;
-    if MADE_KNOWN.replace(process.object) == process.object {
-        return process.object;
-    }
-    KNOWN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(process.object, Arc::clone(process));
-    process.object
+    attach::with(|process| {
+        if MADE_KNOWN.replace(process.object) != process.object {
+            KNOWN
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(process.object, Arc::clone(process));
+        }
+        process.object
+    })
 }
 
 /// The process of that object.
@@ -39,15 +38,31 @@ pub(crate) fn process_at(object: usize) -> Option<Arc<Process>> {
     if current.object == object {
         return Some(Arc::clone(current));
     }
-    KNOWN
+    let known = KNOWN
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .get(&object)
-        .cloned()
+        .cloned();
+    known.or_else(|| {
+        let theirs = |thread: &&thread::Thread| thread.process.object == object;
+        let found = thread::all().into_iter().find(theirs)?;
+        Some(Arc::clone(&found.process))
+    })
+}
+
+/// The thread of that object, if it has not ended.
+pub(crate) fn thread_at(object: usize) -> Option<&'static thread::Thread> {
+    let current = thread::current();
+    if current.object == object {
+        return Some(current);
+    }
+    thread::all()
+        .into_iter()
+        .find(|thread| thread.object == object)
 }
 
 /// Whether that thread is one of that process.
-fn has_thread(pid: u64, tid: u64) -> bool {
+pub(crate) fn has_thread(pid: u64, tid: u64) -> bool {
     thread::all()
         .into_iter()
         .any(|thread| thread.pid() == pid && thread.tid == tid)
@@ -66,9 +81,20 @@ pub(crate) fn process_of(pid: u64) -> Option<Arc<Process>> {
     Some(found)
 }
 
-/// Where every image lies.
-static FOLDER: LazyLock<Vec<u16>> =
-    LazyLock::new(|| wide(r"\Device\HarddiskVolume1\Windows\System32\"));
+/// A process's session.
+pub(crate) fn session(process: &Process) -> u32 {
+    u32::from(process.pid != thread::SYSTEM_PID)
+}
+
+/// Where every image lies, on the first volume.
+pub(crate) const FOLDER: &str = r"\Windows\System32\";
+/// That volume.
+const VOLUME: &str = r"\Device\HarddiskVolume1";
+
+/// Where a process's image lies.
+pub(crate) fn image_path(process: &Process) -> Vec<u16> {
+    wide(&format!("{VOLUME}{FOLDER}{}", process.image))
+}
 
 /// Tag of the image names that are handed out.
 const TAG_NAME: u32 = u32::from_le_bytes(*b"PsIn");
@@ -94,30 +120,6 @@ exports! { "ntoskrnl.exe";
         current_process()
     }
 
-    /// A handle for the process with an id.
-    partial "of processes that have threads; nobody is denied access"
-    fn ZwOpenProcess(handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, client: Guest<ClientId>) -> NtStatus {
-        irql::at_most("ZwOpenProcess", PASSIVE_LEVEL);
-        handle.write(0);
-        if let Some(status) = crate::faults::check("ZwOpenProcess") {
-            return status;
-        }
-        let attributes = attributes.read();
-        // A process has no name to be opened by: the id alone says which one is meant.
-        if !attributes.object_name.is_null() || client.is_null() {
-            return NtStatus::INVALID_PARAMETER_MIX;
-        }
-        let client = client.read();
-        let Some(process) = process_of(client.process.expose_provenance() as u64) else {
-            return NtStatus::INVALID_CID;
-        };
-        if !client.thread.is_null() && !has_thread(process.pid, client.thread.expose_provenance() as u64) {
-            return NtStatus::INVALID_CID;
-        }
-        handle.write(handle::open(handle::Target::Process(process.object), access, attributes.attributes, KERNEL_MODE));
-        NtStatus::SUCCESS
-    }
-
     /// The current thread's object. Compilers usually read it from the processor's block.
     fn KeGetCurrentThread() -> usize {
         thread::current().object
@@ -128,30 +130,63 @@ exports! { "ntoskrnl.exe";
         process_at(process).map_or(0, |process| process.pid)
     }
 
-    /// When a process was made.
+    /// The id of a thread.
+    partial "0 for a thread that has ended"
+    fn PsGetThreadId(object: usize) -> u64 {
+        thread_at(object).map_or(0, |thread| thread.tid)
+    }
+
+    /// A thread's process.
+    partial "NULL for a thread that has ended"
+    fn IoThreadToProcess(object: usize) -> usize {
+        thread_at(object).map_or(0, |thread| thread.process.object)
+    }
+
+    /// A thread's process.
+    partial "NULL for a thread that has ended"
+    fn PsGetThreadProcess(object: usize) -> usize {
+        IoThreadToProcess(object)
+    }
+
+    /// Whether a thread is one of the system process.
+    partial "FALSE for a thread that has ended"
+    fn PsIsSystemThread(object: usize) -> u8 {
+        u8::from(thread_at(object).is_some_and(thread::Thread::is_system))
+    }
+
+    /// When a process was created: 100 ns units since 1601.
     fn PsGetProcessCreateTimeQuadPart(process: usize) -> i64 {
         process_at(process).map_or(0, |process| process.created)
     }
 
-    /// The id of a thread: only the current one's object is ever handed out.
-    partial "of the current thread; 0 for others"
-    fn PsGetThreadId(object: usize) -> u64 {
-        let thread = thread::current();
-        if thread.object == object { thread.tid } else { 0 }
+    /// How a process ended; `STATUS_PENDING` before.
+    fn PsGetProcessExitStatus(process: usize) -> NtStatus {
+        let status = process_at(process).map(|process| process.exit_status.load(Ordering::Acquire));
+        NtStatus(status.unwrap_or(NtStatus::PENDING.0))
     }
 
-    /// A thread's process.
-    partial "the current process, whichever thread is asked for"
-    fn IoThreadToProcess(_thread: usize) -> usize {
-        current_process()
+    /// A process's session: the system's is 0, programs' 1.
+    partial "programs are all in session 1"
+    fn PsGetProcessSessionId(process: usize) -> u32 {
+        process_at(process).map_or(u32::MAX, |process| session(&process))
     }
 
-    /// Whether a thread is one of the system process: only the current one's object is ever handed out, and those of threads that drivers
-    /// started.
-    partial "of the current thread; FALSE for others"
-    fn PsIsSystemThread(object: usize) -> u8 {
-        let thread = thread::current();
-        u8::from(thread.object == object && thread.is_system())
+    /// The current process's session.
+    partial "programs are all in session 1"
+    fn PsGetCurrentProcessSessionId() -> u32 {
+        attach::with(|process| session(process))
+    }
+
+    /// The id of the process that started a process: nobody documents it, many use it.
+    fn PsGetProcessInheritedFromUniqueProcessId(process: usize) -> u64 {
+        process_at(process).map_or(0, |process| process.parent)
+    }
+
+    /// The session of the process that asked for an operation; `STATUS_SUCCESS` always with a thread's IRP.
+    partial "of the current process: programs are all in session 1"
+    fn IoGetRequestorSessionId(_irp: usize, session: Guest<u32>) -> NtStatus {
+        session.write(PsGetCurrentProcessSessionId());
+        NtStatus::SUCCESS
     }
 
     /// Not a WoW64 process: the bench has none.
@@ -168,9 +203,7 @@ exports! { "ntoskrnl.exe";
             return status;
         }
         let Some(process) = process_at(process) else { return NtStatus::INVALID_PARAMETER };
-        let mut path = Vec::with_capacity(FOLDER.len() + process.image.len());
-        path.extend_from_slice(&FOLDER);
-        path.extend(process.image.encode_utf16());
+        let path = image_path(&process);
         let header = size_of::<UnicodeString>();
         let Some(block) = pool::allocate(header + path.len() * 2 + 2, TAG_NAME, pool::Kind::NonPaged, true) else {
             return NtStatus::INSUFFICIENT_RESOURCES;

@@ -1,11 +1,11 @@
 //! Threads that drivers start, and how they end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::memory::Guest;
 use super::sync::wait;
-use super::{Entered, MACHINE, driver, handle, irql, object, ps, worker};
+use super::{Entered, MACHINE, driver, handle, irql, notify, object, ps, worker};
 use crate::abi::base::{ClientId, Ptr};
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL};
@@ -34,6 +34,9 @@ fn body(routine: usize, context: u64, service: &str, tid: u64) -> ! {
         unsafe { gate::call(routine, &[context]) };
     });
     entered.check("a thread's routine", service);
+    if notify::listening() {
+        stack::system_thread(|| notify::ends(false));
+    }
     running().retain(|(_, running, _)| *running != tid);
     wait::signal(thread::current().object);
     schedule::gone();
@@ -64,14 +67,27 @@ fn start(routine: usize, context: u64, service: String) -> Option<(usize, u64)> 
     let machine = MACHINE.get()?;
     let tid = NEXT_TID.fetch_add(4, Ordering::Relaxed);
     let (tell, told) = std::sync::mpsc::channel();
+    // Where drivers want to know of the thread, they are told before it runs.
+    let listened = notify::listening();
+    let told_of = Arc::new(AtomicBool::new(false));
+    let begun = Arc::clone(&told_of);
     running().push((service.clone(), tid, routine));
     worker::spawn("thread", tid, Arc::clone(&machine.system), move || {
         let object = thread::current().object;
         wait::initialise(object, wait::THREAD, HEADER_BYTES, 0);
         let _ = tell.send(object);
+        while listened && !begun.load(Ordering::Acquire) {
+            schedule::poll(std::ptr::from_ref(&*begun).addr());
+        }
         body(routine, context, &service, tid)
     });
-    told.recv().ok().map(|object| (object, tid))
+    let object = told.recv().ok()?;
+    if listened {
+        let _ = notify::created(&machine.system, tid, false);
+        told_of.store(true, Ordering::Release);
+        schedule::progressed();
+    }
+    Some((object, tid))
 }
 
 exports! { "ntoskrnl.exe";

@@ -2,8 +2,13 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::memory::Guest;
+use super::{irql, time};
 use crate::status::NtStatus;
+use crate::thread::PASSIVE_LEVEL;
+use crate::{faults, verifier};
 
 /// Puts a terminated text where there is room for it, and says how many characters it takes, the terminating one among them.
 fn put(text: &str, out: Guest<u8>, length: Guest<u32>) -> NtStatus {
@@ -44,6 +49,42 @@ exports! { "ntoskrnl.exe";
             port => format!("[{scoped}]:{port}"),
         };
         put(&text, out, length)
+    }
+
+    /// A UUID that nobody else has: by the time, as version 1 is made.
+    partial "by time and a count alone: there is no network adapter"
+    fn ExUuidCreate(uuid: Guest<[u8; 16]>) -> NtStatus {
+        irql::at_most("ExUuidCreate", PASSIVE_LEVEL);
+        if let Some(status) = faults::check("ExUuidCreate") {
+            return status;
+        }
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let time = time::system_time().cast_unsigned().wrapping_add(count);
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&time.to_le_bytes());
+        // Version 1 in the highest four bits of the time, then variant 10 and a node that is no adapter's.
+        bytes[7] = bytes[7] & 0x0F | 0x10;
+        bytes[8] = 0x80;
+        bytes[10] = 0x01;
+        bytes[14..].copy_from_slice(&count.to_le_bytes()[..2]);
+        uuid.write(bytes);
+        NtStatus::SUCCESS
+    }
+
+    /// Makes an asynchronous procedure call.
+    refused "a finding: drivers' own APCs are not delivered"
+    fn KeInitializeApc(
+        _apc: usize, _thread: usize, _environment: u32, _kernel: usize, _rundown: usize, _normal: usize, _mode: i8, _context: usize,
+    ) {
+        verifier::finding("refused", "KeInitializeApc is not modelled: drivers' own APCs are not delivered");
+    }
+
+    /// Queues one.
+    refused "FALSE: drivers' own APCs are not delivered"
+    fn KeInsertQueueApc(_apc: usize, _first: usize, _second: usize, _increment: i32) -> u8 {
+        verifier::finding("refused", "KeInsertQueueApc is not modelled: drivers' own APCs are not delivered");
+        0
     }
 }
 

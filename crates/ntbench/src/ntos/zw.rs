@@ -4,6 +4,7 @@
 use super::handle::{self, Target};
 use super::iomgr::{self, Create};
 use super::memory::Guest;
+use super::notify::{self, Wanted};
 use super::{irql, object};
 use crate::abi::base::UnicodeString;
 use crate::abi::file::{FILE_OPEN, FILE_STANDARD_INFORMATION_CLASS};
@@ -13,7 +14,7 @@ use crate::abi::io::{
     IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_MJ_READ, IRP_MJ_WRITE,
     IoStatusBlock, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
 };
-use crate::abi::ob::ObjectAttributes;
+use crate::abi::ob::{OBJ_KERNEL_HANDLE, ObjectAttributes};
 use crate::abi::params::Parameters;
 use crate::fltmgr::operation::Request;
 use crate::fltmgr::requests::{Caller, TransferCall};
@@ -305,7 +306,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle for an object that is known by its address: a file object, a process, a section, a transaction.
-    partial "for file objects, processes, sections and transactions"
+    partial "for file objects, processes, threads, sections and transactions"
     fn ObOpenObjectByPointer(
         address: usize, attributes: u32, _access_state: usize, access: u32, object_type: usize, _mode: i8,
         out: Guest<u64>,
@@ -322,6 +323,7 @@ exports! { "ntoskrnl.exe";
                 (Target::Counted(counted), kind)
             }
             _ if super::ps::process_at(address).is_some() => (Target::Process(address), super::process_type()),
+            _ if super::ps::thread_at(address).is_some() => (Target::Thread(address), super::thread_type()),
             _ => return NtStatus::OBJECT_TYPE_MISMATCH,
         };
         if object_type != 0 && object_type != kind {
@@ -332,7 +334,18 @@ exports! { "ntoskrnl.exe";
             Target::Counted(counted) => counted.add_handle(),
             _ => {}
         }
-        out.write(handle::open(target, access, attributes, KERNEL_MODE));
-        NtStatus::SUCCESS
+        let wanted = Wanted {
+            operation: notify::HANDLE_CREATE,
+            object: address,
+            object_type: kind,
+            access,
+            kernel: attributes & OBJ_KERNEL_HANDLE != 0,
+            processes: (0, 0),
+        };
+        let (made, status) = notify::handle_filtered(wanted, |access| {
+            (handle::open(target, access, attributes, KERNEL_MODE), NtStatus::SUCCESS)
+        });
+        out.write(made);
+        status
     }
 }

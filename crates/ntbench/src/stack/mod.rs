@@ -456,13 +456,7 @@ mod tests {
     fn simulated<R: Send>(kind: StackKind, f: impl FnOnce() -> R + Send) -> R {
         std::thread::scope(|scope| {
             let run = || {
-                let process = Process {
-                    pid: 8,
-                    image: "test.exe".to_owned(),
-                    object: thread::opaque_object(),
-                    created: 0,
-                    administrator: true,
-                };
+                let process = Process::new(8, "test.exe", true);
                 let thread = thread::adopt(12, Arc::new(process));
                 pcr::install(thread.object).expect("a processor region");
                 install(kind).expect("a stack");

@@ -331,6 +331,56 @@ pub struct ThreadSpec {
     pub stack: StackKind,
 }
 
+/// What a program does to a key, which it opens for that and closes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryCall {
+    /// The key's full name: `\\Registry\\Machine\\Software\\…`.
+    pub key: String,
+    /// What.
+    pub act: RegistryAct,
+}
+
+/// What is done to a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RegistryAct {
+    /// Nothing: it is opened.
+    Open,
+    /// It is opened or made.
+    Create,
+    /// It is deleted.
+    Delete,
+    /// A value is set; the key is made where it is not there.
+    Set {
+        /// Its name.
+        name: String,
+        /// What it is.
+        value: RegistryValue,
+    },
+    /// A value is read.
+    Query {
+        /// Its name.
+        name: String,
+    },
+    /// A value is deleted.
+    DeleteValue {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A process that a thread starts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Its image's name, e.g. `notepad.exe`.
+    pub image: String,
+    /// What it is started with. `None`: the image's path.
+    #[serde(default)]
+    pub command_line: Option<String>,
+    /// The kernel stack of its first thread.
+    #[serde(default)]
+    pub stack: StackKind,
+}
+
 /// A thread's kernel stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StackKind {

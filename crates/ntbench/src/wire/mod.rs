@@ -55,6 +55,13 @@ pub enum Request {
     },
     /// Starts a thread.
     StartThread(ThreadSpec),
+    /// Starts a process, with one thread.
+    StartProcess {
+        /// By which thread.
+        thread: u32,
+        /// Which.
+        spec: ProcessSpec,
+    },
     /// Ends a thread.
     EndThread {
         /// Which.
@@ -167,6 +174,15 @@ pub enum SystemCall {
         /// Commits; else rolls back.
         commit: bool,
     },
+    /// `NtOpenProcess`; the handle and, as information, the access granted are in the answer.
+    OpenProcess {
+        /// The process's id.
+        pid: u64,
+        /// The access wanted.
+        access: u32,
+    },
+    /// Something that a program does to the registry.
+    Registry(RegistryCall),
     /// `NtClose`.
     Close {
         /// The handle.
@@ -225,6 +241,16 @@ pub enum Refusal {
     /// The configuration makes no sense.
     #[error("{0}")]
     Config(String),
+    /// A driver did not let a process be created.
+    #[error(
+        "the process {image} was not created: {status}, from a driver's process-notify routine"
+    )]
+    Process {
+        /// Its image's name.
+        image: String,
+        /// `PS_CREATE_NOTIFY_INFO.CreationStatus`.
+        status: NtStatus,
+    },
 }
 
 /// From machine to client.

@@ -82,6 +82,11 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
 
 /// Compiles a driver that is written against the DDK's own headers, with the C compiler's import library for the kernel.
 pub(crate) fn compile_ddk(name: &str, defines: &[&str]) -> PathBuf {
+    compile_ddk_with(name, defines, &[])
+}
+
+/// The same, with more for the compiler to hand to its linker.
+pub(crate) fn compile_ddk_with(name: &str, defines: &[&str], link: &[&str]) -> PathBuf {
     let folder = scratch();
     let image = folder.join(format!("{name}.sys"));
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/drivers/{name}.c"));
@@ -106,6 +111,7 @@ pub(crate) fn compile_ddk(name: &str, defines: &[&str]) -> PathBuf {
             "-Wl,-e,DriverEntry",
             "-Wl,--dynamicbase",
         ])
+        .args(link)
         .args(defines.iter().map(|define| format!("-D{define}")))
         .arg(source)
         .arg("-o")

@@ -23,7 +23,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use cancel::thread as cancel_thread;
 pub(crate) use fast::{device_control as fast_device_control, takes_controls};
-pub(crate) use send::{create, send};
+pub(crate) use send::{create, send, shutdown};
 
 use self::check::Call;
 use super::memory::Guest;

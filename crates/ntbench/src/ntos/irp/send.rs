@@ -197,6 +197,35 @@ fn dispatch(
     Ok(carried.settle(done.wait()))
 }
 
+/// Sends a device that the system shuts down, and waits for its driver.
+pub(crate) fn shutdown(device: usize) {
+    const IRP_MJ_SHUTDOWN: u8 = 0x10;
+    let top = device::top(device);
+    let size = device::object(top, |device| device.stack_size);
+    let done = Arc::new(Done::default());
+    let Some(packet) = allocate(size, Owner::System(Arc::clone(&done))) else {
+        return;
+    };
+    packet.change(|irp| irp.thread = thread::current().object);
+    packet.set_next(StackLocation {
+        major: IRP_MJ_SHUTDOWN,
+        minor: 0,
+        flags: 0,
+        control: 0,
+        pad: 0,
+        parameters: [0; 4],
+        device_object: top,
+        file_object: 0,
+        completion_routine: 0,
+        context: 0,
+    });
+    let frames = [fltmgr::frame("nt!IofCallDriver")];
+    stack::with_frames(&frames, || {
+        call::call("the I/O manager's call", top, packet)
+    });
+    done.wait();
+}
+
 /// Sends a create.
 pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
     let mut access_state = Box::new(fltmgr::access_state(create.access));

@@ -1,11 +1,14 @@
 //! Locks and dispatcher objects. Their state lies in the driver's memory; who waits for it is the host's affair.
 
 mod event;
+mod ex_timer;
 mod fast_mutex;
 mod mutex;
 mod order;
 mod push_lock;
+mod remove_lock;
 mod resource;
+mod run_once;
 mod rundown;
 mod rw_spin;
 mod semaphore;
@@ -21,7 +24,7 @@ use crate::export::Export;
 use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 13] {
+pub(crate) fn tables() -> [&'static [Export]; 17] {
     [
         event::exports(),
         fast_mutex::exports(),
@@ -30,11 +33,15 @@ pub(crate) fn tables() -> [&'static [Export]; 13] {
         push_lock::filter_manager::exports(),
         resource::exports(),
         resource::filter_manager::exports(),
+        remove_lock::exports(),
+        run_once::exports(),
         rundown::exports(),
+        rundown::cache_aware::exports(),
         rw_spin::exports(),
         semaphore::exports(),
         spin::exports(),
         timer::exports(),
+        ex_timer::exports(),
         wait::exports(),
     ]
 }
@@ -69,6 +76,7 @@ pub(crate) fn about_to_free(start: usize, length: usize, pool: u64) {
 pub(crate) fn report_leaks(service: &str) {
     resource::report_leaks(service);
     timer::report_leaks(service);
+    ex_timer::report_leaks(service);
 }
 
 /// Waiters gather at one of a few places, by the address they wait for.

@@ -84,3 +84,80 @@ exports! { "ntoskrnl.exe";
         quad(reference).store(ENDED, Ordering::SeqCst);
     }
 }
+
+/// The same with a count for each processor, of which the machine has one: opaque memory that holds the word.
+pub(super) mod cache_aware {
+    use crate::ntos::memory::Guest;
+    use crate::ntos::pool;
+
+    /// What `ExSizeOfRundownProtectionCacheAware` says.
+    const BYTES: u64 = 0x40;
+
+    exports! { "ntoskrnl.exe";
+        /// Makes one in pool; NULL: there is no memory.
+        fn ExAllocateCacheAwareRundownProtection(kind: u32, tag: u32) -> usize {
+            if crate::faults::check("ExAllocateCacheAwareRundownProtection").is_some() {
+                return 0;
+            }
+            // PagedPool is the odd one.
+            let kind = if kind & 1 == 0 { pool::Kind::NonPaged } else { pool::Kind::Paged };
+            pool::allocate(0x40, tag, kind, true).unwrap_or(0)
+        }
+
+        /// Frees it.
+        fn ExFreeCacheAwareRundownProtection(reference: usize) {
+            pool::free(reference, None);
+        }
+
+        /// How large one in the driver's own memory is.
+        fn ExSizeOfRundownProtectionCacheAware() -> u64 {
+            BYTES
+        }
+
+        /// Makes one of the driver's memory.
+        fn ExInitializeRundownProtectionCacheAware(reference: usize, size: u64) {
+            if size < BYTES {
+                crate::verifier::finding(
+                    "registration",
+                    "ExInitializeRundownProtectionCacheAware with less memory than ExSizeOfRundownProtectionCacheAware says",
+                );
+            }
+            Guest::<u64>::at(reference).write(0);
+        }
+
+        /// Makes one whose end has come usable again.
+        fn ExReInitializeRundownProtectionCacheAware(reference: usize) {
+            super::ExReInitializeRundownProtection(reference);
+        }
+
+        /// Acquires, unless the end has begun.
+        fn ExAcquireRundownProtectionCacheAware(reference: usize) -> u8 {
+            super::acquire(reference, 1)
+        }
+
+        /// Acquires several times, unless the end has begun.
+        fn ExAcquireRundownProtectionCacheAwareEx(reference: usize, count: u32) -> u8 {
+            super::acquire(reference, count)
+        }
+
+        /// Releases.
+        fn ExReleaseRundownProtectionCacheAware(reference: usize) {
+            super::release(reference, 1);
+        }
+
+        /// Releases several times.
+        fn ExReleaseRundownProtectionCacheAwareEx(reference: usize, count: u32) {
+            super::release(reference, count);
+        }
+
+        /// Begins the end, and waits until nobody holds the protection.
+        fn ExWaitForRundownProtectionReleaseCacheAware(reference: usize) {
+            super::ExWaitForRundownProtectionRelease(reference);
+        }
+
+        /// Marks the end as come.
+        fn ExRundownCompletedCacheAware(reference: usize) {
+            super::ExRundownCompleted(reference);
+        }
+    }
+}

@@ -155,7 +155,7 @@ fn check_dpc(dpc: usize, call: &str) {
     }
 }
 
-fn set_timer(timer: usize, due: i64, period: u32, dpc: usize, call: &str) -> u8 {
+pub(super) fn set_timer(timer: usize, due: i64, period: u32, dpc: usize, call: &str) -> u8 {
     irql::at_most(call, DISPATCH_LEVEL);
     let kind = Guest::<u8>::at(timer).read();
     if kind != wait::TIMER_NOTIFICATION && kind != wait::TIMER_SYNCHRONIZATION {
@@ -279,6 +279,11 @@ fn initialise(timer: usize, kind: u32) {
     };
     order::forget(timer, TIMER_BYTES);
     wait::initialise(timer, kind, TIMER_BYTES, 0);
+}
+
+/// Cancels a timer; whether it was set.
+pub(super) fn cancel(timer: usize) -> bool {
+    disarm(&mut lock(), timer)
 }
 
 exports! { "ntoskrnl.exe";
