@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{full_name, handles};
+use super::objects;
 use crate::abi::base::UnicodeString;
 use crate::fltmgr::Altitude;
-use crate::ntos::memory::{Guest, wide};
+use crate::ntos::memory::Guest;
 use crate::ntos::notify::{self, Place};
-use crate::ntos::{driver, irql, pool};
+use crate::ntos::{driver, irql};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
 use crate::{faults, gate, verifier};
@@ -35,16 +35,27 @@ static ANY: AtomicBool = AtomicBool::new(false);
 /// What drivers keep with an open key (`CmSetCallbackObjectContext`), by key object and cookie.
 static CONTEXTS: Mutex<BTreeMap<(usize, i64), u64>> = Mutex::new(BTreeMap::new());
 
-/// Names that were lent to drivers for as long as a key object is there, by the object.
-static LENT: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
-
 /// `RegNtCallbackObjectContextCleanup`.
 const CONTEXT_CLEANUP: u64 = 40;
 /// `RegNtPreKeyHandleClose` and `RegNtPostKeyHandleClose`.
 const CLOSE: (u64, u64) = (14, 25);
 const WHAT: &str = "registry-callback";
 const REMOVER: &str = "CmUnRegisterCallback";
-const TAG: u32 = u32::from_le_bytes(*b"CMcb");
+
+/// Whether there is a callback of that cookie.
+pub(super) fn is_registered(cookie: i64) -> bool {
+    lock().iter().any(|known| known.cookie == cookie)
+}
+
+/// Keeps what a driver gives with a key's object; gives what it kept before. 0: nothing.
+pub(super) fn keep(object: usize, cookie: i64, context: u64) -> u64 {
+    let former = if context == 0 {
+        contexts().remove(&(object, cookie))
+    } else {
+        contexts().insert((object, cookie), context)
+    };
+    former.unwrap_or(0)
+}
 
 fn lock() -> MutexGuard<'static, Vec<Arc<Callback>>> {
     CALLBACKS.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,13 +178,7 @@ fn clean_up(callback: &Callback, object: usize, context: u64) {
 
 /// A key's object goes: what drivers keep with it goes first.
 pub(super) fn object_gone(object: usize) {
-    let lent = LENT
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .remove(&object);
-    if let Some(block) = lent {
-        pool::free(block, None);
-    }
+    objects::gone(object);
     let gone: Vec<((usize, i64), u64)> = {
         let mut contexts = contexts();
         let theirs = contexts.range((object, i64::MIN)..=(object, i64::MAX));
@@ -255,36 +260,6 @@ pub(crate) fn report_left(service: &str) {
     }
 }
 
-/// The name of a key object as a string in pool.
-fn name_in(object: usize, pool: impl FnOnce(usize) -> Option<usize>) -> Result<usize, NtStatus> {
-    let key = handles::of_object(object).ok_or(NtStatus::INVALID_PARAMETER)?;
-    let name = wide(&full_name(&key.path));
-    let header = size_of::<UnicodeString>();
-    let block = pool(header + name.len() * 2).ok_or(NtStatus::INSUFFICIENT_RESOURCES)?;
-    let text = Guest::<u16>::at(block + header);
-    text.write_many(&name);
-    let length = u16::try_from(name.len() * 2).unwrap_or(u16::MAX - 1);
-    Guest::at(block).write(UnicodeString {
-        length,
-        maximum_length: length,
-        buffer: text.0,
-    });
-    Ok(block)
-}
-
-fn key_identity(call: &str, cookie: Guest<i64>, object: usize, id: Guest<u64>) -> NtStatus {
-    irql::at_most(call, APC_LEVEL);
-    let cookie = cookie.read();
-    if !lock().iter().any(|known| known.cookie == cookie) {
-        return NtStatus::INVALID_PARAMETER;
-    }
-    let Some(key) = handles::of_object(object) else {
-        return NtStatus::INVALID_PARAMETER;
-    };
-    id.write_opt(key.id());
-    NtStatus::SUCCESS
-}
-
 exports! { "ntoskrnl.exe";
     /// Registers a callback at an altitude.
     fn CmRegisterCallbackEx(
@@ -323,65 +298,5 @@ exports! { "ntoskrnl.exe";
         irql::at_most("CmGetCallbackVersion", APC_LEVEL);
         major.write_opt(1);
         minor.write_opt(1);
-    }
-
-    /// A key object's identity and name; the name is there as long as the object.
-    fn CmCallbackGetKeyObjectID(cookie: Guest<i64>, object: usize, id: Guest<u64>, name: Guest<usize>) -> NtStatus {
-        let status = key_identity("CmCallbackGetKeyObjectID", cookie, object, id);
-        if !status.is_success() || name.is_null() {
-            return status;
-        }
-        let mut lent = LENT.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lent.get(&object).copied().map_or_else(|| name_in(object, |size| pool::lend(size, TAG, true)), Ok);
-        match known {
-            Ok(block) => {
-                lent.insert(object, block);
-                name.write(block);
-                status
-            }
-            Err(status) => status,
-        }
-    }
-
-    /// The same; the name is the caller's, who frees it with `CmCallbackReleaseKeyObjectIDEx`.
-    fn CmCallbackGetKeyObjectIDEx(
-        cookie: Guest<i64>, object: usize, id: Guest<u64>, name: Guest<usize>, flags: u32,
-    ) -> NtStatus {
-        if flags != 0 {
-            return NtStatus::INVALID_PARAMETER;
-        }
-        let status = key_identity("CmCallbackGetKeyObjectIDEx", cookie, object, id);
-        if !status.is_success() || name.is_null() {
-            return status;
-        }
-        match name_in(object, |size| pool::allocate(size, TAG, pool::Kind::Paged, true)) {
-            Ok(block) => {
-                name.write(block);
-                status
-            }
-            Err(status) => status,
-        }
-    }
-
-    /// Frees such a name.
-    fn CmCallbackReleaseKeyObjectIDEx(name: usize) {
-        irql::at_most("CmCallbackReleaseKeyObjectIDEx", APC_LEVEL);
-        pool::free(name, Some(TAG));
-    }
-
-    /// Keeps a pointer of the driver's with an open key; gives the former one.
-    fn CmSetCallbackObjectContext(object: usize, cookie: Guest<i64>, context: u64, old: Guest<u64>) -> NtStatus {
-        irql::at_most("CmSetCallbackObjectContext", APC_LEVEL);
-        let cookie = cookie.read();
-        if handles::of_object(object).is_none() || !lock().iter().any(|known| known.cookie == cookie) {
-            return NtStatus::INVALID_PARAMETER;
-        }
-        let former = if context == 0 {
-            contexts().remove(&(object, cookie))
-        } else {
-            contexts().insert((object, cookie), context)
-        };
-        old.write_opt(former.unwrap_or(0));
-        NtStatus::SUCCESS
     }
 }

@@ -1,7 +1,7 @@
 //! What programs do to the registry.
 
-use super::zw::{self, Open};
-use super::{encode, handles};
+use super::open::Open;
+use super::{encode, handles, zw};
 use crate::abi::flt::USER_MODE;
 use crate::abi::ob::OBJ_CASE_INSENSITIVE;
 use crate::ntos::handle;

@@ -7,6 +7,8 @@ mod change;
 pub(crate) mod client;
 mod describe;
 mod handles;
+mod objects;
+mod open;
 mod query_table;
 mod rtl;
 mod zw;
@@ -26,12 +28,13 @@ pub(crate) use callback::report_left;
 pub(crate) use handles::{KeyHandle, closed, name_of};
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 4] {
+pub(super) fn tables() -> [&'static [Export]; 5] {
     [
         zw::exports(),
         rtl::exports(),
         query_table::exports(),
         callback::exports(),
+        objects::exports(),
     ]
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::zw::{self, Open};
-use super::{KeyHandle, handles};
+use super::open::Open;
+use super::{KeyHandle, handles, zw};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE};
