@@ -175,6 +175,7 @@ static void Keys(void)
     CHECK(ZwOpenKey(&key, KEY_READ, &attributes) == STATUS_OBJECT_NAME_NOT_FOUND);
     CHECK(ZwCreateKey(&key, KEY_ALL_ACCESS, &attributes, 0, &class, 0, &disposition) == STATUS_SUCCESS && disposition == REG_CREATED_NEW_KEY);
     CHECK(ZwCreateKey(&other, KEY_ALL_ACCESS, &attributes, 0, NULL, 0, &disposition) == STATUS_SUCCESS && disposition == REG_OPENED_EXISTING_KEY);
+    CHECK(ZwClose(other) == STATUS_SUCCESS);
     InitializeObjectAttributes(&attributes, &below, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, key, NULL);
     CHECK(ZwCreateKey(&sub, KEY_ALL_ACCESS, &attributes, 0, NULL, REG_OPTION_VOLATILE, NULL) == STATUS_SUCCESS);
     InitializeObjectAttributes(&attributes, &second, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, sub, NULL);
