@@ -50,6 +50,7 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
         case_sensitive: parameters.operation_flags & SL_CASE_SENSITIVE != 0,
         ignore_share_access: flags & IO_IGNORE_SHARE_ACCESS_CHECK != 0,
         target_directory,
+        transaction: file.transaction(),
     };
     let full = file.full();
     let mut found_by_id = None;

@@ -11,6 +11,7 @@ use super::links::{Link, Place};
 use super::names;
 use super::open::OpenFile;
 use super::reparse::ReparseData;
+use super::undo;
 use super::watch::{Action, CHANGE_ATTRIBUTES, CHANGE_FILE_NAME, CHANGE_STREAM_NAME, Change};
 use crate::abi::file::FILE_ATTRIBUTE_READONLY;
 use crate::abi::status::{self, NtStatus};
@@ -21,6 +22,11 @@ static RENAMES: AtomicU64 = AtomicU64::new(0);
 /// How many renames there were.
 pub(crate) fn renames() -> u64 {
     RENAMES.load(Ordering::Acquire)
+}
+
+/// Names are others now.
+pub(super) fn names_changed() {
+    RENAMES.fetch_add(1, Ordering::AcqRel);
 }
 
 impl OpenFile {
@@ -143,6 +149,7 @@ impl OpenFile {
             flags,
         )
         .map_err(refused)?;
+        self.keep_names(&from, &to);
         self.with_link(|link| link.moved(to.clone()));
         RENAMES.fetch_add(1, Ordering::AcqRel);
         self.tell_moved(&from, &to);
@@ -175,6 +182,7 @@ impl OpenFile {
             rustix::io::Errno::MLINK => status::TOO_MANY_LINKS,
             other => refused(other),
         })?;
+        undo::made(self.transaction, &to, false);
         self.tell_at(&to, CHANGE_FILE_NAME, Action::Added);
         Ok(())
     }

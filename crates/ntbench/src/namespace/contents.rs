@@ -102,6 +102,7 @@ impl OpenFile {
             bytes.len()
         };
         let bytes = &bytes[..bytes.len().min(room)];
+        self.keep_data();
         let longest = u64::try_from(LONGEST).unwrap_or(u64::MAX);
         if offset.saturating_add(bytes.len() as u64) > longest {
             return Err(status::DISK_FULL);
@@ -122,6 +123,7 @@ impl OpenFile {
         if !(0..=LONGEST).contains(&end) {
             return Err(NtStatus::INVALID_PARAMETER);
         }
+        self.keep_data();
         fs::ftruncate(self.data()?, u64::try_from(end).unwrap_or(0)).map_err(refused)?;
         self.tell_written(true);
         Ok(())

@@ -173,7 +173,7 @@ impl OpenFile {
             Some(0) => return Err(status::NONEXISTENT_EA_ENTRY),
             Some(index) => index as usize - 1,
             None if query.restart => 0,
-            None => state.next_ea,
+            None => state.next_ea as usize,
         };
         let rest = match all.get(first..) {
             Some(rest) if !rest.is_empty() => rest,
@@ -182,7 +182,7 @@ impl OpenFile {
         };
         let rest = if query.single { &rest[..1] } else { rest };
         let (bytes, count) = list(rest, room);
-        state.next_ea = first + count;
+        state.next_ea = u32::try_from(first + count).unwrap_or(u32::MAX);
         match count {
             0 => Err(NtStatus::BUFFER_TOO_SMALL),
             count if count < rest.len() => Ok((NtStatus::BUFFER_OVERFLOW, bytes)),

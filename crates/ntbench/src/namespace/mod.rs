@@ -28,6 +28,7 @@ pub(crate) mod sharing;
 pub(crate) mod streams;
 #[cfg(test)]
 mod tests;
+pub(crate) mod undo;
 pub(crate) mod watch;
 
 use self::{

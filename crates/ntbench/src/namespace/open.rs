@@ -16,6 +16,7 @@ use super::{
     reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
     streams::{Stream, StreamName},
+    undo,
     watch::{
         Action, CHANGE_ATTRIBUTES, CHANGE_FILE_NAME, CHANGE_LAST_WRITE, CHANGE_SIZE, Change,
         Watches,
@@ -44,6 +45,8 @@ pub(crate) struct Request {
     pub(crate) ignore_share_access: bool,
     /// `SL_OPEN_TARGET_DIRECTORY`: opens the directory that the last component is in, for a rename to there.
     pub(crate) target_directory: bool,
+    /// The transaction that it is opened in; 0: none.
+    pub(crate) transaction: usize,
 }
 
 /// A volume or share: its folder, and who has what open on it.
@@ -75,6 +78,8 @@ pub(crate) struct OpenFile {
     pub(super) stream: Option<Arc<Stream>>,
     pub(super) directory: bool,
     pub(super) access: u32,
+    /// The transaction that it was opened in; 0: none.
+    pub(super) transaction: usize,
     pub(super) state: Mutex<State>,
     /// Where an enumeration of it is.
     pub(super) listing: Mutex<Option<Listing>>,
@@ -90,7 +95,7 @@ pub(super) struct State {
     /// Whether its clean-up took the stream or the file away.
     pub(super) deleted: bool,
     /// Where the next query of its extended attributes begins.
-    pub(super) next_ea: usize,
+    pub(super) next_ea: u32,
     /// Whether it has left its named stream.
     pub(super) left: bool,
 }
@@ -181,6 +186,9 @@ impl Tree {
             return Err(NtStatus::NOT_A_DIRECTORY);
         }
         let found = folder::make(place, false, false)?;
+        if let Some(place) = &found.place {
+            undo::made(request.transaction, place, false);
+        }
         let place = found.place.clone();
         let opened = self.open_stream(found, name, request)?;
         if let (Opened::File(file, _), Some(place)) = (&opened, place)
@@ -284,6 +292,9 @@ impl Tree {
             return Err(NtStatus::CANNOT_DELETE);
         }
         let found = folder::make(place, directory, read_only)?;
+        if let Some(place) = &found.place {
+            undo::made(request.transaction, place, directory);
+        }
         self.enter(found, None, request, FILE_CREATED)
     }
 
@@ -366,6 +377,9 @@ impl Tree {
             }
             stream.enter()?;
         } else if replaces {
+            if let Some(place) = &found.place {
+                undo::replaced(request.transaction, file_id, place);
+            }
             found.truncate()?;
         }
         let state = State {
@@ -383,6 +397,7 @@ impl Tree {
             file_id: Some(file_id),
             stream,
             access,
+            transaction: request.transaction,
             state: Mutex::new(state),
             listing: Mutex::default(),
         };

@@ -27,6 +27,7 @@ impl OpenFile {
             stream: None,
             directory: true,
             access: 0,
+            transaction: 0,
             state: Mutex::default(),
             listing: Mutex::new(Some(Listing::of_names(names))),
         }
@@ -178,6 +179,7 @@ impl OpenFile {
             let directory = self
                 .stat()
                 .is_some_and(|stat| folder::attributes(&stat) & FILE_ATTRIBUTE_DIRECTORY != 0);
+            self.keep_all(&place);
             let gone = folder::remove(&place.parent, &place.name, directory).is_ok();
             self.lock().deleted |= gone;
             if gone {

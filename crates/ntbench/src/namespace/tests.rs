@@ -68,6 +68,7 @@ const OPEN: Request = Request {
     case_sensitive: false,
     ignore_share_access: false,
     target_directory: false,
+    transaction: 0,
 };
 
 fn wide(text: &str) -> Vec<u16> {

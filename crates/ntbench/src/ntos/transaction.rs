@@ -2,7 +2,7 @@
 //!
 //! A program makes one, opens files in it (`CreateFileTransacted`) and commits it or rolls it back; closing its last
 //! handle rolls it back. Filters see it in `FLT_RELATED_OBJECTS` and are told of its end. Where Windows differs: what is
-//! done to files in a transaction is done at once, and a rollback leaves it done. TxF, which would undo it, is deprecated.
+//! done to files in a transaction is done at once and seen by all until a rollback undoes it ([`crate::namespace::undo`]).
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use super::memory::Guest;
 use super::object::{self, Counted, Kind};
 use super::{ObjectType, irql};
 use crate::abi::flt::{KERNEL_MODE, USER_MODE};
+use crate::namespace::undo;
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, fltmgr};
@@ -103,6 +104,7 @@ pub(crate) fn commit(address: usize) -> NtStatus {
     if let Err(status) = end(address, Outcome::Committed) {
         return status;
     }
+    undo::end(address, true);
     fltmgr::transaction_ended(address, true);
     NtStatus::SUCCESS
 }
@@ -112,6 +114,7 @@ pub(crate) fn roll_back(address: usize) -> NtStatus {
     if let Err(status) = end(address, Outcome::Aborted) {
         return status;
     }
+    undo::end(address, false);
     fltmgr::transaction_ended(address, false);
     NtStatus::SUCCESS
 }

@@ -31,6 +31,7 @@ pub(super) fn query(flight: &Flight, block: &IoParameterBlock) -> Answer {
         case_sensitive: false,
         ignore_share_access: false,
         target_directory: false,
+        transaction: 0,
     };
     let found = machine
         .namespace
