@@ -66,7 +66,7 @@ pub(crate) fn add<F: FnMut(Named, u64, super::sample::Probe)>(
     row(
         Named {
             id: "drain.million",
-            text: "a million records drained by a client through the port, from a full ring of 65,536 over and over",
+            text: "a million records drained through the port, from a ring of 65,536",
             counted: Some(MILLION),
         },
         1,

@@ -132,7 +132,7 @@ fn run(cli: &Cli) -> Result<bool> {
         print!("{}{}", table::plain(&results), table::aims(&results.aims));
     }
     if let Some(before) = &before {
-        print!("{}", table::compared(before, &results));
+        print!("{}", table::compared(before, &results, &only));
     }
     if let Some(json) = &cli.json {
         results.write(json)?;

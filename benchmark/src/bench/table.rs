@@ -144,7 +144,7 @@ pub(crate) fn markdown_aims(aims: &[Aim]) -> String {
 }
 
 /// What changed since another run.
-pub(crate) fn compared(before: &Results, now: &Results) -> String {
+pub(crate) fn compared(before: &Results, now: &Results, only: &impl Fn(&str) -> bool) -> String {
     let mut text =
         String::from("\ncompared with the other run (marked: the quartiles lie apart)\n");
     if before.host.processor != now.host.processor || before.host.optimised != now.host.optimised {
@@ -167,7 +167,7 @@ pub(crate) fn compared(before: &Results, now: &Results) -> String {
             row.group
         );
     }
-    for old in &before.rows {
+    for old in before.rows.iter().filter(|old| only(&old.id)) {
         if now.row(&old.id).is_none() {
             let _ = writeln!(text, "  gone     {}", old.text);
         }

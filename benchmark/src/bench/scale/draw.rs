@@ -44,7 +44,9 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
     let bottom = points()
         .map(|point| point.nanoseconds.lower)
         .fold(f64::MAX, f64::min);
-    let (bottom, top) = (bottom / 2.0, top * 3.0);
+    // The upper part is left to the names of the lines.
+    let (bottom, top) = (bottom / 2.0, top * 1.5);
+    let top = top * (top / bottom).powf(0.1 + 0.1 * curve.series.len() as f64);
     let mut chart = ChartBuilder::on(&area)
         .caption(&curve.title, ("sans-serif", 20))
         .margin(14)

@@ -29,7 +29,7 @@ pub(crate) struct Fit {
 }
 
 /// The power up to which a curve that bends a little may be explained: caches make less, a loop in a loop makes a square.
-pub(crate) const SLIGHT: f64 = 1.5;
+pub(crate) const SLIGHT: f64 = 1.7;
 
 /// What points may differ by and count as the same: caches and a busy machine make as much.
 const TOLERANCE: f64 = 0.30;

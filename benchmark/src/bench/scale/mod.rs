@@ -71,16 +71,15 @@ impl Series {
         match self.fit.shape {
             Shape::Flat => "flat".to_owned(),
             Shape::Linear => format!("linear, {each} for each {along}"),
-            Shape::Bends => {
-                let why = match &self.explained {
-                    Some(why) if self.as_expected() => format!(": {why}"),
-                    _ => String::new(),
-                };
-                format!(
-                    "bends, as the {:.2}th power at its end{why}",
-                    self.fit.exponent
-                )
-            }
+            Shape::Bends => format!("bends, as the {:.2}th power at its end", self.fit.exponent),
+        }
+    }
+
+    /// Why it bends, where it does and that is known.
+    fn why(&self) -> String {
+        match &self.explained {
+            Some(why) if self.fit.shape > Shape::Linear && self.as_expected() => format!(": {why}"),
+            _ => String::new(),
         }
     }
 }
@@ -159,9 +158,10 @@ pub(crate) fn plain(curves: &[Curve]) -> String {
         for series in &curve.series {
             let _ = writeln!(
                 text,
-                "  {}: {}{}",
+                "  {}: {}{}{}",
                 series.name,
                 series.told(&curve.along),
+                series.why(),
                 if series.as_expected() {
                     ""
                 } else {
@@ -200,11 +200,12 @@ pub(crate) fn markdown(curves: &[Curve]) -> String {
             };
             let _ = writeln!(
                 text,
-                "| {} | {} | {} | {} |",
+                "| {} | {} | {} | {}{} |",
                 series.name,
                 end(series.points.first()),
                 end(series.points.last()),
-                series.told(&curve.along)
+                series.told(&curve.along),
+                series.why()
             );
         }
         text.push('\n');
