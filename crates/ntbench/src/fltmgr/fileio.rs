@@ -197,7 +197,7 @@ exports! { "fltmgr.sys";
     }
 
     /// Sends a control to the file system.
-    partial "reparse points are done, oplocks not granted; STATUS_INVALID_DEVICE_REQUEST for other codes"
+    partial "reparse points, oplocks, locking and dismounting a volume; STATUS_INVALID_DEVICE_REQUEST for other codes"
     fn FltFsControlFile(
         instance: usize, file: usize, code: u32, input: usize, input_length: u32, output: usize, output_length: u32,
         returned: Guest<u32>,
@@ -248,7 +248,7 @@ exports! { "fltmgr.sys";
     }
 
     /// A file's security descriptor.
-    partial "every file has the same descriptor, by which everybody may do everything"
+    partial "what was set, else one by which everybody may do everything; no audit list"
     fn FltQuerySecurityObject(
         instance: usize, file: usize, information: u32, buffer: usize, length: u32, needed: Guest<u32>,
     ) -> NtStatus {
@@ -265,8 +265,8 @@ exports! { "fltmgr.sys";
         }
     }
 
-    /// Changes it; the file systems here keep none.
-    partial "the file systems here keep none"
+    /// Changes it; it is kept, and nobody is denied anything by it.
+    partial "self-relative descriptors alone, STATUS_BAD_DESCRIPTOR_FORMAT for others; kept and not enforced"
     fn FltSetSecurityObject(instance: usize, file: usize, information: u32, descriptor: usize) -> NtStatus {
         match begin("FltSetSecurityObject", PASSIVE_LEVEL, instance, file) {
             Ok(call) => {

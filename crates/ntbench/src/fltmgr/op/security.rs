@@ -4,6 +4,7 @@
 use super::memory::Bytes;
 use super::{Answer, Context};
 use crate::abi::params::{QuerySecurity, SetSecurity};
+use crate::abi::status;
 use crate::namespace::watch::{Action, CHANGE_SECURITY};
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
@@ -58,6 +59,9 @@ pub(super) fn set(context: &Context<'_>) -> Answer {
     };
     let at = Guest::<u8>::at(arm.descriptor);
     let head = at.read_many(20);
+    if u32::from(u16::from_le_bytes([head[2], head[3]])) & SELF_RELATIVE == 0 {
+        return Err(status::BAD_DESCRIPTOR_FORMAT);
+    }
     let mut set: [Option<Vec<u8>>; 3] = [const { None }; 3];
     for ((part, offset_at), set) in PARTS.into_iter().zip(&mut set) {
         let offset = head[offset_at..]
