@@ -25,6 +25,7 @@ pub(crate) mod attach;
 mod bitmap;
 mod cache;
 mod calendar;
+mod code_pages;
 mod compare;
 mod create_file;
 mod crt;
@@ -125,6 +126,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         calendar::exports(),
         identity::exports(),
         text::exports(),
+        code_pages::exports(),
         work_item::exports(),
         zw::exports(),
         routines::exports(),
