@@ -97,8 +97,8 @@ fn run(cli: &Cli) -> Result<bool> {
     };
     let effort = match (cli.quick, cli.rounds) {
         (true, rounds) => Effort {
-            rounds: rounds.unwrap_or(7),
-            sample: 1.5e6,
+            rounds: rounds.unwrap_or(12),
+            sample: 7e5,
             time: Duration::from_secs(20),
         },
         (false, rounds) => Effort {
