@@ -82,6 +82,11 @@ pub fn coverage() -> String {
     coverage::markdown()
 }
 
+/// The names of the rules that findings are about ([`wire::Finding::rule`]).
+pub fn rules() -> impl Iterator<Item = &'static str> {
+    verifier::rules::names()
+}
+
 /// Whether drivers can import a function or variable of that name.
 #[must_use]
 pub fn is_export(name: &str) -> bool {

@@ -50,6 +50,7 @@ impl Defect {
             Some(Self::Finding) => trace.events.push(TraceEvent::Finding(Finding {
                 rule: "injected".to_owned(),
                 text: "a finding that was put there to be found".to_owned(),
+                advice: String::new(),
                 site: None,
                 tid: 0,
                 driver: None,

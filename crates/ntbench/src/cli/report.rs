@@ -66,6 +66,9 @@ pub(super) struct FindingReport {
     pub(super) driver: Option<String>,
     pub(super) rule: String,
     pub(super) text: String,
+    /// How to mend it.
+    pub(super) advice: String,
+    /// Where in the driver.
     pub(super) site: Option<String>,
     pub(super) times: usize,
 }
@@ -170,6 +173,7 @@ pub(super) fn findings(found: &[Finding]) -> Vec<FindingReport> {
                 driver: finding.driver.clone(),
                 rule: finding.rule.clone(),
                 text: finding.text.clone(),
+                advice: finding.advice.clone(),
                 site: finding.site.clone(),
                 times: 1,
             }),

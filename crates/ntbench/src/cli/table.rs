@@ -164,6 +164,10 @@ pub(super) fn findings(findings: &[FindingReport], several: bool) {
         if let Some(site) = &finding.site {
             println!("        at {site}");
         }
+        println!(
+            "        {}",
+            paint::odd(format!("to mend it: {}", finding.advice))
+        );
     }
 }
 

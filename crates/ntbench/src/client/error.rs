@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::wire::{BugCheckReport, Refusal, StackListing};
+use crate::wire::{BugCheckReport, Finding, Refusal, StackListing};
 
 /// Why a machine did not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -33,6 +33,8 @@ pub enum MachineError {
         limit: Duration,
         /// Where the machine's busy threads were, as far as they could still tell.
         stacks: Vec<StackListing>,
+        /// What the verifier had found.
+        findings: Vec<Finding>,
     },
     /// The process ended without a word.
     #[error("the machine's process ended without a report ({0})")]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::error::MachineError;
 use crate::wire::{
-    Envelope, FileCall, Message, PortCall, Reply, Request, StackListing, SystemCall,
+    Envelope, FileCall, Finding, Message, PortCall, Reply, Request, StackListing, SystemCall,
 };
 
 const DEATH_GRACE: Duration = Duration::from_secs(2);
@@ -40,6 +40,7 @@ pub(super) struct State {
     stopping: bool,
     closed: bool,
     stuck: Vec<StackListing>,
+    found: Vec<Finding>,
 }
 
 impl Shared {
@@ -124,11 +125,18 @@ impl Link {
             std::thread::sleep(STEP);
             waited += STEP;
         }
-        let stacks = std::mem::take(&mut self.shared.lock().stuck);
+        let (stacks, findings) = {
+            let mut state = self.shared.lock();
+            (
+                std::mem::take(&mut state.stuck),
+                std::mem::take(&mut state.found),
+            )
+        };
         let cause = self.shared.die(MachineError::TimeLimit {
             request,
             limit: self.limit,
             stacks,
+            findings,
         });
         self.shared.reap();
         cause
@@ -157,6 +165,7 @@ pub(super) fn receive(shared: &Shared, stream: UnixStream) {
                 shared.die(MachineError::BugCheck(report));
             }
             Ok(Message::Stuck(listing)) => shared.lock().stuck.push(*listing),
+            Ok(Message::Found(findings)) => shared.lock().found = findings,
             Ok(Message::HostFault(text)) => {
                 shared.die(MachineError::HostFault(text));
             }

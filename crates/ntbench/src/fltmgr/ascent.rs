@@ -26,7 +26,9 @@ pub(super) fn after(flight: &Flight, post: &Waiting) -> Step {
     let objects = related(instance, flight.operation.shown());
     let succeeded = flight.status().status.is_success();
     let arguments = [flight.data(), argument(&*objects), post.context as u64, 0];
+    flight.operation.pended_by(instance, routine);
     let returned = callback::call(about(flight, instance, "post"), routine, &arguments);
+    let _blame = verifier::blame_routine(routine);
     let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
     if status == POSTOP_MORE_PROCESSING_REQUIRED {
         // From here on the operation may be over in another thread: nothing of it is looked at.

@@ -1,7 +1,7 @@
 //! Attaching a filter's instances to volumes, and tearing them down.
 
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::{self, About, argument, related};
 use super::drain;
@@ -13,7 +13,7 @@ use crate::abi::flt::{FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_
 use crate::ntos::driver::status_of;
 use crate::ntos::registry;
 use crate::status::NtStatus;
-use crate::verifier;
+use crate::verifier::{self, Taken};
 
 /// The instance's `Flags`: not attached by itself.
 const SUPPRESS_AUTOMATIC: u32 = 1;
@@ -123,6 +123,7 @@ pub(super) fn attach(
         outstanding: Mutex::default(),
         teardown: AtomicU8::new(ATTACHED),
         references: AtomicI64::new(0),
+        taken: Mutex::default(),
     });
     objects::insert(instance.address, Object::Instance(Arc::clone(&instance)));
     let mut status = set_up(&instance, setup);
@@ -235,9 +236,22 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
     true
 }
 
+fn taken(instance: &Instance) -> std::sync::MutexGuard<'_, Taken> {
+    instance
+        .taken
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes a reference for a driver, and says how many there are.
+pub(super) fn take(instance: &Instance) -> i64 {
+    taken(instance).take();
+    instance.references.fetch_add(1, Ordering::SeqCst) + 1
+}
+
 /// References an instance for a driver, unless it is gone.
 pub(super) fn lend(instance: &Instance) -> bool {
-    instance.references.fetch_add(1, Ordering::SeqCst);
+    take(instance);
     if instance.teardown.load(Ordering::SeqCst) != DETACHED {
         return true;
     }
@@ -247,6 +261,7 @@ pub(super) fn lend(instance: &Instance) -> bool {
 
 /// Takes a reference back, and says how many are left. With the last one an instance that is detached goes.
 pub(super) fn give_back(instance: &Instance) -> i64 {
+    taken(instance).give_back();
     let left = instance.references.fetch_sub(1, Ordering::SeqCst) - 1;
     if left <= 0 && instance.teardown.load(Ordering::SeqCst) == DETACHED {
         objects::remove(instance.address);
@@ -258,14 +273,11 @@ pub(super) fn give_back(instance: &Instance) -> i64 {
 pub(super) fn report_references(filter: &Arc<Filter>) {
     for instance in objects::instances_of(filter) {
         let references = instance.references.load(Ordering::Acquire);
-        verifier::finding(
-            "fltmgr-leak",
-            format!(
-                "the instance of {} on {} is gone with {references} reference(s) to it left; each FltObjectReference \
-                 needs its FltObjectDereference",
-                filter.service, instance.volume.name
-            ),
+        let text = format!(
+            "the instance of {} on {} is gone with {references} reference(s) to it left; each needs its FltObjectDereference",
+            filter.service, instance.volume.name
         );
+        register::report(&instance.taken, &text);
         objects::remove(instance.address);
     }
 }

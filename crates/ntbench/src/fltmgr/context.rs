@@ -15,7 +15,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, pool};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
-use crate::{bugcheck, faults, gate, symbols};
+use crate::verifier::{Leak, Taken};
+use crate::{bugcheck, faults, gate};
 
 pub(super) const VOLUME: u16 = 0x1;
 pub(super) const INSTANCE: u16 = 0x2;
@@ -66,7 +67,8 @@ struct Context {
     filter: usize,
     service: String,
     cleanup: usize,
-    site: usize,
+    /// The references that are the filter's to give back.
+    taken: Taken,
     place: Option<Place>,
     /// Whether it was linked at any time.
     linked: bool,
@@ -156,13 +158,15 @@ pub(super) fn allocate(
     let found =
         registration(filter, kind, size).ok_or(NtStatus::FLT_CONTEXT_ALLOCATION_NOT_FOUND)?;
     let address = memory(filter, &found, kind, size, pool_type)?;
+    let mut taken = Taken::default();
+    taken.take();
     let context = Context {
         kind,
         references: 1,
         filter: filter.address,
         service: filter.service.clone(),
         cleanup: found.cleanup,
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        taken,
         place: None,
         linked: false,
         free: found.free,
@@ -180,16 +184,40 @@ pub(super) fn gone(address: usize, function: &str) -> ! {
     )
 }
 
+/// Takes a reference that is the Filter Manager's own.
 pub(super) fn reference(address: usize, function: &str) {
+    change(address, function, |context| context.references += 1);
+}
+
+/// Takes a reference that the calling filter is to give back.
+pub(super) fn lend(address: usize, function: &str) {
+    change(address, function, |context| {
+        context.references += 1;
+        context.taken.take();
+    });
+}
+
+/// The reference that something had to it becomes the calling filter's.
+fn hand_over(address: usize, function: &str) {
+    change(address, function, |context| context.taken.take());
+}
+
+/// The calling filter gives a reference back.
+pub(super) fn give_back(address: usize, function: &str) {
+    change(address, function, |context| context.taken.give_back());
+    release(address, function);
+}
+
+fn change(address: usize, function: &str, change: impl FnOnce(&mut Context)) {
     let mut state = lock();
     let Some(context) = state.contexts.get_mut(&address) else {
         drop(state);
         gone(address, function)
     };
-    context.references += 1;
+    change(context);
 }
 
-/// Gives a reference back; with the last one the context goes.
+/// Gives back a reference that is not a filter's; with the last one the context goes.
 pub(super) fn release(address: usize, function: &str) {
     let mut state = lock();
     let Some(context) = state.contexts.get_mut(&address) else {
@@ -260,7 +288,7 @@ pub(super) fn set(
     {
         drop(state);
         if !old.is_null() {
-            reference(existing, function);
+            lend(existing, function);
             old.write(existing);
         }
         return NtStatus::FLT_CONTEXT_ALREADY_DEFINED;
@@ -277,7 +305,10 @@ pub(super) fn set(
     drop(state);
     match existing {
         // The link's reference becomes the caller's.
-        Some(existing) if !old.is_null() => old.write(existing),
+        Some(existing) if !old.is_null() => {
+            hand_over(existing, function);
+            old.write(existing);
+        }
         Some(existing) => release(existing, function),
         None => {}
     }
@@ -293,7 +324,7 @@ pub(super) fn get(place: Place, out: Guest<usize>, function: &str) -> NtStatus {
     let Some(found) = lock().places.get(&place).copied() else {
         return NtStatus::NOT_FOUND;
     };
-    reference(found, function);
+    lend(found, function);
     out.write(found);
     NtStatus::SUCCESS
 }
@@ -307,6 +338,7 @@ pub(super) fn unlink(place: Place, old: Guest<usize>, function: &str) -> NtStatu
     if old.is_null() {
         release(found, function);
     } else {
+        hand_over(found, function);
         old.write(found);
     }
     NtStatus::SUCCESS
@@ -398,7 +430,7 @@ pub(super) fn file_gone(gone: &File, [stream, whole]: [Option<FileId>; 2]) {
 }
 
 /// What contexts a driver that goes away has left; they are taken away without calling it.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut state = lock();
     let left: Vec<usize> = state
         .contexts
@@ -406,7 +438,7 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         .filter(|(_, context)| context.service == service)
         .map(|(address, _)| *address)
         .collect();
-    let (mut texts, mut own) = (Vec::new(), Vec::new());
+    let (mut leaks, mut own) = (Vec::new(), Vec::new());
     for address in &left {
         let Some(context) = state.contexts.remove(address) else {
             continue;
@@ -415,19 +447,18 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         if let Some(place) = context.place {
             state.places.remove(&place);
         }
-        texts.push(format!(
-            "a {} context from {} has {} reference(s) left; each allocation, get and set that hands one out needs its \
-             FltReleaseContext",
+        let text = format!(
+            "a {} context has {} reference(s) left; each allocation, get and set that hands one out needs its FltReleaseContext",
             name_of(context.kind),
-            symbols::describe_call(context.site),
             context.references
-        ));
+        );
+        leaks.push(context.taken.leak(&text).unwrap_or(Leak { text, site: 0 }));
     }
     drop(state);
     for address in own {
         pool::free(address, None);
     }
-    texts
+    leaks
 }
 
 /// The filter that a context belongs to.

@@ -1,8 +1,8 @@
 //! The functions by which filters use contexts: what each kind is linked to, and under which name it fails.
 
 use super::context::{
-    FILE, INSTANCE, Place, STREAM, STREAM_HANDLE, TRANSACTION, VOLUME, allocate, get, owner, place,
-    reference, release, set, take, unlink,
+    FILE, INSTANCE, Place, STREAM, STREAM_HANDLE, TRANSACTION, VOLUME, allocate, get, give_back,
+    lend, owner, place, release, set, take, unlink,
 };
 use super::objects;
 use crate::faults;
@@ -73,13 +73,13 @@ exports! { "fltmgr.sys";
     /// Takes a reference.
     fn FltReferenceContext(context: usize) {
         irql::at_most("FltReferenceContext", DISPATCH_LEVEL);
-        reference(context, "FltReferenceContext");
+        lend(context, "FltReferenceContext");
     }
 
     /// Gives one back.
     fn FltReleaseContext(context: usize) {
         irql::at_most("FltReleaseContext", DISPATCH_LEVEL);
-        release(context, "FltReleaseContext");
+        give_back(context, "FltReleaseContext");
     }
 
     /// Takes a context from whatever it is linked to.
@@ -203,7 +203,7 @@ exports! { "fltmgr.sys";
 pub(super) mod more {
     use super::{
         FILE, Guest, INSTANCE, NtStatus, OpenFile, Place, STREAM, STREAM_HANDLE, TRANSACTION,
-        VOLUME, get, handle, irql, object, of_instance, release, stream, unlink,
+        VOLUME, get, give_back, handle, irql, object, of_instance, stream, unlink,
     };
     use crate::abi::flt::RelatedObjects;
     use crate::thread::APC_LEVEL;
@@ -282,7 +282,7 @@ pub(super) mod more {
         fn FltReleaseContexts(contexts: Guest<Contexts>) {
             irql::at_most("FltReleaseContexts", APC_LEVEL);
             for context in contexts.read().into_iter().filter(|context| *context != 0) {
-                release(context, "FltReleaseContexts");
+                give_back(context, "FltReleaseContexts");
             }
             contexts.write([0; 6]);
         }

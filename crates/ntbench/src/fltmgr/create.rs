@@ -144,7 +144,7 @@ pub(crate) fn open(call: &Call, below: Option<Arc<Instance>>) -> Result<NtStatus
         file.dereference();
     } else {
         // The creator's reference becomes the caller's.
-        object::account(file.address(), 1);
+        object::taken(file.address());
         call.file.write(file.address());
     }
     Ok(created.status)

@@ -98,6 +98,7 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
     let slot = argument(&*context);
     let arguments = [flight.data(), argument(&*objects), slot];
     let returned = callback::call(about(flight, instance, "pre"), pre, &arguments);
+    let _blame = verifier::blame_routine(pre);
     let status = i32::from_le_bytes(returned.to_le_bytes()[..4].try_into().unwrap_or_default());
     call.context = Guest::<usize>::at(usize::try_from(slot).unwrap_or(0)).read();
     if status == PREOP_PENDING && flight.operation.fast {
@@ -111,6 +112,7 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
         );
     }
     if status == PREOP_PENDING {
+        flight.operation.pended_by(instance, pre);
         flight.operation.keep(objects);
         return Before::Pend(call);
     }
@@ -138,6 +140,9 @@ pub(super) fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
     let changed = take_changes(flight, instance, parameters);
     set_current(flight, None);
     if changed {
+        let registered = instance.filter.operation(flight.operation.major);
+        let routine = registered.map_or(0, |operation| operation.pre_operation);
+        flight.operation.changed_by(instance, routine);
         mdls::check_swap(&instance.filter.service, &parameters, &flight.parameters());
     }
     let swapped = changed

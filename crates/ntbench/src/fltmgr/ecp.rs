@@ -13,7 +13,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
-use crate::{bugcheck, faults, gate, symbols};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults, gate};
 
 /// A context, in a list or not.
 struct Context {
@@ -43,10 +44,7 @@ fn lock() -> MutexGuard<'static, State> {
 
 fn caller() -> (String, usize) {
     let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
-    (
-        service,
-        gate::call_site().map_or(0, |site| site.return_address),
-    )
+    (service, verifier::here())
 }
 
 fn wrong(address: usize, function: &str, what: &str) -> ! {
@@ -126,7 +124,7 @@ pub(super) fn free_list(list: usize) {
 }
 
 /// What a driver that goes away has left; it is taken away, without calling it.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut left = Vec::new();
     let mut blocks = Vec::new();
     let mut state = lock();
@@ -134,10 +132,10 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         let leaked = owner == service;
         if leaked {
             blocks.push(*address);
-            left.push(format!(
-                "a list of extra create parameters from {} was not freed with FltFreeExtraCreateParameterList",
-                symbols::describe_call(*site)
-            ));
+            left.push(Leak {
+                text: "a list of extra create parameters was not freed with FltFreeExtraCreateParameterList".to_owned(),
+                site: *site,
+            });
         }
         !leaked
     });
@@ -145,11 +143,13 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         let leaked = context.service == service;
         if leaked {
             blocks.push(*address);
-            left.push(format!(
-                "an extra create parameter {} from {} was not freed",
-                guid(context.kind),
-                symbols::describe_call(context.site)
-            ));
+            left.push(Leak {
+                text: format!(
+                    "an extra create parameter {} was not freed with FltFreeExtraCreateParameter",
+                    guid(context.kind)
+                ),
+                site: context.site,
+            });
         }
         !leaked
     });

@@ -75,7 +75,14 @@ struct Kept {
     told: Vec<(Arc<Instance>, usize, usize)>,
     /// The one that the filter put in whose post-operation callback is running.
     now: Option<usize>,
+    /// Who changed its parameters last: the filter's name, and the callback.
+    changed: Option<Doer>,
+    /// Who pended it last.
+    pended: Option<Doer>,
 }
+
+/// An instance and a callback of its filter's.
+pub(super) type Doer = (Arc<Instance>, usize);
 
 /// The objects around a callback.
 struct Objects(
@@ -91,6 +98,12 @@ static OPERATIONS: LazyLock<RwLock<HashMap<usize, Arc<Operation>>>> =
 thread_local! {
     /// Those that came in on this thread, the newest last: nearly every question is about one of them, and asked there.
     static OWN: RefCell<Vec<(usize, Arc<Operation>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Every operation that is under way.
+pub(super) fn all() -> Vec<Arc<Operation>> {
+    let operations = OPERATIONS.read().unwrap_or_else(PoisonError::into_inner);
+    operations.values().cloned().collect()
 }
 
 /// The operation of that `PFLT_CALLBACK_DATA`; `None`: there is none (any more).
@@ -289,6 +302,27 @@ impl Operation {
             .clone()
     }
 
+    /// Notes who changed its parameters.
+    pub(super) fn changed_by(&self, instance: &Arc<Instance>, routine: usize) {
+        self.kept().changed = Some((Arc::clone(instance), routine));
+    }
+
+    /// Looks at the filter that changed the parameters last, if one did.
+    pub(super) fn blame_changer(&self) -> Option<verifier::Blame> {
+        let (_, routine) = self.kept().changed.clone()?;
+        Some(verifier::blame_routine(routine))
+    }
+
+    /// Notes who pends it.
+    pub(super) fn pended_by(&self, instance: &Arc<Instance>, routine: usize) {
+        self.kept().pended = Some((Arc::clone(instance), routine));
+    }
+
+    /// Who pended it last.
+    pub(super) fn pender(&self) -> Option<Doer> {
+        self.kept().pended.clone()
+    }
+
     /// Notes who wants to know the status that the dispatch returns.
     pub(super) fn tell_status(&self, routine: usize, context: usize) {
         if let Some(instance) = self.current() {
@@ -344,6 +378,8 @@ impl Drop for Flight {
         });
         self.free_tag();
         if take_stray_completion(&self.operation) {
+            let routine = self.operation.pender().map_or(0, |(_, routine)| routine);
+            let _blame = verifier::blame_routine(routine);
             verifier::finding(
                 "completed-twice",
                 format!(

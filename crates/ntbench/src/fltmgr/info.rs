@@ -1,6 +1,6 @@
 //! Small questions: who asked, what volume is this, references to the Filter Manager's objects.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use super::objects::{self, FilterState, Object, Volume};
@@ -10,15 +10,8 @@ use crate::ntos::memory::{Guest, terminated, wide};
 use crate::ntos::{driver, irql, object, routines};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::verifier::{Leak, Taken};
 use crate::{bugcheck, faults};
-
-fn references(object: &Object) -> &AtomicI64 {
-    match object {
-        Object::Filter(filter) => &filter.references,
-        Object::Volume(volume) => &volume.references,
-        Object::Instance(instance) => &instance.references,
-    }
-}
 
 /// Notes that the driver that is calling took a reference to a volume, or gave one back.
 pub(super) fn hold(volume: &Volume, change: i64) {
@@ -28,21 +21,31 @@ pub(super) fn hold(volume: &Volume, change: i64) {
         .holders
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    *holders.entry(service).or_default() += change;
+    note(holders.entry(service).or_default(), change);
+}
+
+/// Notes a reference that was taken (above 0) or given back.
+pub(super) fn note(taken: &mut Taken, change: i64) {
+    if change > 0 {
+        taken.take();
+    } else {
+        taken.give_back();
+    }
 }
 
 /// What references to volumes a driver that goes away has left; they are taken away.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let left = |volume: Arc<Volume>| {
         let mut holders = volume
             .holders
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let count = holders.remove(service).filter(|count| *count > 0)?;
-        volume.references.fetch_sub(count, Ordering::AcqRel);
-        Some(format!(
-            "{count} reference(s) to the volume {} were not given back; each FltGetVolumeFrom… and each volume of \
+        let taken = holders.remove(service)?;
+        volume.references.fetch_sub(taken.left(), Ordering::AcqRel);
+        taken.leak(&format!(
+            "{} reference(s) to the volume {} were not given back; each FltGetVolumeFrom… and each volume of \
              FltEnumerateVolumes needs its FltObjectDereference",
+            taken.left(),
             volume.name
         ))
     };
@@ -72,7 +75,13 @@ fn reference(address: usize, function: &str, change: i64) -> Option<i64> {
     }
     let count = match &object {
         Object::Instance(instance) if change < 0 => attach::give_back(instance),
-        _ => references(&object).fetch_add(change, Ordering::AcqRel) + change,
+        Object::Instance(instance) => attach::take(instance),
+        Object::Filter(filter) => {
+            let mut taken = filter.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            note(&mut taken, change);
+            filter.references.fetch_add(change, Ordering::AcqRel) + change
+        }
+        Object::Volume(_) => 0,
     };
     check(address, function, count)
 }

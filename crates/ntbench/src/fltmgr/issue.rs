@@ -20,7 +20,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, object, pool, worker};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, faults, gate, stack, symbols, verifier};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults, stack};
 
 const TAG: u32 = u32::from_le_bytes(*b"FMcd");
 
@@ -33,6 +34,8 @@ struct Issued {
     under_way: bool,
     /// Sent since it was made or made new again.
     spent: bool,
+    /// Its driver has freed it while it was under way.
+    freed: bool,
     /// The thread in which it goes on.
     tid: u64,
 }
@@ -102,11 +105,12 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
     let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
     let issued = Issued {
         service,
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
         instance,
         file,
         under_way: false,
         spent: false,
+        freed: false,
         tid: 0,
     };
     lock().insert(data, issued);
@@ -175,8 +179,18 @@ fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
     }
 }
 
+/// Frees it where its driver has done so while it was under way.
+fn settle(data: usize) {
+    let mut all = lock();
+    if all.get(&data).is_some_and(|issued| issued.freed) {
+        all.remove(&data);
+        drop(all);
+        pool::free(data, None);
+    }
+}
+
 /// What a driver that goes away has left; it is taken away.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut all = lock();
     let left: Vec<usize> = all
         .iter()
@@ -188,14 +202,14 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         .filter_map(|data| all.remove(&data).map(|issued| (data, issued)))
         .collect();
     drop(all);
-    let text = |(data, issued): (usize, Issued)| {
+    let leak = |(data, issued): (usize, Issued)| {
         pool::free(data, None);
-        format!(
-            "callback data from {} was not freed with FltFreeCallbackData",
-            symbols::describe_call(issued.site)
-        )
+        Leak {
+            text: "callback data was not freed with FltFreeCallbackData".to_owned(),
+            site: issued.site,
+        }
     };
-    left.into_iter().map(text).collect()
+    left.into_iter().map(leak).collect()
 }
 
 /// Calls the routine that a filter gave with `FltReadFile` or `FltWriteFile`: it is given callback data that holds the
@@ -273,10 +287,20 @@ exports! { "fltmgr.sys";
     /// Frees it.
     fn FltFreeCallbackData(data: usize) {
         irql::at_most("FltFreeCallbackData", DISPATCH_LEVEL);
-        let Some(issued) = lock().remove(&data) else { wrong(data, "FltFreeCallbackData") };
+        let mut all = lock();
+        let Some(issued) = all.get_mut(&data) else {
+            drop(all);
+            wrong(data, "FltFreeCallbackData")
+        };
         if issued.under_way {
+            // Whoever is at it still needs the memory: it goes with its end.
+            issued.freed = true;
+            drop(all);
             verifier::finding("callback-data-in-use", "FltFreeCallbackData on an operation that is under way");
+            return;
         }
+        all.remove(&data);
+        drop(all);
         pool::free(data, None);
     }
 
@@ -296,6 +320,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltPerformSynchronousIo", APC_LEVEL);
         let instance = begin(data, "FltPerformSynchronousIo");
         perform(data, &instance, "FltPerformSynchronousIo");
+        settle(data);
     }
 
     /// Sends it, and calls back once it is over: here always in a system thread.
@@ -315,6 +340,7 @@ exports! { "fltmgr.sys";
                 routine,
                 &[data as u64, context as u64],
             );
+            settle(data);
         });
         NtStatus::PENDING
     }

@@ -211,6 +211,9 @@ impl<'a> Journey<'a> {
                 target
             }
             _ => {
+                let registered = instance.filter.operation(self.flight.operation.major);
+                let routine = registered.map_or(0, |operation| operation.pre_operation);
+                let _blame = verifier::blame_routine(routine);
                 verifier::finding(
                     "target-instance",
                     format!(

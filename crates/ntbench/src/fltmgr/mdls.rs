@@ -75,7 +75,11 @@ pub(super) fn swapped(before: &IoParameterBlock, after: &IoParameterBlock) -> Op
     let slot = slots(after)?.mdl?;
     let (old, new) = (before.parameters.0[slot], after.parameters.0[slot]);
     let new = usize::try_from(new).ok()?;
-    (new != 0 && old != new as u64 && mdl::is_mdl(new)).then_some(new)
+    let swapped = new != 0 && old != new as u64 && mdl::is_mdl(new);
+    swapped.then(|| {
+        mdl::set_swapped(new, true);
+        new
+    })
 }
 
 /// A filter put another buffer in the place of one that is described by a list, and left the list: whoever comes next uses
@@ -106,14 +110,9 @@ pub(super) fn free_swapped(mdl: usize) {
     if kept {
         return;
     }
+    // If it is there no more, its filter has freed it and was told so.
     if mdl::is_mdl(mdl) {
         mdl::free(mdl);
-    } else {
-        verifier::finding(
-            "swapped-mdl-freed",
-            "a filter freed the MDL that it had put into an operation; the Filter Manager frees it after the \
-             post-operation callback, unless FltRetainSwappedBufferMdlAddress was called",
-        );
     }
 }
 
@@ -203,6 +202,7 @@ exports! { "fltmgr.sys";
     /// Keeps it from being freed by the Filter Manager.
     fn FltRetainSwappedBufferMdlAddress(data: usize) {
         if let Some(mdl) = flight::at(data).and_then(|operation| operation.swapped_now()) {
+            mdl::set_swapped(mdl, false);
             RETAINED.lock().unwrap_or_else(PoisonError::into_inner).insert(mdl);
         }
     }

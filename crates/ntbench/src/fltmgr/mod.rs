@@ -79,6 +79,7 @@ use crate::ntos::driver::Driver;
 use crate::ntos::file::File;
 use crate::ntos::object;
 use crate::status::NtStatus;
+use crate::verifier::Leak;
 use crate::wire::Buffers;
 
 /// What this module lets drivers import.
@@ -204,6 +205,8 @@ pub(crate) fn cancel(tid: u64) -> bool {
     cancel::thread(tid)
 }
 
+pub(crate) use pending::report_never_completed;
+
 /// Whether a driver has registered a filter.
 pub(crate) fn has_filter(driver: &Driver) -> bool {
     objects::filters()
@@ -217,7 +220,7 @@ pub(crate) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
 }
 
 /// What a driver that goes away has left with the Filter Manager; it is taken away.
-pub(crate) fn leftovers(driver: &Driver) -> Vec<String> {
+pub(crate) fn leftovers(driver: &Driver) -> Vec<Leak> {
     let mut left = register::leftovers(driver);
     cbdq::driver_gone(&driver.service);
     left.extend(port::leftovers(&driver.service));

@@ -19,7 +19,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
-use crate::{bugcheck, faults, gate, stack, symbols};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults, stack};
 
 /// A name that was handed out.
 struct Lent {
@@ -77,7 +78,7 @@ pub(super) fn lend(
         });
     };
     let service = driver::calling().map_or_else(|| "".into(), |driver| Arc::clone(&driver.owner));
-    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let site = verifier::here();
     lock().insert(
         block,
         Lent {
@@ -207,7 +208,7 @@ fn release(address: usize) {
 }
 
 /// What names a driver that goes away has left; they are taken away.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut names = lock();
     let addresses: Vec<usize> = names
         .iter()
@@ -226,14 +227,14 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
     for address in addresses {
         pool::free(address, None);
     }
-    let text = |(site, (count, references)): (usize, (usize, i64))| {
-        format!(
-            "{count} file name information(s) with {references} reference(s) from {} were not released with \
-             FltReleaseFileNameInformation",
-            symbols::describe_call(site)
-        )
+    let leak = |(site, (count, references)): (usize, (usize, i64))| Leak {
+        text: format!(
+            "{count} file name information(s) with {references} reference(s) were not released with \
+             FltReleaseFileNameInformation"
+        ),
+        site,
     };
-    left.into_iter().map(text).collect()
+    left.into_iter().map(leak).collect()
 }
 
 pub(super) fn answer(result: Result<usize, NtStatus>, out: Guest<usize>) -> NtStatus {

@@ -234,6 +234,7 @@ fn generated(
     let result = if !status.is_success() {
         Err(status)
     } else if !name.starts_with(&volume) {
+        let _blame = verifier::blame_routine(routine);
         verifier::finding(
             "generated-name",
             format!(

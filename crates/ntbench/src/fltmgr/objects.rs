@@ -11,6 +11,7 @@ use crate::abi::flt::{OperationRegistration, Registration};
 use crate::bugcheck;
 use crate::namespace::DeviceId;
 use crate::ntos::object;
+use crate::verifier::Taken;
 
 /// How long the opaque objects are; nothing in them is for drivers.
 const OPAQUE: usize = 0x200;
@@ -21,6 +22,8 @@ pub(crate) struct Filter {
     pub(crate) address: usize,
     /// Its service's name, which is the filter's.
     pub(crate) service: String,
+    /// Where it was registered.
+    pub(crate) site: usize,
     /// Its `DRIVER_OBJECT`.
     pub(crate) driver_object: usize,
     /// Its registration, as given.
@@ -35,6 +38,8 @@ pub(crate) struct Filter {
     pub(crate) mandatory: AtomicBool,
     /// References that drivers took.
     pub(crate) references: AtomicI64,
+    /// Where they took them.
+    pub(crate) taken: Mutex<Taken>,
 }
 
 /// A filter's life.
@@ -67,7 +72,7 @@ pub(crate) struct Volume {
     /// References that drivers took.
     pub(crate) references: AtomicI64,
     /// Who holds them, by service.
-    pub(crate) holders: Mutex<HashMap<String, i64>>,
+    pub(crate) holders: Mutex<HashMap<String, Taken>>,
     /// Its instances, the highest altitude first.
     instances: RwLock<Arc<[Arc<Instance>]>>,
 }
@@ -94,6 +99,8 @@ pub(crate) struct Instance {
     pub(crate) teardown: AtomicU8,
     /// References that drivers took.
     pub(crate) references: AtomicI64,
+    /// Where they took them.
+    pub(crate) taken: Mutex<Taken>,
 }
 
 /// Nobody has begun to tear the instance down.

@@ -108,6 +108,29 @@ impl Parked {
     }
 }
 
+/// Reports what filters have pended and nobody has completed: for a machine that does not answer any more.
+pub(crate) fn report_never_completed() {
+    for operation in flight::all() {
+        let waits = {
+            let state = pending(&operation);
+            state.parked.is_some() && state.verdict.is_none()
+        };
+        let Some((instance, routine)) = operation.pender().filter(|_| waits) else {
+            continue;
+        };
+        let _blame = verifier::blame_routine(routine);
+        verifier::finding(
+            "never-completed",
+            format!(
+                "{} pended {} on {}, and has not completed it",
+                instance.filter.service,
+                flight::name_of(operation.major),
+                operation.file.full_name()
+            ),
+        );
+    }
+}
+
 /// Waits until an operation has gone on: in the thread that completes it, or in this one where it was completed before
 /// this one could wait, or at an IRQL at which the rest cannot be done. `helper` is given to another thread once this one
 /// waits. Gives how far it came.

@@ -18,7 +18,7 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, registry};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
-use crate::verifier;
+use crate::verifier::{self, Leak, Taken};
 
 /// `FLT_REGISTRATION_VERSION` as of Windows 8, and the two before it; the major number must be 2.
 const VERSION_MAJOR: u16 = 0x0200;
@@ -116,6 +116,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
     let filter = Arc::new(Filter {
         address: objects::opaque(),
         service: driver.service.clone(),
+        site: verifier::here(),
         driver_object,
         registration,
         operations,
@@ -123,6 +124,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
         state: Mutex::new(FilterState::Registered),
         mandatory: AtomicBool::new(false),
         references: AtomicI64::new(0),
+        taken: Mutex::default(),
     });
     objects::insert(filter.address, Object::Filter(Arc::clone(&filter)));
     Ok(filter.address)
@@ -167,17 +169,21 @@ fn unregister(filter: &Arc<Filter>) {
     attach::report_references(filter);
     context::filter_gone(filter);
     let references = filter.references.load(Ordering::Acquire);
-    if references > 0 {
-        verifier::finding(
-            "fltmgr-leak",
-            format!(
-                "{} called FltUnregisterFilter with {references} reference(s) to its filter object left, for which it \
-                 would wait for ever; each FltObjectReference needs its FltObjectDereference",
-                filter.service
-            ),
-        );
-    }
+    let text = format!(
+        "{} called FltUnregisterFilter with {references} reference(s) to its filter object left, for which it would wait for \
+         ever; each FltObjectReference needs its FltObjectDereference",
+        filter.service
+    );
+    report(&filter.taken, &text);
     objects::remove(filter.address);
+}
+
+/// Reports the references to one of its objects that a filter has left when it is unregistered.
+pub(super) fn report(taken: &Mutex<Taken>, text: &str) {
+    let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(leak) = taken.leak(text) {
+        verifier::finding_at("fltmgr-leak", leak.site, leak.text);
+    }
 }
 
 fn tear_down_all(filter: &Arc<Filter>, reason: u32) {
@@ -216,6 +222,7 @@ pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
         0
     };
     let answer = status_of(callback::call(about, routine, &[u64::from(flags)]));
+    let _blame = verifier::blame_routine(routine);
     if mandatory && !answer.is_success() {
         verifier::finding(
             "mandatory-unload-refused",
@@ -241,13 +248,18 @@ pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
 }
 
 /// What filters a driver that goes away has left registered; they are unregistered without another callback.
-pub(super) fn leftovers(driver: &Driver) -> Vec<String> {
+pub(super) fn leftovers(driver: &Driver) -> Vec<Leak> {
     let mut left = Vec::new();
     for filter in objects::filters()
         .into_iter()
         .filter(|filter| filter.driver_object == driver.object())
     {
-        left.push("its filter is still registered; every path out of DriverEntry and the unload callback must unregister it".to_owned());
+        left.push(Leak {
+            text: "its filter is still registered; every path out of DriverEntry and the unload callback needs its \
+                   FltUnregisterFilter"
+                .to_owned(),
+            site: filter.site,
+        });
         *state(&filter) = FilterState::Unregistered;
         for volume in objects::volumes() {
             for instance in volume

@@ -126,7 +126,7 @@ fn create(call: &Call) -> Result<Created, NtStatus> {
     }
     section.add_handle();
     let object = section.address();
-    object::account(object, 1);
+    object::taken(object);
     // The caller knows whether the handle is the kernel's or goes to the program whose thread this is.
     let handle = handle::open_for(Target::Counted(section), call.access, call.attributes);
     Ok(Created {

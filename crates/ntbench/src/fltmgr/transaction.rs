@@ -82,6 +82,7 @@ fn tell_all(address: usize, phase: u32) {
         let arguments = [argument(&*objects), context as u64, u64::from(phase)];
         let answer = status_of(callback::call(about, routine, &arguments));
         if !matches!(answer, NtStatus::SUCCESS | NtStatus::PENDING) {
+            let _blame = verifier::blame_routine(routine);
             verifier::finding(
                 "transaction-status",
                 format!(

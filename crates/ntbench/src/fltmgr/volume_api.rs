@@ -135,7 +135,7 @@ fn open(instance: &Arc<Instance>, handle: Guest<u64>, file: Guest<usize>) -> NtS
     if file.is_null() {
         opened.dereference();
     } else {
-        object::account(opened.address(), 1);
+        object::taken(opened.address());
         file.write(opened.address());
     }
     created.status

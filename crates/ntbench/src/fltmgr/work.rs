@@ -12,7 +12,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool, worker};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, faults, gate, symbols, verifier};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults};
 
 struct Item {
     service: String,
@@ -80,7 +81,7 @@ fn allocate(function: &str) -> usize {
         return 0;
     };
     let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
-    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let site = verifier::here();
     lock().insert(
         address,
         Item {
@@ -160,28 +161,28 @@ fn queue(
 }
 
 /// What work items a driver that goes away has left; they are taken away.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut items = lock();
     let left: Vec<usize> = items
         .iter()
         .filter(|(_, item)| item.service == service)
         .map(|(address, _)| *address)
         .collect();
-    let texts = left
+    let leaks = left
         .iter()
         .filter_map(|address| items.remove(address))
-        .map(|item| {
-            format!(
-                "a work item allocated at {} was not freed",
-                symbols::describe_call(item.site)
-            )
+        .map(|item| Leak {
+            text:
+                "a work item was not freed with FltFreeGenericWorkItem or FltFreeDeferredIoWorkItem"
+                    .to_owned(),
+            site: item.site,
         });
-    let texts = texts.collect();
+    let leaks = leaks.collect();
     drop(items);
     for address in left {
         pool::free(address, None);
     }
-    texts
+    leaks
 }
 
 exports! { "fltmgr.sys";

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crate::cpu::{fault, pcr};
 use crate::schedule::{self, Ticket};
 use crate::thread::{self, Process};
-use crate::wire::{ProcessSpec, StackKind, ThreadInfo, ThreadSpec};
-use crate::{stack, wire};
+use crate::wire::{Message, ProcessSpec, StackKind, ThreadInfo, ThreadSpec};
+use crate::{stack, verifier, wire};
 
 /// A host's stack must hold the bench's frames for every nested create, several hundred deep. Untouched pages cost
 /// nothing.
@@ -218,6 +218,8 @@ pub(super) fn interrogate() -> ! {
     while fault::STUCK_TOLD.load(Ordering::Acquire) < asked && began.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));
     }
+    crate::fltmgr::report_never_completed();
+    super::send(&Message::Found(verifier::all()));
     super::exit(super::HOST_FAULT_STATUS)
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use super::memory::Guest;
 use super::{irql, ps};
-use crate::bugcheck;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, Process};
+use crate::{bugcheck, verifier};
 
 /// What `KAPC_STATE` holds for its one reader, the detach: the process before, and how deep the thread was attached.
 #[repr(C)]
@@ -25,6 +25,8 @@ struct Attached {
     process: Arc<Process>,
     /// The `KAPC_STATE` that the detach must come with; 0: `KeAttachProcess`'s.
     state: usize,
+    /// Where the driver attached itself.
+    site: usize,
 }
 
 thread_local! {
@@ -54,9 +56,13 @@ pub(super) fn depth() -> usize {
     ATTACHED.with_borrow(Vec::len)
 }
 
-/// Detaches what a driver has left attached.
-pub(super) fn back_to(depth: usize) {
-    ATTACHED.with_borrow_mut(|attached| attached.truncate(depth));
+/// Detaches what a driver has left attached; gives where it attached itself, 0 where it did not.
+pub(super) fn back_to(depth: usize) -> usize {
+    ATTACHED.with_borrow_mut(|attached| {
+        let site = attached.get(depth).map_or(0, |attached| attached.site);
+        attached.truncate(depth);
+        site
+    })
 }
 
 fn attach(call: &str, object: usize, state: Guest<ApcState>) {
@@ -84,7 +90,14 @@ fn attach(call: &str, object: usize, state: Guest<ApcState>) {
         });
     }
     let state = state.address();
-    ATTACHED.with_borrow_mut(|attached| attached.push(Attached { process, state }));
+    let site = verifier::here();
+    ATTACHED.with_borrow_mut(|attached| {
+        attached.push(Attached {
+            process,
+            state,
+            site,
+        });
+    });
 }
 
 fn detach(call: &str, state: usize) {

@@ -15,7 +15,7 @@ use crate::abi::io::{DeviceObject, DriverObject, IO_TYPE_DEVICE};
 use crate::fltmgr::{self, Volume};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, faults, gate, stack, symbols, verifier};
+use crate::{bugcheck, faults, stack, verifier};
 
 /// A device of a driver's.
 pub(crate) struct Device {
@@ -183,13 +183,10 @@ pub(crate) fn report_leaks(service: &str) {
     table.deleted.retain(|_, device| device.service != service);
     drop(table);
     for made in left {
-        verifier::finding(
+        verifier::finding_at(
             "device-leak",
-            format!(
-                "{service} went away with its device {} from {}; its unload routine must call IoDeleteDevice",
-                made.volume.name,
-                symbols::describe_call(made.site)
-            ),
+            made.site,
+            format!("{service} went away with its device {}", made.volume.name),
         );
     }
 }
@@ -233,7 +230,7 @@ fn create(
         driver: driver_object.address(),
         volume: Volume::of_driver(name, address, kind),
         key,
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
     };
     lock().devices.insert(address, Arc::new(made));
     object::insert(address, Kind::Lasting("device object"));
@@ -447,7 +444,7 @@ exports! { "ntoskrnl.exe";
         }
         match pointer_to(&name.units(), access) {
             Ok((opened, top)) => {
-                object::account(opened.address(), 1);
+                object::taken(opened.address());
                 file.write(opened.address());
                 device.write(top);
                 NtStatus::SUCCESS

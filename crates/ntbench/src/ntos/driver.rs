@@ -239,7 +239,8 @@ impl Driver {
     fn gone(&self, why: &str) {
         let _blame = verifier::blame(&self.service);
         for leak in fltmgr::leftovers(self) {
-            verifier::finding("fltmgr-leak", format!("{} ({why}): {leak}", self.service));
+            let text = format!("{} ({why}): {}", self.service, leak.text);
+            verifier::finding_at("fltmgr-leak", leak.site, text);
         }
         notify::report_left(&self.service);
         work_item::report_leaks(&self.service);

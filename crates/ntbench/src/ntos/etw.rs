@@ -13,7 +13,7 @@ use crate::abi::etw::{Data, Descriptor};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, PASSIVE_LEVEL};
 use crate::wire::{EtwEvent, EtwSession, TraceEvent};
-use crate::{faults, gate, symbols, trace, verifier};
+use crate::{faults, gate, trace, verifier};
 
 // EVENT_DATA_DESCRIPTOR.Type.
 const USER_DATA: u8 = 0;
@@ -117,13 +117,12 @@ pub(super) fn report_leaks(service: &str) {
         })
     };
     for provider in left {
-        verifier::finding(
+        verifier::finding_at(
             "etw-provider-leak",
+            provider.site,
             format!(
-                "{service} went away with the event provider {} registered, at {}; each EtwRegister needs its \
-                 EtwUnregister before the driver is unloaded",
-                text(&provider.id),
-                symbols::describe_call(provider.site)
+                "{service} went away with the event provider {} registered",
+                text(&provider.id)
             ),
         );
     }
@@ -213,7 +212,7 @@ exports! { "ntoskrnl.exe";
             name: None,
             session: session.clone(),
             service: driver::calling().map_or_else(String::new, |driver| driver.service.clone()),
-            site: gate::call_site().map_or(0, |site| site.return_address),
+            site: verifier::here(),
         };
         let number = {
             let mut providers = PROVIDERS.write().unwrap_or_else(PoisonError::into_inner);

@@ -37,6 +37,8 @@ struct Entry {
     process: Option<u64>,
     /// The driver that opened it.
     opener: Option<String>,
+    /// Where it did.
+    site: usize,
 }
 
 #[derive(Default)]
@@ -95,6 +97,7 @@ fn insert(target: Target, access: u32, kernel: bool, opener: Option<String>) -> 
             access,
             process,
             opener,
+            site: verifier::here(),
         },
     );
     handle
@@ -180,8 +183,9 @@ pub(crate) fn report_leaks(service: &str) {
             Target::Counted(counted) => counted.what.to_owned(),
             Target::Link(to) => format!("symbolic link to {}", String::from_utf16_lossy(to)),
         };
-        verifier::finding(
+        verifier::finding_at(
             "handle-leak",
+            entry.site,
             format!("{service} went away with handle {handle:#x} open on the {what}"),
         );
         match entry.target {
@@ -255,7 +259,7 @@ exports! { "ntoskrnl.exe";
         }
         information.write_opt([0, granted]);
         file.reference();
-        object::account(file.address(), 1);
+        object::taken(file.address());
         result.write(file.address());
         NtStatus::SUCCESS
     }

@@ -1,5 +1,7 @@
 //! IRQL: raising, lowering, and the documented limits of the functions that a driver calls.
 
+use std::cell::{Cell, RefCell};
+
 use crate::thread::{self, DISPATCH_LEVEL};
 use crate::{bugcheck, gate, verifier};
 
@@ -74,6 +76,7 @@ exports! { "ntoskrnl.exe";
             // Driver Verifier's 0x30: KeRaiseIrql to a lower level.
             bugcheck::raise(0xC4, [0x30, old.into(), new.into(), 0], "KeRaiseIrql to an IRQL below the current one");
         }
+        RAISED.set(verifier::here());
         thread::current().set_irql(new)
     }
 
@@ -130,11 +133,39 @@ exports! { "ntoskrnl.exe";
     }
 }
 
+thread_local! {
+    /// Where the current thread entered the regions that it is in, the newest last.
+    static ENTERED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// Where it raised its IRQL last.
+    static RAISED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many regions the current thread is in that it entered by a call.
+pub(crate) fn regions() -> usize {
+    ENTERED.with_borrow(Vec::len)
+}
+
+/// Forgets those from the given one on; gives where the first of them was entered, 0 where none was.
+pub(crate) fn forget_regions(from: usize) -> usize {
+    ENTERED.with_borrow_mut(|entered| {
+        let first = entered.get(from).copied().unwrap_or(0);
+        entered.truncate(from);
+        first
+    })
+}
+
+/// Where the current thread raised its IRQL last; 0: it did not.
+pub(crate) fn raised() -> usize {
+    RAISED.get()
+}
+
 fn enter(count: &std::sync::atomic::AtomicI32) {
+    ENTERED.with_borrow_mut(|entered| entered.push(verifier::here()));
     count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
 }
 
 fn leave(count: &std::sync::atomic::AtomicI32, function: &str) {
+    ENTERED.with_borrow_mut(Vec::pop);
     if count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0 {
         unbalanced(format!("{function} without the matching enter"));
     }

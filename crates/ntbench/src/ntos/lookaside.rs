@@ -32,12 +32,18 @@ const POOL_RAISE: u32 = 16;
 const FIRST_DEPTH: u16 = 4;
 const MOST_DEPTH: u16 = 256;
 
-/// The lists in use, by the service that initialised each.
+/// Who initialised a list, and where.
+struct Owner {
+    service: Option<String>,
+    site: usize,
+}
+
 /// Whether there ever was one.
 static ANY: AtomicBool = AtomicBool::new(false);
-static LISTS: LazyLock<Mutex<HashMap<usize, Option<String>>>> = LazyLock::new(Mutex::default);
+/// The lists in use.
+static LISTS: LazyLock<Mutex<HashMap<usize, Owner>>> = LazyLock::new(Mutex::default);
 
-fn lists() -> MutexGuard<'static, HashMap<usize, Option<String>>> {
+fn lists() -> MutexGuard<'static, HashMap<usize, Owner>> {
     LISTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -93,7 +99,10 @@ fn initialise(
     Guest::<usize>::at(list + FREE).write(or_pools(routines.free, "ExFreePool"));
     let entry = list + LIST_ENTRY;
     Guest::<[usize; 2]>::at(entry).write([entry, entry]);
-    let owner = driver::calling().map(|driver| driver.service.clone());
+    let owner = Owner {
+        service: driver::calling().map(|driver| driver.service.clone()),
+        site: verifier::here(),
+    };
     ANY.store(true, Ordering::Release);
     if lists().insert(list, owner).is_some() {
         verifier::finding(
@@ -151,15 +160,16 @@ pub(super) fn about_to_free(start: usize, length: usize) {
 pub(super) fn report_leaks(service: &str) {
     let mut left = Vec::new();
     lists().retain(|list, owner| {
-        let mine = owner.as_deref() == Some(service);
+        let mine = owner.service.as_deref() == Some(service);
         if mine {
-            left.push(*list);
+            left.push((*list, owner.site));
         }
         !mine
     });
-    for list in left {
-        verifier::finding(
+    for (list, site) in left {
+        verifier::finding_at(
             "lookaside-not-deleted",
+            site,
             format!("{service} went away without deleting the lookaside list at {list:#x}"),
         );
     }

@@ -17,7 +17,7 @@ use crate::seh::{self, Exception};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::user::{self, Alias};
-use crate::{bugcheck, faults, gate, symbols, verifier};
+use crate::{bugcheck, faults, verifier};
 
 const PAGE: usize = 0x1000;
 const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
@@ -26,6 +26,8 @@ struct Entry {
     service: Option<String>,
     site: usize,
     alias: Option<Alias>,
+    /// A filter has put it into an operation, and so it is the Filter Manager's.
+    swapped: bool,
 }
 
 static MDLS: LazyLock<Mutex<HashMap<usize, Entry>>> = LazyLock::new(Mutex::default);
@@ -74,10 +76,11 @@ pub(crate) fn allocate(address: usize, length: u32, service: Option<String>) -> 
         byte_count: length,
         byte_offset: u32::try_from(offset).unwrap_or(0),
     });
-    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let site = verifier::here();
     let entry = Entry {
         service,
         site,
+        swapped: false,
         alias: None,
     };
     lock().insert(mdl, entry);
@@ -89,6 +92,13 @@ pub(crate) fn free(mdl: usize) {
     unlock(mdl);
     if lock().remove(&mdl).is_some() {
         pool::free(mdl, None);
+    }
+}
+
+/// Notes whether a list is in an operation, put there by a filter, and the Filter Manager's to free.
+pub(crate) fn set_swapped(mdl: usize, swapped: bool) {
+    if let Some(entry) = lock().get_mut(&mdl) {
+        entry.swapped = swapped;
     }
 }
 
@@ -167,12 +177,10 @@ pub(crate) fn report_leaks(service: &str) {
         .collect();
     drop(mdls);
     for (mdl, entry) in left {
-        verifier::finding(
+        verifier::finding_at(
             "mdl-leak",
-            format!(
-                "{service} went away with an MDL from {} that was not freed with IoFreeMdl",
-                symbols::describe_call(entry.site)
-            ),
+            entry.site,
+            format!("{service} went away with an MDL"),
         );
         pool::free(mdl, None);
     }
@@ -206,6 +214,12 @@ exports! { "ntoskrnl.exe";
     fn IoFreeMdl(mdl: usize) {
         irql::at_most("IoFreeMdl", DISPATCH_LEVEL);
         known(mdl, "IoFreeMdl");
+        if lock().get(&mdl).is_some_and(|entry| entry.swapped) {
+            verifier::finding(
+                "swapped-mdl-freed",
+                "a filter frees the MDL that it has put into an operation; the Filter Manager frees it after the post-operation callback",
+            );
+        }
         if read(mdl).flags & MDL_PAGES_LOCKED != 0 {
             verifier::finding(
                 "mdl-freed-locked",

@@ -19,7 +19,7 @@ use crate::namespace::Namespace;
 use crate::status::NtStatus;
 use crate::thread::Process;
 use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
-use crate::{bugcheck, fltmgr, thread, verifier};
+use crate::{bugcheck, fltmgr, symbols, thread, verifier};
 
 pub(crate) mod attach;
 mod bitmap;
@@ -190,6 +190,7 @@ pub(crate) struct Entered {
     special_apcs: i32,
     locks: usize,
     attached: usize,
+    regions: usize,
 }
 
 impl Entered {
@@ -202,6 +203,7 @@ impl Entered {
             special_apcs: thread.special_apc_disable.load(Ordering::Relaxed),
             locks: sync::held(),
             attached: attach::depth(),
+            regions: irql::regions(),
         }
     }
 
@@ -219,18 +221,20 @@ impl Entered {
                     0,
                 ],
                 format!(
-                    "{routine} of {filter} was entered at IRQL {} and returned at {}",
-                    self.irql, now.irql
+                    "{routine} of {filter} was entered at IRQL {} and returned at {}; its IRQL was raised last at {}",
+                    self.irql,
+                    now.irql,
+                    symbols::describe_call(irql::raised())
                 ),
             );
         }
         let _blame = verifier::blame(filter);
         if now.kernel_apcs != self.kernel_apcs || now.special_apcs != self.special_apcs {
-            verifier::finding(
+            verifier::finding_at(
                 "critical-region-imbalance",
+                irql::forget_regions(self.regions),
                 format!(
-                    "{routine} of {filter} returned {} critical region(s) and {} guarded region(s) deeper than it was \
-                     entered; each enter needs its leave on every path",
+                    "{routine} of {filter} returned {} critical region(s) and {} guarded region(s) deeper than it was entered",
                     now.kernel_apcs - self.kernel_apcs,
                     now.special_apcs - self.special_apcs
                 ),
@@ -244,23 +248,22 @@ impl Entered {
                 .store(self.special_apcs, Ordering::Relaxed);
         }
         if now.attached != self.attached {
-            verifier::finding(
+            verifier::finding_at(
                 "process-attached-at-return",
-                format!(
-                    "{routine} of {filter} returned attached to another process; each KeStackAttachProcess needs its \
-                     KeUnstackDetachProcess on every path"
-                ),
+                attach::back_to(self.attached),
+                format!("{routine} of {filter} returned attached to another process"),
             );
-            attach::back_to(self.attached);
         }
         if now.locks > self.locks {
-            verifier::finding(
-                "lock-held-at-return",
-                format!(
-                    "{routine} of {filter} returned holding: {}",
-                    sync::held_since(self.locks)
-                ),
-            );
+            for (lock, site) in sync::held_since(self.locks) {
+                verifier::finding_at(
+                    "lock-held-at-return",
+                    site,
+                    format!(
+                        "{routine} of {filter} returned holding the {lock}, which it took here"
+                    ),
+                );
+            }
         }
     }
 }

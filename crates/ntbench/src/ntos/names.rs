@@ -17,7 +17,7 @@ use crate::namespace::DeviceId;
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
-use crate::{faults, gate, symbols, verifier};
+use crate::{faults, verifier};
 
 /// A symbolic link that a driver made.
 struct Link {
@@ -192,13 +192,10 @@ pub(crate) fn report_leaks(service: &str) {
     });
     left.sort();
     for (name, site) in left {
-        verifier::finding(
+        verifier::finding_at(
             "symbolic-link-leak",
-            format!(
-                "{service} went away with the symbolic link {name} from {}, which leads nowhere now; its unload routine \
-                 must call IoDeleteSymbolicLink",
-                symbols::describe_call(site)
-            ),
+            site,
+            format!("{service} went away with the symbolic link {name}, which leads nowhere now"),
         );
     }
 }
@@ -215,7 +212,7 @@ fn link(function: &str, name: Guest<UnicodeString>, target: Guest<UnicodeString>
     let link = Link {
         target: target.units(),
         service: driver::calling().map_or_else(String::new, |driver| driver.service.clone()),
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
     };
     lock().insert(name, link);
     NtStatus::SUCCESS

@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::driver;
 use super::file::File;
 use crate::maps::HashMap;
-use crate::{bugcheck, thread, verifier};
+use crate::verifier::{self, Taken};
+use crate::{bugcheck, thread};
 
 /// What an object is.
 #[derive(Clone)]
@@ -95,7 +96,7 @@ impl Counted {
 struct Entry {
     kind: Kind,
     /// References that drivers took, by service.
-    driver_references: HashMap<String, i64>,
+    driver_references: HashMap<String, Taken>,
 }
 
 static OBJECTS: LazyLock<Mutex<HashMap<usize, Entry>>> = LazyLock::new(Mutex::default);
@@ -130,9 +131,14 @@ pub(crate) fn remove(address: usize) {
 
 /// Whether drivers hold references to an object.
 pub(crate) fn has_references(address: usize) -> bool {
-    lock()
-        .get(&address)
-        .is_some_and(|entry| entry.driver_references.values().sum::<i64>() > 0)
+    lock().get(&address).is_some_and(|entry| {
+        entry
+            .driver_references
+            .values()
+            .map(Taken::left)
+            .sum::<i64>()
+            > 0
+    })
 }
 
 /// What is at that address.
@@ -161,11 +167,20 @@ pub(crate) fn file(address: usize, function: &str) -> Arc<File> {
     }
 }
 
-/// Notes that the calling driver took (or gave back) a reference.
-pub(crate) fn account(address: usize, change: i64) {
+/// Notes that the calling driver took a reference.
+pub(crate) fn taken(address: usize) {
+    account(address, Taken::take);
+}
+
+/// Notes that it gave one back.
+fn given_back(address: usize) {
+    account(address, Taken::give_back);
+}
+
+fn account(address: usize, change: fn(&mut Taken)) {
     let service = driver::calling().map_or_else(|| "?".to_owned(), |driver| driver.service.clone());
     if let Some(entry) = lock().get_mut(&address) {
-        *entry.driver_references.entry(service).or_default() += change;
+        change(entry.driver_references.entry(service).or_default());
     }
 }
 
@@ -180,34 +195,30 @@ pub(crate) fn lend(address: usize, what: &'static str) {
         kind: Kind::Lasting(what),
         driver_references: HashMap::default(),
     });
-    account(address, 1);
+    taken(address);
 }
 
 /// Reports references that a driver that goes away still holds.
 pub(crate) fn report_leaks(service: &str) {
     let mut leaks = Vec::new();
     for (address, entry) in lock().iter_mut() {
-        let Some(count) = entry.driver_references.remove(service) else {
+        let Some(taken) = entry.driver_references.remove(service) else {
             continue;
         };
-        if count > 0 {
-            let what = match &entry.kind {
-                Kind::File(file) => format!("file object {}", file.full_name()),
-                Kind::Counted(counted) => counted.what.to_owned(),
-                Kind::Lasting(what) => (*what).to_owned(),
-            };
-            leaks.push((*address, count, what));
-        }
-    }
-    leaks.sort_unstable();
-    for (address, count, what) in leaks {
-        verifier::finding(
-            "object-reference-leak",
-            format!(
-                "{service} went away holding {count} reference(s) to the {what} at {address:#x}; \
-                 each ObReferenceObject and each file object from FltCreateFileEx needs its ObDereferenceObject"
-            ),
+        let what = match &entry.kind {
+            Kind::File(file) => format!("file object {}", file.full_name()),
+            Kind::Counted(counted) => counted.what.to_owned(),
+            Kind::Lasting(what) => (*what).to_owned(),
+        };
+        let count = taken.left();
+        let text = format!(
+            "{service} went away holding {count} reference(s) to the {what} at {address:#x}"
         );
+        leaks.extend(taken.leak(&text).map(|leak| (*address, leak)));
+    }
+    leaks.sort_by_key(|(address, _)| *address);
+    for (_, leak) in leaks {
+        verifier::finding_at("object-reference-leak", leak.site, leak.text);
     }
 }
 
@@ -243,19 +254,19 @@ exports! { "ntoskrnl.exe";
         super::irql::at_most("ObfReferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {
             Some(Kind::File(file)) => {
-                account(object, 1);
+                taken(object);
                 file.reference()
             }
             Some(Kind::Counted(counted)) => {
-                account(object, 1);
+                taken(object);
                 counted.reference()
             }
             Some(Kind::Lasting(_)) => {
-                account(object, 1);
+                taken(object);
                 1
             }
             None if lasting(object) => {
-                account(object, 1);
+                taken(object);
                 1
             }
             None => unknown(object, "ObfReferenceObject"),
@@ -268,15 +279,15 @@ exports! { "ntoskrnl.exe";
         super::irql::at_most("ObfDereferenceObject", thread::DISPATCH_LEVEL);
         match at(object) {
             Some(Kind::File(file)) => {
-                account(object, -1);
+                given_back(object);
                 file.dereference()
             }
             Some(Kind::Counted(counted)) => {
-                account(object, -1);
+                given_back(object);
                 counted.dereference()
             }
             Some(Kind::Lasting(_)) => {
-                account(object, -1);
+                given_back(object);
                 1
             }
             None => unknown(object, "ObfDereferenceObject"),

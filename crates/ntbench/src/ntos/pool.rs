@@ -12,7 +12,7 @@ use super::memory::Guest;
 use super::{driver, lookaside, quota, special, sync};
 use crate::maps::HashMap;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, faults, gate, symbols, verifier};
+use crate::{bugcheck, faults, symbols, verifier};
 
 /// What pool a block is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn layout(size: usize) -> Option<Layout> {
 
 /// Takes a block for the driver that is calling.
 pub(crate) fn allocate(size: usize, tag: u32, kind: Kind, zero: bool) -> Option<usize> {
-    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let site = verifier::here();
     let owner = driver::at(site).map(|driver| Arc::clone(&driver.owner));
     take(size, tag, kind, zero, site, owner)
 }
@@ -243,37 +243,17 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
             "pool is freed at too high an IRQL",
         );
     }
-    let whole = if block.special {
-        special::is_whole(address, block.size)
-    } else {
-        holds(address + block.size, GUARD, GUARD_BYTE)
-    };
-    if !whole {
+    if let Some((at, code, parameters)) = damage(address, &block) {
         drop(state);
-        // SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION, bits behind the block; else BAD_POOL_HEADER.
-        let (code, parameters) = if block.special {
-            (
-                0xC1,
-                [
-                    address as u64,
-                    (address + block.size) as u64,
-                    block.size as u64,
-                    0x23,
-                ],
-            )
-        } else {
-            (
-                0x19,
-                [0x20, address as u64, (address + block.size) as u64, 0],
-            )
-        };
+        let side = if at < address { "before" } else { "beyond" };
         bugcheck::raise(
             code,
             parameters,
             format!(
-                "the driver wrote beyond the {} bytes of a pool block, tag {}",
+                "the driver wrote {side} the {} bytes of a pool block, tag {}, allocated at {}",
                 block.size,
-                tag_text(block.tag)
+                tag_text(block.tag),
+                symbols::describe_call(block.site)
             ),
         );
     }
@@ -298,18 +278,31 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
     }
 }
 
+/// What was written to beside a block: where, and the bug check.
+fn damage(address: usize, block: &Block) -> Option<(usize, u32, [u64; 4])> {
+    let freed = address as u64;
+    if block.special {
+        // SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION.
+        let (at, kind) = special::damage(address, block.size)?;
+        return Some((at, 0xC1, [freed, at as u64, 0, kind]));
+    }
+    // BAD_POOL_HEADER.
+    let end = address + block.size;
+    (!holds(end, GUARD, GUARD_BYTE)).then_some((end, 0x19, [0x20, freed, end as u64, 0]))
+}
+
 fn release(address: usize, block: &Block) {
     if block.special {
         return;
     }
     if !holds(address, block.size, FREED_BYTE) {
-        verifier::finding(
+        verifier::finding_at(
             "pool-use-after-free",
+            block.site,
             format!(
-                "a pool block of {} bytes, tag {}, allocated at {}, was written to after it was freed",
+                "a pool block of {} bytes, tag {}, that was allocated here was written to after it was freed",
                 block.size,
-                tag_text(block.tag),
-                symbols::describe_call(block.site)
+                tag_text(block.tag)
             ),
         );
     }
@@ -348,13 +341,12 @@ pub(crate) fn report_leaks(service: &str) {
     let mut leaks: Vec<_> = leaks.into_iter().collect();
     leaks.sort_unstable();
     for ((tag, site), (blocks, bytes)) in leaks {
-        verifier::finding(
+        verifier::finding_at(
             "pool-leak",
+            site,
             format!(
-                "{service} was unloaded with {blocks} pool block(s), {bytes} bytes, tag {}, allocated at {}; \
-                 free them before the unload routine returns",
-                tag_text(tag),
-                symbols::describe_call(site)
+                "{service} was unloaded with {blocks} pool block(s) from here, {bytes} bytes, tag {}",
+                tag_text(tag)
             ),
         );
     }

@@ -18,7 +18,7 @@ use crate::namespace::sharing::FileId;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
 use crate::user::Pages;
-use crate::{faults, gate, symbols, verifier};
+use crate::{faults, verifier};
 
 pub(crate) const PAGE_READONLY: u32 = 0x2;
 pub(crate) const PAGE_READWRITE: u32 = 0x4;
@@ -112,13 +112,10 @@ pub(crate) fn report_leaks(service: &str) {
             .collect()
     };
     for view in left {
-        verifier::finding(
+        verifier::finding_at(
             "view-leak",
-            format!(
-                "{service} went away with a view of a section mapped from {}; each ZwMapViewOfSection needs its \
-                 ZwUnmapViewOfSection",
-                symbols::describe_call(view.site)
-            ),
+            view.site,
+            format!("{service} went away with a view of a section mapped"),
         );
         release(view);
     }
@@ -175,7 +172,7 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
         id: section.id,
         end,
         opener: driver::calling().map(|driver| driver.service.clone()),
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
     };
     lock().views.insert(base, view);
     Ok((base, length))

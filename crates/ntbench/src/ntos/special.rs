@@ -1,7 +1,8 @@
 //! Special pool: each block on pages of its own, its end against a page that is not there, and gone when it is freed.
 //!
-//! As Driver Verifier's: an access beyond a block's end or to a freed one faults at the instruction that makes it. Between a block's end and
-//! the page's lies a pattern that is looked at when the block is freed, for blocks are aligned to 16 bytes, and to pages from a page on.
+//! As Driver Verifier's: an access beyond a block's end or to a freed one faults at the instruction that makes it. Before a block on
+//! its page, and between its end and the page's, lies a pattern that is looked at when the block is freed: blocks are aligned to 16 bytes, and to
+//! pages from a page on.
 //!
 //! Paged blocks, and images' pageable sections, are taken away whenever a thread raises to `DISPATCH_LEVEL` ("Force IRQL Checking"). A
 //! thread below that gets them back at its first touch; one at that level has made the mistake that pages on Windows make visible once in a
@@ -194,8 +195,9 @@ pub(super) fn allocate(size: usize, tag: u32, kind: Kind) -> Option<usize> {
     let address = state.as_mut()?.arena(kind).allocate(size, tag);
     drop(state);
     if let Some(address) = address {
-        let (start, length) = slack(address, size);
-        super::pool::fill(start, length, PATTERN);
+        for (start, length) in [slack(address, size), lead(address)] {
+            super::pool::fill(start, length, PATTERN);
+        }
     }
     address
 }
@@ -206,10 +208,25 @@ fn slack(address: usize, size: usize) -> (usize, usize) {
     (end, end.next_multiple_of(PAGE) - end)
 }
 
-/// Whether nothing was written behind a block on its last page; before it is freed.
-pub(super) fn is_whole(address: usize, size: usize) -> bool {
-    let (start, length) = slack(address, size);
-    super::pool::holds(start, length, PATTERN)
+/// What lies before a block on its first page: where, and how long.
+fn lead(address: usize) -> (usize, usize) {
+    let start = address - address % PAGE;
+    (start, address - start)
+}
+
+/// What was written to beside a block on its pages, looked at before it is freed: the address of the first byte, and what bug check
+/// 0xC1 has as its fourth parameter.
+pub(super) fn damage(address: usize, size: usize) -> Option<(usize, u64)> {
+    let changed = |(start, length): (usize, usize)| {
+        let whole = super::pool::holds(start, length, PATTERN);
+        (!whole).then(|| {
+            (start..start + length)
+                .find(|at| !super::pool::holds(*at, 1, PATTERN))
+                .unwrap_or(start)
+        })
+    };
+    let behind = changed(slack(address, size)).map(|at| (at, 0x24));
+    behind.or_else(|| changed(lead(address)).map(|at| (at, 0x23)))
 }
 
 /// Takes a block's pages away.

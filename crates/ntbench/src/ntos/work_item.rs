@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::memory::Guest;
 use super::{Entered, device, driver, irql, pool, worker};
 use crate::thread::DISPATCH_LEVEL;
-use crate::{bugcheck, faults, gate, symbols, verifier};
+use crate::{bugcheck, faults, gate, verifier};
 
 /// An item: opaque to its driver.
 #[derive(Clone)]
@@ -42,7 +42,7 @@ fn make(address: usize, object: usize) {
     let item = Item {
         object,
         service: driver::calling().map_or_else(String::new, |driver| driver.service.clone()),
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
         queued: false,
     };
     lock().known.insert(address, item);
@@ -136,12 +136,10 @@ pub(crate) fn report_leaks(service: &str) {
     drop(items);
     left.sort_unstable();
     for site in left {
-        verifier::finding(
+        verifier::finding_at(
             "work-item-leak",
-            format!(
-                "{service} went away with a work item from {}; each IoAllocateWorkItem needs its IoFreeWorkItem",
-                symbols::describe(site)
-            ),
+            site,
+            format!("{service} went away with a work item"),
         );
     }
 }

@@ -267,6 +267,8 @@ pub enum Message {
     BugCheck(Box<BugCheckReport>),
     /// Where a busy thread was when the machine was asked to end.
     Stuck(Box<StackListing>),
+    /// What the verifier has found, before a machine is stopped that does not answer.
+    Found(Vec<Finding>),
     /// The bench itself failed.
     HostFault(String),
 }

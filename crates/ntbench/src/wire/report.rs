@@ -114,9 +114,12 @@ pub struct CallbackEvent {
 pub struct Finding {
     /// The rule's name.
     pub rule: String,
-    /// What was seen, and how to mend it.
+    /// What was seen.
     pub text: String,
-    /// Where in the driver, `module!function+0x12 (file:line)`.
+    /// How to mend it.
+    #[serde(default)]
+    pub advice: String,
+    /// Where in the driver, `module!function+0x12 (file:line)`: the call that did it or took what is left, or the routine that returned so.
     pub site: Option<String>,
     /// The thread's id; 0: none.
     pub tid: u64,

@@ -18,6 +18,7 @@ impl Context<'_> {
     ) -> Result<usize, NtStatus> {
         if list != 0 {
             if length > mdl::length(list) {
+                let _blame = self.flight.operation.blame_changer();
                 verifier::finding(
                     "mdl-too-short",
                     format!(

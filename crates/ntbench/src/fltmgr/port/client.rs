@@ -215,6 +215,7 @@ fn message(client: &Client, input: UserBuffer, output: UserBuffer) -> (NtStatus,
     let arguments = [cookie, input.0, input.1, output.0, output.1, slot as u64];
     let status = status_of(call(server, "message", server.message, &arguments));
     let returned: u32 = Guest::at(slot).read();
+    let _blame = verifier::blame_routine(server.message);
     if u64::from(returned) > output.1 {
         verifier::finding(
             "port-output-length",

@@ -32,7 +32,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{irql, time};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
-use crate::{bugcheck, faults, verifier};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults};
 use queue::Queue;
 use security::Dacl;
 
@@ -40,6 +41,8 @@ use security::Dacl;
 struct Server {
     /// The `PFLT_PORT`.
     address: usize,
+    /// Where it was made.
+    site: usize,
     name: String,
     case_insensitive: bool,
     filter: Arc<Filter>,
@@ -110,17 +113,18 @@ pub(crate) fn names() -> Vec<String> {
 /// A filter is being unregistered: its connections end.
 pub(super) fn filter_goes(filter: &Arc<Filter>) {
     let mine = |server: &Server| Arc::ptr_eq(&server.filter, filter);
-    let open: Vec<String> = {
+    let open: Vec<(String, usize)> = {
         let mut ports = write();
         let gone = ports.servers.extract_if(|_, server| mine(server));
-        gone.map(|(_, server)| server.name.clone()).collect()
+        gone.map(|(_, server)| (server.name.clone(), server.site))
+            .collect()
     };
-    for name in open {
-        verifier::finding(
+    for (name, site) in open {
+        verifier::finding_at(
             "server-port-open-at-unregister",
+            site,
             format!(
-                "{} called FltUnregisterFilter with its server port {name} open, which makes the unload hang; call \
-                 FltCloseCommunicationPort first",
+                "{} called FltUnregisterFilter with its server port {name} open, which makes the unload hang",
                 filter.service
             ),
         );
@@ -140,8 +144,9 @@ pub(super) fn filter_goes(filter: &Arc<Filter>) {
     // What the filter has let in, and nothing else, is its own to close.
     let its_own = |client: &Client| client.established.load(Ordering::Acquire);
     for client in forgotten(|client| mine(&client.server) && its_own(client)) {
-        verifier::finding(
+        verifier::finding_at(
             "fltmgr-leak",
+            client.server.site,
             format!(
                 "{} called FltUnregisterFilter with a client port of {} left open; call FltCloseClientPort in the \
                  disconnect callback",
@@ -159,13 +164,20 @@ fn forgotten(mine: impl Fn(&Client) -> bool) -> Vec<Arc<Client>> {
 }
 
 /// What a driver that goes away has left of ports; it is taken away without a callback.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut left = security::leftovers(service);
     let mine = |filter: &Filter| filter.service == service;
     {
         let mut ports = write();
         for (_, server) in ports.servers.extract_if(|_, server| mine(&server.filter)) {
-            left.push(format!("its server port {} is still open", server.name));
+            let text = format!(
+                "its server port {} is still open; call FltCloseCommunicationPort",
+                server.name
+            );
+            left.push(Leak {
+                text,
+                site: server.site,
+            });
         }
         for (_, client) in ports
             .handles
@@ -175,10 +187,14 @@ pub(super) fn leftovers(service: &str) -> Vec<String> {
         }
     }
     for client in forgotten(|client| mine(&client.server.filter)) {
-        left.push(format!(
-            "a client port of {} is still open",
+        let text = format!(
+            "a client port of {} is still open; call FltCloseClientPort",
             client.server.name
-        ));
+        );
+        left.push(Leak {
+            text,
+            site: client.server.site,
+        });
     }
     left
 }
@@ -237,6 +253,7 @@ fn create(filter: Arc<Filter>, new: &New) -> Result<usize, NtStatus> {
     }
     let server = Arc::new(Server {
         address: objects::opaque(),
+        site: verifier::here(),
         case_insensitive: attributes.attributes & OBJ_CASE_INSENSITIVE != 0,
         name,
         filter,

@@ -11,7 +11,8 @@ use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool};
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE_LEVEL};
-use crate::{bugcheck, faults, gate, symbols};
+use crate::verifier::{self, Leak};
+use crate::{bugcheck, faults};
 
 /// `FLT_PORT_CONNECT`.
 const PORT_CONNECT: u32 = 0x0001;
@@ -156,24 +157,25 @@ fn build(access: u32) -> Option<usize> {
 }
 
 /// What descriptors a driver that goes away has not freed; they are taken away.
-pub(super) fn leftovers(service: &str) -> Vec<String> {
+pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let left: Vec<(usize, usize)> = built
         .iter()
         .filter(|(_, (owner, _))| owner == service)
         .map(|(address, (_, site))| (*address, *site))
         .collect();
-    let mut texts = Vec::new();
+    let mut leaks = Vec::new();
     for (address, site) in left {
         built.remove(&address);
         pool::free(address, None);
-        texts.push(format!(
-            "a security descriptor built at {} was not freed; each FltBuildDefaultSecurityDescriptor needs its \
-             FltFreeSecurityDescriptor",
-            symbols::describe_call(site)
-        ));
+        leaks.push(Leak {
+            text: "a security descriptor was not freed; each FltBuildDefaultSecurityDescriptor needs its \
+                   FltFreeSecurityDescriptor"
+                .to_owned(),
+            site,
+        });
     }
-    texts
+    leaks
 }
 
 exports! { "fltmgr.sys";
@@ -185,7 +187,7 @@ exports! { "fltmgr.sys";
         }
         let Some(address) = build(access) else { return NtStatus::INSUFFICIENT_RESOURCES };
         let service = driver::calling().map_or_else(String::new, |driver| driver.service.clone());
-        let site = gate::call_site().map_or(0, |site| site.return_address);
+        let site = verifier::here();
         BUILT.lock().unwrap_or_else(PoisonError::into_inner).insert(address, (service, site));
         descriptor.write(address);
         NtStatus::SUCCESS

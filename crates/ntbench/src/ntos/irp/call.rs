@@ -60,7 +60,7 @@ pub(super) fn call(function: &str, address: usize, packet: Packet) -> NtStatus {
     }
     let service = driver::of_object(below.driver)
         .map_or_else(|| below.service.clone(), |driver| driver.service.clone());
-    let noted = Arc::new(Call::new(number, &service, location.major));
+    let noted = Arc::new(Call::new(number, &service, location.major, routine));
     if let Some(entry) = lock().get_mut(&packet.0) {
         entry.calls.push(Arc::clone(&noted));
     }

@@ -54,6 +54,7 @@ fn cancel(packet: Packet) -> bool {
     unsafe { gate::call(routine, &[device as u64, packet.0 as u64]) };
     if spin::holds_lock(*LOCK) {
         let service = driver::at(routine).map_or_else(String::new, |driver| driver.service.clone());
+        let _blame = verifier::blame_routine(routine);
         verifier::finding(
             "cancel-lock-held",
             format!(

@@ -16,6 +16,8 @@ pub(super) struct Call {
     pub(super) location: i8,
     driver: String,
     major: u8,
+    /// The dispatch routine.
+    routine: usize,
     state: Mutex<State>,
 }
 
@@ -33,11 +35,12 @@ struct Ended {
 
 impl Call {
     /// The routine is about to be called.
-    pub(super) fn new(location: i8, driver: &str, major: u8) -> Self {
+    pub(super) fn new(location: i8, driver: &str, major: u8, routine: usize) -> Self {
         Self {
             location,
             driver: driver.to_owned(),
             major,
+            routine,
             state: Mutex::default(),
         }
     }
@@ -46,6 +49,7 @@ impl Call {
     pub(super) fn returned(&self, status: NtStatus) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.returned = Some(status);
+        let _blame = verifier::blame_routine(self.routine);
         match state.ended {
             Some(ended) => self.compare(status, ended),
             None if status == NtStatus::PENDING => {}
@@ -79,6 +83,7 @@ impl Call {
     }
 
     fn compare(&self, returned: NtStatus, ended: Ended) {
+        let _blame = verifier::blame_routine(self.routine);
         let what = format!(
             "the dispatch routine of {} for {}",
             self.driver,

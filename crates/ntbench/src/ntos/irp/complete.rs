@@ -139,9 +139,9 @@ fn climb(packet: Packet) {
 /// A packet has come back to who made it.
 fn finish(packet: Packet) {
     let block = packet.read().io_status;
-    let Some((owner, service)) = lock()
+    let Some((owner, service, site)) = lock()
         .get(&packet.0)
-        .map(|entry| (entry.owner.clone(), entry.service.clone()))
+        .map(|entry| (entry.owner.clone(), entry.service.clone(), entry.site))
     else {
         return;
     };
@@ -152,8 +152,9 @@ fn finish(packet: Packet) {
         }
         Owner::Thread => finish_threaded(packet, block),
         Owner::Driver | Owner::Initialised => {
-            verifier::finding(
+            verifier::finding_at(
                 "irp-not-taken-back",
+                site,
                 format!(
                     "an IRP that {service} allocated was completed to its end; its completion routine must free or reuse it \
                      and return STATUS_MORE_PROCESSING_REQUIRED, for the I/O manager knows no thread for it"

@@ -33,7 +33,7 @@ use crate::abi::irp::{IO_TYPE_IRP, Irp, StackLocation};
 use crate::export::{Coverage, Export, ExportKind};
 use crate::status::NtStatus;
 use crate::thread::{self, DISPATCH_LEVEL};
-use crate::{bugcheck, faults, gate, symbols, verifier};
+use crate::{bugcheck, faults, verifier};
 
 const TAG: u32 = u32::from_le_bytes(*b"Irp ");
 
@@ -201,7 +201,7 @@ fn know(address: usize, owner: Owner) {
     let entry = Entry {
         owner,
         service: driver::calling().map_or_else(String::new, |driver| driver.service.clone()),
-        site: gate::call_site().map_or(0, |site| site.return_address),
+        site: verifier::here(),
         tid,
         buffer: None,
         calls: Vec::new(),
@@ -267,13 +267,10 @@ pub(crate) fn report_leaks(service: &str) {
     });
     left.sort_unstable();
     for (address, site) in left {
-        verifier::finding(
+        verifier::finding_at(
             "irp-leak",
-            format!(
-                "{service} went away with the IRP at {address:#x} from {}; each IoAllocateIrp needs its IoFreeIrp, and each \
-                 IRP that was sent must have come back",
-                symbols::describe_call(site)
-            ),
+            site,
+            format!("{service} went away with the IRP at {address:#x}"),
         );
     }
 }

@@ -69,12 +69,14 @@ pub(crate) fn about_to_free(start: usize, length: usize, pool: u64) {
         ),
         None => {}
     }
+    push_lock::filter_manager::about_to_free(start, length);
     order::forget(start, length);
 }
 
 /// Reports what a driver that goes away has left behind.
 pub(crate) fn report_leaks(service: &str) {
     resource::report_leaks(service);
+    push_lock::filter_manager::report_leaks(service);
     timer::report_leaks(service);
     ex_timer::report_leaks(service);
 }
@@ -141,6 +143,8 @@ fn take(lock: usize, mut try_take: impl FnMut() -> bool) {
 struct Held {
     kind: &'static str,
     address: usize,
+    /// Where it was taken.
+    site: usize,
 }
 
 thread_local! {
@@ -153,15 +157,13 @@ pub(crate) fn held() -> usize {
     HELD.with_borrow(Vec::len)
 }
 
-/// The locks that the current thread holds, from the given one on, for a message.
-pub(crate) fn held_since(count: usize) -> String {
+/// The locks that the current thread holds, from the given one on: what each is, and where it was taken.
+pub(crate) fn held_since(count: usize) -> Vec<(String, usize)> {
     HELD.with_borrow(|held| {
-        let names: Vec<String> = held
-            .iter()
-            .skip(count)
-            .map(|held| format!("{} at {:#x}", held.kind, held.address))
-            .collect();
-        names.join(", ")
+        let since = held.iter().skip(count);
+        since
+            .map(|held| (format!("{} at {:#x}", held.kind, held.address), held.site))
+            .collect()
     })
 }
 
@@ -172,7 +174,13 @@ fn holds(address: usize) -> bool {
 
 /// Notes a lock as held; before it is waited for, its place in the order of locks is looked at by [`about_to_take`].
 fn took(kind: &'static str, address: usize) {
-    HELD.with_borrow_mut(|held| held.push(Held { kind, address }));
+    HELD.with_borrow_mut(|held| {
+        held.push(Held {
+            kind,
+            address,
+            site: verifier::here(),
+        });
+    });
 }
 
 /// Looks whether taking this lock while others are held goes against an order seen before. A lock that is held already is taken in no

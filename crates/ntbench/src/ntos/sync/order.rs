@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Held;
-use crate::{gate, symbols, verifier};
+use crate::{symbols, verifier};
 
 /// What is known of a lock.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(super) fn note(older: &Held, kind: &'static str, address: usize) {
     if graph.has(older.address, address) {
         return;
     }
-    let site = gate::call_site().map_or(0, |site| site.return_address);
+    let site = verifier::here();
     graph.add(older.address, address, site);
     ANY.store(true, Ordering::Release);
     if let Some(site) = graph.way(address, older.address) {

@@ -28,6 +28,8 @@ struct Resource {
     waiting_shared: u32,
     /// The service that initialised it.
     owner: Option<String>,
+    /// Where.
+    site: usize,
 }
 
 static RESOURCES: LazyLock<Mutex<BTreeMap<usize, Resource>>> = LazyLock::new(Mutex::default);
@@ -216,14 +218,15 @@ pub(super) fn report_leaks(service: &str) {
     lock().retain(|at, resource| {
         let mine = resource.owner.as_deref() == Some(service);
         if mine {
-            left.push(*at);
+            left.push((*at, resource.site));
         }
         !mine
     });
     left.sort_unstable();
-    for at in left {
-        verifier::finding(
+    for (at, site) in left {
+        verifier::finding_at(
             "resource-not-deleted",
+            site,
             format!(
                 "{service} went away without ExDeleteResourceLite for the resource at {at:#x}, which stays in the system's list of resources"
             ),
@@ -254,7 +257,7 @@ exports! { "ntoskrnl.exe";
         Guest::<[u8; BYTES]>::at(resource).write([0; BYTES]);
         let owner = driver::calling().map(|driver| driver.service.clone());
         ANY.store(true, Ordering::Release);
-        let former = lock().insert(resource, Resource { owner, ..Resource::default() });
+        let former = lock().insert(resource, Resource { owner, site: verifier::here(), ..Resource::default() });
         if former.is_some() {
             verifier::finding("resource-initialised-twice", format!("the resource at {resource:#x} is initialised again without ExDeleteResourceLite"));
         }
