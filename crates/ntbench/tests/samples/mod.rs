@@ -55,10 +55,15 @@ fn sources() -> PathBuf {
 
 /// Compiles `tests/samples/{name}.c` with the flags that Microsoft's tools give drivers, and those.
 pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
-    compile_and_link(name, flags, &[])
+    compile_and_link(&sources(), name, flags, &[])
 }
 
-fn compile_and_link(name: &str, flags: &[&str], link: &[&str]) -> PathBuf {
+/// The same for a source in another folder.
+pub(crate) fn compile_from(folder: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    compile_and_link(folder, name, flags, &[])
+}
+
+fn compile_and_link(folder: &Path, name: &str, flags: &[&str], link: &[&str]) -> PathBuf {
     let own = [
         "-D__GNUC__=4",
         "-D__GNUC_MINOR__=2",
@@ -75,7 +80,7 @@ fn compile_and_link(name: &str, flags: &[&str], link: &[&str]) -> PathBuf {
         .collect();
     let libraries = libraries.iter().map(String::as_str);
     let link: Vec<&str> = libraries.chain(link.iter().copied()).collect();
-    clang::driver(&sources().join(format!("{name}.c")), name, &flags, &link)
+    clang::driver(&folder.join(format!("{name}.c")), name, &flags, &link)
 }
 
 /// What the samples' INF installs, on a Windows of that build.
@@ -142,5 +147,5 @@ pub(crate) fn compile_guarded(name: &str) -> PathBuf {
         "-include",
         &header,
     ];
-    compile_and_link(name, &flags, &["/guard:cf"])
+    compile_and_link(&sources(), name, &flags, &["/guard:cf"])
 }

@@ -102,7 +102,7 @@ exports! { "ntoskrnl.exe";
             None => return NtStatus::OBJECT_NAME_NOT_FOUND,
         };
         drop(state);
-        object::account(object.address(), 1);
+        object::taken(object.address());
         out.write(object.address());
         NtStatus::SUCCESS
     }

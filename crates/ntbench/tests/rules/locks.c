@@ -1,0 +1,105 @@
+/* Locks, IRQL and regions, misused in DriverEntry. */
+#include "rules.h"
+
+static FAST_MUTEX Mutex, Other;
+static KGUARDED_MUTEX Guarded;
+static ERESOURCE Resource;
+static DECLSPEC_ALIGN(16) UCHAR Packed[sizeof(ERESOURCE) + 8];
+static ULONG_PTR Push, Push2;
+static KSPIN_LOCK Spin;
+static EX_RUNDOWN_REF Rundown;
+
+static VOID Locks(VOID)
+{
+    KIRQL irql;
+    PSECURITY_DESCRIPTOR descriptor;
+
+    ExInitializeFastMutex(&Mutex);
+    ExInitializeFastMutex(&Other);
+    KeInitializeGuardedMutex(&Guarded);
+    KeInitializeSpinLock(&Spin);
+    if (IS("irql")) {
+        KeRaiseIrql(DISPATCH_LEVEL, &irql);
+        FltBuildDefaultSecurityDescriptor(&descriptor, GENERIC_READ); /* here */
+        KeLowerIrql(irql);
+        FltFreeSecurityDescriptor(descriptor);
+    } else if (IS("lock-held-at-return: fast mutex"))
+        ExAcquireFastMutexUnsafe(&Mutex); /* here */
+    else if (IS("lock-held-at-return: push lock")) {
+        FltInitializePushLock(&Push);
+        FltAcquirePushLockExclusive(&Push); /* here */
+    } else if (IS("lock-held-at-return: resource")) {
+        ExInitializeResourceLite(&Resource);
+        FltAcquireResourceExclusive(&Resource); /* here */
+    } else if (IS("lock-held-at-return: guarded mutex"))
+        KeAcquireGuardedMutex(&Guarded); /* here */
+    else if (IS("critical-region-imbalance: critical"))
+        KeEnterCriticalRegion(); /* here */
+    else if (IS("critical-region-imbalance: file system"))
+        FsRtlEnterFileSystem(); /* here */
+    else if (IS("critical-region-imbalance: guarded"))
+        KeEnterGuardedRegion(); /* here */
+    else if (IS("lock-not-held"))
+        ExReleaseFastMutexUnsafe(&Mutex); /* here */
+    else if (IS("lock-order")) {
+        KeEnterCriticalRegion();
+        ExAcquireFastMutexUnsafe(&Mutex);
+        ExAcquireFastMutexUnsafe(&Other);
+        ExReleaseFastMutexUnsafe(&Other);
+        ExReleaseFastMutexUnsafe(&Mutex);
+        ExAcquireFastMutexUnsafe(&Other);
+        ExAcquireFastMutexUnsafe(&Mutex); /* here */
+        ExReleaseFastMutexUnsafe(&Mutex);
+        ExReleaseFastMutexUnsafe(&Other);
+        KeLeaveCriticalRegion();
+    } else if (IS("spin-lock-irql")) {
+        KeAcquireSpinLockAtDpcLevel(&Spin); /* here */
+        KeReleaseSpinLockFromDpcLevel(&Spin);
+    } else if (IS("resource-upgrade: and 0xC4")) {
+        ExInitializeResourceLite(&Resource);
+        KeEnterCriticalRegion();
+        ExAcquireResourceSharedLite(&Resource, TRUE);
+        ExAcquireResourceExclusiveLite(&Resource, TRUE); /* here */
+    } else if (IS("resource-alignment")) {
+        ExInitializeResourceLite((PERESOURCE)(Packed + 4)); /* here */
+        ExDeleteResourceLite((PERESOURCE)(Packed + 4));
+    } else if (IS("resource-initialised-twice")) {
+        ExInitializeResourceLite(&Resource);
+        ExInitializeResourceLite(&Resource); /* here */
+        ExDeleteResourceLite(&Resource);
+    } else if (IS("resource-deleted-in-use")) {
+        ExInitializeResourceLite(&Resource);
+        FltAcquireResourceExclusive(&Resource);
+        ExDeleteResourceLite(&Resource); /* here */
+    } else if (IS("resource-not-deleted"))
+        ExInitializeResourceLite(&Resource); /* here */
+    else if (IS("push-lock-flags")) {
+        FltInitializePushLock(&Push);
+        FltAcquirePushLockExclusiveEx(&Push, 0x10); /* here */
+        FltReleasePushLock(&Push);
+        FltDeletePushLock(&Push);
+    } else if (IS("push-lock-deleted-in-use")) {
+        FltInitializePushLock(&Push);
+        FltAcquirePushLockShared(&Push);
+        FltDeletePushLock(&Push); /* here */
+        FltReleasePushLock(&Push);
+    } else if (IS("push-lock-not-deleted: static"))
+        FltInitializePushLock(&Push2); /* here */
+    else if (IS("push-lock-not-deleted: pool")) {
+        PVOID block = ExAllocatePool2(POOL_FLAG_NON_PAGED, 64, TAG);
+        FltInitializePushLock(block); /* here */
+        ExFreePoolWithTag(block, TAG);
+    } else if (IS("rundown-released-too-often")) {
+        ExInitializeRundownProtection(&Rundown);
+        ExReleaseRundownProtection(&Rundown); /* here */
+    } else if (IS("process-attached-at-return")) {
+        KAPC_STATE state;
+        KeStackAttachProcess((PVOID)PsGetCurrentProcess(), &state); /* here */
+    } else if (IS("0xC8: irql at return"))
+        KeRaiseIrql(APC_LEVEL, &irql);
+    else if (IS("0xC4: mutex taken twice")) {
+        ExAcquireFastMutex(&Mutex);
+        ExAcquireFastMutex(&Mutex); /* here */
+    } else if (IS("0x01: region left too often"))
+        KeLeaveGuardedRegion(); /* here */
+}

@@ -1,0 +1,238 @@
+/* What callbacks return and do to operations. Reads are of b.txt where the misuse is not about creates. */
+#include "rules.h"
+
+static PFLT_INSTANCE Elsewhere;
+
+static VOID NTAPI CancelNothing(PFLT_CALLBACK_DATA Data)
+{
+    UNREFERENCED_PARAMETER(Data);
+}
+
+static VOID FLTAPI Later(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
+{
+    LARGE_INTEGER moment = { .QuadPart = -1000000ll };
+    UNREFERENCED_PARAMETER(context);
+    FltFreeDeferredIoWorkItem(item);
+    KeDelayExecutionThread(KernelMode, FALSE, &moment);
+    FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here: user-buffer-in-wrong-process: neither */
+}
+
+static FLT_PREOP_CALLBACK_STATUS Defer(PFLT_CALLBACK_DATA Data)
+{
+    PFLT_DEFERRED_IO_WORKITEM item = FltAllocateDeferredIoWorkItem();
+    FltQueueDeferredIoWorkItem(item, Data, Later, DelayedWorkQueue, NULL);
+    return FLT_PREOP_PENDING;
+}
+
+/* Puts another buffer in, with that MDL. */
+static FLT_PREOP_CALLBACK_STATUS Swap(PFLT_CALLBACK_DATA Data, ULONG described)
+{
+    static UCHAR other[4096];
+    PMDL mdl = NULL;
+    if (described) {
+        mdl = IoAllocateMdl(other, described, FALSE, FALSE, NULL);
+        MmBuildMdlForNonPagedPool(mdl);
+        Data->Iopb->Parameters.Read.MdlAddress = mdl;
+    }
+    Data->Iopb->Parameters.Read.ReadBuffer = other;
+    FltSetCallbackDataDirty(Data);
+    Left = mdl;
+    return FLT_PREOP_SUCCESS_WITH_CALLBACK;
+}
+
+static VOID FLTAPI Over(PFLT_CALLBACK_DATA Data, PVOID context)
+{
+    KeSetEvent(context, IO_NO_INCREMENT, FALSE);
+    UNREFERENCED_PARAMETER(Data);
+}
+
+static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *Context)
+{
+    PFLT_CALLBACK_DATA own;
+
+    if (IS("preop-status")) /* in PreRead */
+        return (FLT_PREOP_CALLBACK_STATUS)77;
+    if (IS("pended-fast-io") && !FLT_IS_IRP_OPERATION(Data)) { /* in PreRead */
+        FLT_PREOP_CALLBACK_STATUS pending = FLT_PREOP_PENDING;
+        FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL);
+        return pending;
+    }
+    if (IS("oplock-fast-io") && !FLT_IS_IRP_OPERATION(Data)) {
+        PVOID oplock;
+        FltInitializeOplock(&oplock);
+        FltCheckOplock(&oplock, Data, NULL, NULL, NULL); /* here */
+        FltUninitializeOplock(&oplock);
+    }
+    if (IS("completion-context")) { /* in PreRead */
+        *Context = Data;
+        return FLT_PREOP_SUCCESS_NO_CALLBACK;
+    }
+    if (IS("changed-without-dirty")) /* in PreRead */
+        Data->Iopb->Parameters.Read.Length = 1;
+    if (IS("completed-with-pending")) { /* in PreRead */
+        Data->IoStatus.Status = STATUS_PENDING;
+        return FLT_PREOP_COMPLETE;
+    }
+    if (IS("completed-not-pended: pre") && FLT_IS_IRP_OPERATION(Data)) { /* in PreRead */
+        FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL);
+        return FLT_PREOP_SUCCESS_NO_CALLBACK;
+    }
+    if (IS("completed-twice: pre") && FLT_IS_IRP_OPERATION(Data)) {
+        FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL);
+        FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here */
+        return FLT_PREOP_PENDING;
+    }
+    if (IS("user-buffer-in-wrong-process: neither") && FLT_IS_IRP_OPERATION(Data)) {
+        return Defer(Data);
+    }
+    if (IS("never-completed") && FLT_IS_IRP_OPERATION(Data)) /* in PreRead */
+        return FLT_PREOP_PENDING;
+    if (IS("cancel-routine-left") && FLT_IS_IRP_OPERATION(Data)) {
+        FltSetCancelCompletion(Data, CancelNothing);
+        FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here */
+        return FLT_PREOP_PENDING;
+    }
+    if (IS("target-instance") && FLT_IS_IRP_OPERATION(Data)) { /* in PreRead */
+        Data->Iopb->TargetInstance = (PFLT_INSTANCE)Filter;
+        FltSetCallbackDataDirty(Data);
+    }
+    if (IS("callback-data-in-use: sent twice")) {
+        if (NT_SUCCESS(FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own))) {
+            own->Iopb->MajorFunction = IRP_MJ_FLUSH_BUFFERS;
+            FltPerformSynchronousIo(own);
+            FltPerformSynchronousIo(own); /* here */
+            FltFreeCallbackData(own);
+        }
+    }
+    if (IS("callback-data-in-use: freed under way") && NT_SUCCESS(FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own))) {
+        own->Iopb->MajorFunction = IRP_MJ_FLUSH_BUFFERS;
+        KEVENT over;
+        KeInitializeEvent(&over, NotificationEvent, FALSE);
+        BlockWorkers();
+        FltPerformAsynchronousIo(own, Over, &over);
+        FltFreeCallbackData(own); /* here */
+        KeSetEvent(&Free, IO_NO_INCREMENT, FALSE);
+        KeWaitForSingleObject(&over, Executive, KernelMode, FALSE, NULL);
+    }
+    if (IS("refused: create")) {
+        if (NT_SUCCESS(FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own))) {
+            own->Iopb->MajorFunction = IRP_MJ_CREATE;
+            FltPerformSynchronousIo(own); /* here */
+            FltFreeCallbackData(own);
+        }
+    }
+    if (IS("instance-of-other-volume") && Elsewhere && Elsewhere != FltObjects->Instance) {
+        LARGE_INTEGER zero = { .QuadPart = 0 };
+        UCHAR byte;
+        FltReadFile(Elsewhere, FltObjects->FileObject, &zero, 1, &byte, 0, NULL, NULL, NULL); /* here */
+    }
+    if (IS("mdl-too-short") && FLT_IS_IRP_OPERATION(Data)) /* in PreRead */
+        return Swap(Data, 1);
+    if (IS("swapped-without-mdl: direct") && FLT_IS_IRP_OPERATION(Data)) /* in PreRead */
+        return Swap(Data, 0);
+    if (IS("swapped-mdl-freed") && FLT_IS_IRP_OPERATION(Data))
+        return Swap(Data, 4096);
+    if (IS("mdl-not-nonpaged")) {
+        PMDL mdl = IoAllocateMdl(Data->Iopb->Parameters.Read.ReadBuffer, 1, FALSE, FALSE, NULL);
+        MmBuildMdlForNonPagedPool(mdl); /* here */
+        IoFreeMdl(mdl);
+    }
+    if (IS("postop-status") || IS("completed-not-pended: post") || IS("safe-while-draining") || IS("completed-twice: post"))
+        return FLT_PREOP_SUCCESS_WITH_CALLBACK;
+    return FLT_PREOP_SUCCESS_NO_CALLBACK;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI WhenSafe(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, ULONG Flags)
+{
+    UNREFERENCED_PARAMETER(Data);
+    UNREFERENCED_PARAMETER(FltObjects);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Flags);
+    return FLT_POSTOP_FINISHED_PROCESSING;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostRead(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, ULONG Flags)
+{
+    FLT_POSTOP_CALLBACK_STATUS status = FLT_POSTOP_FINISHED_PROCESSING;
+
+    UNREFERENCED_PARAMETER(Context);
+    if (IS("postop-status")) /* in PostRead */
+        return (FLT_POSTOP_CALLBACK_STATUS)9;
+    if (IS("completed-not-pended: post") && FLT_IS_IRP_OPERATION(Data)) /* in PostRead */
+        FltCompletePendedPostOperation(Data);
+    if (IS("completed-twice: post") && FLT_IS_IRP_OPERATION(Data)) {
+        FltCompletePendedPostOperation(Data);
+        FltCompletePendedPostOperation(Data); /* here */
+        return FLT_POSTOP_MORE_PROCESSING_REQUIRED;
+    }
+    if (IS("swapped-mdl-freed") && Left) {
+        IoFreeMdl(Left); /* here */
+        Left = NULL;
+    }
+    if (IS("safe-while-draining"))
+        FltDoCompletionProcessingWhenSafe(Data, FltObjects, NULL, Flags | FLTFL_POST_OPERATION_DRAINING, WhenSafe, &status); /* here */
+    return status;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostCreate(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, ULONG Flags)
+{
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Flags);
+    if (!NT_SUCCESS(Data->IoStatus.Status))
+        return FLT_POSTOP_FINISHED_PROCESSING;
+    if (IS("failed-create-not-cancelled")) { /* in PostCreate */
+        Data->IoStatus.Status = STATUS_ACCESS_DENIED;
+        Data->IoStatus.Information = 0;
+    } else if (IS("reissued-while-open"))
+        FltReissueSynchronousIo(FltObjects->Instance, Data); /* here */
+    else if (FltObjects->Transaction && IS("fltmgr-leak: transaction context"))
+        LeaveContext(FltObjects, FLT_TRANSACTION_CONTEXT);
+    else if (IsMisuse(L"asks for names")) {
+        PFLT_FILE_NAME_INFORMATION name;
+        if (NT_SUCCESS(FltGetFileNameInformation(Data, FLT_FILE_NAME_OPENED | FLT_FILE_NAME_QUERY_DEFAULT, &name)))
+            FltReleaseFileNameInformation(name);
+    }
+    else if (FltObjects->Transaction && IS("transaction-status")) {
+        PFLT_CONTEXT context;
+        if (NT_SUCCESS(FltAllocateContext(Filter, FLT_TRANSACTION_CONTEXT, 16, NonPagedPool, &context))) {
+            FltEnlistInTransaction(FltObjects->Instance, FltObjects->Transaction, context, FLT_MAX_TRANSACTION_NOTIFICATIONS);
+            FltReleaseContext(context);
+        }
+    } else
+        OpenObjects(Data, FltObjects);
+    return FLT_POSTOP_FINISHED_PROCESSING;
+}
+
+static NTSTATUS FLTAPI Notified(PCFLT_RELATED_OBJECTS FltObjects, PFLT_CONTEXT Context, ULONG Mask)
+{
+    UNREFERENCED_PARAMETER(FltObjects);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Mask);
+    return IS("transaction-status") ? STATUS_UNSUCCESSFUL : STATUS_SUCCESS; /* in Notified */
+}
+
+static NTSTATUS FLTAPI GenerateName(PFLT_INSTANCE Instance, PFILE_OBJECT FileObject, PFLT_CALLBACK_DATA Data, ULONG Options,
+                                    PBOOLEAN Cache, struct { UNICODE_STRING Name; } *FileName)
+{
+    UNREFERENCED_PARAMETER(Instance);
+    UNREFERENCED_PARAMETER(FileObject);
+    UNREFERENCED_PARAMETER(Data);
+    UNREFERENCED_PARAMETER(Options);
+    UNREFERENCED_PARAMETER(Cache);
+    if (IS("generated-name") && NT_SUCCESS(FltCheckAndGrowNameControl(FileName, 16))) { /* in GenerateName */
+        FileName->Name.Length = 4;
+        FileName->Name.Buffer[0] = L'\\';
+        FileName->Name.Buffer[1] = L'x';
+    }
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS FLTAPI Setup(PCFLT_RELATED_OBJECTS FltObjects, ULONG Flags, DEVICE_TYPE Type, ULONG FileSystem)
+{
+    UNREFERENCED_PARAMETER(Flags);
+    UNREFERENCED_PARAMETER(Type);
+    UNREFERENCED_PARAMETER(FileSystem);
+    if (!Elsewhere)
+        Elsewhere = FltObjects->Instance;
+    return STATUS_SUCCESS;
+}
