@@ -4,14 +4,13 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::callback::{self, About, argument, related};
-use super::drain;
 use super::objects::{
     self, ATTACHED, Altitude, DETACHED, Filter, Instance, LEAVING, Object, Rundown, Volume,
 };
-use super::{context, register, transaction};
+use super::{context, drain, flight, register, transaction};
 use crate::abi::flt::{FLTFL_INSTANCE_SETUP_AUTOMATIC_ATTACHMENT, FLTFL_INSTANCE_TEARDOWN_MANUAL};
 use crate::ntos::driver::status_of;
-use crate::ntos::registry;
+use crate::ntos::{registry, worker};
 use crate::status::NtStatus;
 use crate::verifier::{self, Taken};
 
@@ -189,43 +188,53 @@ pub(super) fn detach(instance: &Arc<Instance>) -> NtStatus {
     if !status.is_success() {
         return status;
     }
-    if tear_down(instance, FLTFL_INSTANCE_TEARDOWN_MANUAL) {
-        NtStatus::SUCCESS
-    } else {
-        NtStatus::FLT_DELETING_OBJECT
+    if !begin_teardown(instance, FLTFL_INSTANCE_TEARDOWN_MANUAL) {
+        return NtStatus::FLT_DELETING_OBJECT;
     }
+    if flight::on_this_thread() {
+        // Of the operations that the rest waits for one may be the caller's own: a filter detaches itself in a callback.
+        let instance = Arc::clone(instance);
+        worker::queue(move || end_teardown(&instance, FLTFL_INSTANCE_TEARDOWN_MANUAL));
+    } else {
+        end_teardown(instance, FLTFL_INSTANCE_TEARDOWN_MANUAL);
+    }
+    NtStatus::SUCCESS
 }
 
 /// Tears an instance down: the filter is told, operations that are below it are taken from it, those that are in it end,
 /// the filter is told again. False: somebody else was at it, and is done.
 pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
+    if begin_teardown(instance, reason) {
+        end_teardown(instance, reason);
+        return true;
+    }
+    while instance.teardown.load(Ordering::Acquire) != DETACHED {
+        crate::schedule::poll(Arc::as_ptr(instance).addr());
+    }
+    false
+}
+
+/// As far as nothing is waited for. False: somebody else is at it.
+fn begin_teardown(instance: &Arc<Instance>, reason: u32) -> bool {
     let begun =
         instance
             .teardown
             .compare_exchange(ATTACHED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
     if begun.is_err() {
-        while instance.teardown.load(Ordering::Acquire) != DETACHED {
-            crate::schedule::poll(Arc::as_ptr(instance).addr());
-        }
         return false;
     }
-    let registration = &instance.filter.registration;
-    let tell = |routine: usize, phase: &'static str| {
-        if routine != 0 {
-            let objects = related(instance, None);
-            callback::call(
-                about(instance, phase),
-                routine,
-                &[argument(&*objects), u64::from(reason)],
-            );
-        }
-    };
     instance.rundown.close();
     instance.volume.detach(instance);
-    tell(registration.instance_teardown_start, "teardown start");
+    let routine = instance.filter.registration.instance_teardown_start;
+    tell(instance, routine, "teardown start", reason);
     drain::drain(instance);
+    true
+}
+
+fn end_teardown(instance: &Arc<Instance>, reason: u32) {
     instance.rundown.wait();
-    tell(registration.instance_teardown_complete, "teardown complete");
+    let routine = instance.filter.registration.instance_teardown_complete;
+    tell(instance, routine, "teardown complete", reason);
     transaction::instance_gone(instance);
     context::instance_gone(instance);
     // In one order with `lend`: either that sees the instance gone, or this sees its reference.
@@ -233,7 +242,14 @@ pub(super) fn tear_down(instance: &Arc<Instance>, reason: u32) -> bool {
     if instance.references.load(Ordering::SeqCst) <= 0 {
         objects::remove(instance.address);
     }
-    true
+}
+
+fn tell(instance: &Arc<Instance>, routine: usize, phase: &'static str, reason: u32) {
+    if routine != 0 {
+        let objects = related(instance, None);
+        let arguments = [argument(&*objects), u64::from(reason)];
+        callback::call(about(instance, phase), routine, &arguments);
+    }
 }
 
 fn taken(instance: &Instance) -> std::sync::MutexGuard<'_, Taken> {

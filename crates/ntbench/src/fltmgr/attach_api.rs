@@ -161,7 +161,7 @@ exports! { "fltmgr.sys";
 
     /// Detaches an instance, if the filter's query callback lets it.
     fn FltDetachVolume(filter: usize, volume: usize, name: Guest<UnicodeString>) -> NtStatus {
-        irql::at_most("FltDetachVolume", PASSIVE_LEVEL);
+        irql::at_most("FltDetachVolume", APC_LEVEL);
         let filter = objects::filter(filter, "FltDetachVolume");
         let volume = objects::volume(volume, "FltDetachVolume");
         if let Err(status) = ready(&filter) {

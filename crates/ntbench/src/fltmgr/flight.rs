@@ -123,6 +123,11 @@ pub(crate) fn at(data: usize) -> Option<Arc<Operation>> {
         .cloned()
 }
 
+/// Whether this thread is within an operation that came in on it.
+pub(super) fn on_this_thread() -> bool {
+    OWN.with_borrow(|own| !own.is_empty())
+}
+
 /// The operations that came in on a thread, with their `PFLT_CALLBACK_DATA`.
 pub(super) fn of_thread(tid: u64) -> Vec<(usize, Arc<Operation>)> {
     OPERATIONS

@@ -120,7 +120,6 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostControl(PFLT_CALLBACK_DATA Data, PC
     ULONG code = Data->Iopb->Parameters.FileSystemControl.FsControlCode;
     BOOLEAN done = NT_SUCCESS(Data->IoStatus.Status), open = code == FSCTL_UNLOCK_VOLUME ? done : !done;
 
-    UNREFERENCED_PARAMETER(FltObjects);
     DbgPrint("control %x %08x\n", code, Data->IoStatus.Status);
     if (!FlagOn(Flags, FLTFL_POST_OPERATION_DRAINING) && open) {
         Acquire(instance);
@@ -129,6 +128,9 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostControl(PFLT_CALLBACK_DATA Data, PC
         instance->Flags &= ~TRANSITION;
         Release(instance);
     }
+    // The volume is gone, and this instance is of no more use: it ends in a callback of its own.
+    if (!FlagOn(Flags, FLTFL_POST_OPERATION_DRAINING) && done && code == FSCTL_DISMOUNT_VOLUME)
+        DbgPrint("detach %08x\n", FltDetachVolume(Filter, FltObjects->Volume, NULL));
     FltReleaseContext(instance);
     return FLT_POSTOP_FINISHED_PROCESSING;
 }
