@@ -1,5 +1,7 @@
 //! One machine from boot to shutdown: drivers in, work, drivers out.
 
+use std::sync::Arc;
+
 use ntbench::wire::{CreateFile, MachineConfig, StackKind, ThreadSpec, TraceEvent};
 use ntbench::{Machine, MachineError, NtStatus};
 
@@ -101,12 +103,18 @@ impl Plan {
             machine,
             stack: self.stack,
             observe,
+            answered: Arc::default(),
         };
         self.sites.clean();
         for scenario in &self.scenarios {
             let mut sites: Vec<Site> = self.sites.of(scenario).collect();
             if scenario.on.contains(&Place::Port) {
-                sites.extend(machine.ports()?.iter().map(|name| Site::port(name)));
+                sites.extend(
+                    machine
+                        .ports()?
+                        .iter()
+                        .filter_map(|name| self.sites.port(name)),
+                );
             }
             for site in sites {
                 play(

@@ -49,6 +49,9 @@ fn remarks(step: &StepResult) -> String {
             paint::odd(format!("without drivers: {without}"))
         );
     }
+    if step.answered > 0 {
+        let _ = write!(remarks, "  answered {}", step.answered);
+    }
     if step.findings > 0 {
         let text = match step.findings {
             1 => "1 finding".to_owned(),

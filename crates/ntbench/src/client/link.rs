@@ -76,6 +76,7 @@ impl Link {
 
     pub(super) fn ask(&self, request: Request) -> Result<Reply, MachineError> {
         let what = label(&request);
+        let patient = waits_for_others(&request);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::sync_channel(1);
         {
@@ -98,7 +99,12 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .write_all(&line);
-        match receiver.recv_timeout(self.limit) {
+        let answer = if patient {
+            receiver.recv().map_err(RecvTimeoutError::from)
+        } else {
+            receiver.recv_timeout(self.limit)
+        };
+        match answer {
             Ok(Ok(Reply::Refused(refusal))) => Err(MachineError::Refused(refusal)),
             Ok(reply) => reply,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.stop(what)),
@@ -207,6 +213,14 @@ fn ended(child: &mut Child) -> String {
     child
         .wait()
         .map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// A program may wait for a filter's message for as long as none comes.
+fn waits_for_others(request: &Request) -> bool {
+    let Request::Port { call, .. } = request else {
+        return false;
+    };
+    matches!(call, PortCall::Get { limit_ms: None, .. })
 }
 
 fn label(request: &Request) -> String {

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 
 use ntbench::wire::{CreateFile, FileCall, PortFuzz};
-use ntbench::{DirectoryChange, MachineError, NtStatus, Port, Thread};
+use ntbench::{DirectoryChange, MachineError, NtStatus, Thread};
 
 use super::Site;
+use super::answer::Connection;
 use super::model::{Act, Step};
+use super::play::Play;
 
 /// What came of a step.
 pub(super) struct Done {
@@ -26,7 +28,7 @@ impl From<NtStatus> for Done {
 #[derive(Clone, Default)]
 pub(super) struct Handles {
     files: HashMap<String, u64>,
-    ports: HashMap<String, Port>,
+    ports: HashMap<String, Connection>,
 }
 
 impl Handles {
@@ -44,7 +46,7 @@ impl Handles {
         }
         for (name, port) in std::mem::take(&mut self.ports) {
             if !before.ports.contains_key(&name) {
-                port.on(thread).close()?;
+                port.close(thread)?;
             }
         }
         Ok(())
@@ -54,6 +56,7 @@ impl Handles {
     pub(super) fn act(
         &mut self,
         step: &Step,
+        with: &Play<'_>,
         thread: &Thread,
         site: &Site,
     ) -> Result<Done, MachineError> {
@@ -73,7 +76,7 @@ impl Handles {
                 done.status.into()
             }
             Act::Close => match self.ports.remove(&step.file) {
-                Some(port) => port.on(thread).close()?.into(),
+                Some(port) => port.close(thread)?.into(),
                 None => {
                     self.files.remove(&step.file);
                     thread.close(handle)?.status.into()
@@ -127,15 +130,18 @@ impl Handles {
                 thread.set_reparse(handle, &point)?.status.into()
             }
             Act::DeleteReparse(tag) => thread.delete_reparse(handle, *tag)?.status.into(),
-            Act::Connect { port, context } => {
-                match thread.connect_port(&site.fill_in(port), context)? {
-                    Ok(port) => {
-                        self.ports.insert(step.file.clone(), port);
-                        NtStatus::SUCCESS.into()
-                    }
-                    Err(status) => status.into(),
+            Act::Connect {
+                port,
+                context,
+                answer,
+            } => match thread.connect_port(&site.fill_in(port), context)? {
+                Ok(port) => {
+                    let connection = Connection::answer(port, with, answer)?;
+                    self.ports.insert(step.file.clone(), connection);
+                    NtStatus::SUCCESS.into()
                 }
-            }
+                Err(status) => status.into(),
+            },
             Act::Send { input, output } => match self.ports.get(&step.file) {
                 Some(port) => port.on(thread).send(input, *output)?.0.into(),
                 None => NtStatus::INVALID_HANDLE.into(),
@@ -213,6 +219,7 @@ pub(super) fn told(step: &Step) -> String {
         }
         Act::SetReparse(_) => of("set reparse point"),
         Act::DeleteReparse(tag) => format!("{} {tag:#X}", of("delete reparse point")),
+        Act::Connect { port, .. } if port == "{port}" => of("connect"),
         Act::Connect { port, .. } => format!("connect to {port}"),
         Act::Send { input, .. } => format!("send {} bytes", input.len()),
         Act::Fuzz { count } => format!("send {count} random messages"),

@@ -1,6 +1,7 @@
 //! Scenarios: what a program does with the files that a filter is to see, built in or from a file.
 
 mod actor;
+mod answer;
 mod file;
 mod model;
 mod names;

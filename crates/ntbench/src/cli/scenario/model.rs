@@ -99,6 +99,8 @@ pub(in crate::cli) enum Act {
         port: String,
         /// The context.
         context: Vec<u8>,
+        /// What the filter's questions are answered with.
+        answer: Answer,
     },
     /// `FilterSendMessage`.
     Send {
@@ -119,6 +121,17 @@ pub(in crate::cli) enum Act {
         /// How many times.
         times: u32,
     },
+}
+
+/// What a program at a port answers a filter that wants an answer.
+#[derive(Clone, Debug)]
+pub(in crate::cli) enum Answer {
+    /// Zeros, as many as the filter has room for.
+    Zeros,
+    /// Nothing: it takes the message and leaves the filter to wait.
+    Silent,
+    /// These bytes.
+    Bytes(Vec<u8>),
 }
 
 /// One of several threads that run at the same time.

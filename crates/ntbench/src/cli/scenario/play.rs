@@ -1,6 +1,8 @@
 //! Playing a scenario on a machine, and noting what came of each step.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ntbench::wire::{CallbackEvent, StackKind, ThreadSpec, TraceEvent};
 use ntbench::{Machine, MachineError, NtStatus, Thread};
@@ -32,6 +34,8 @@ pub(in crate::cli) struct StepResult {
     pub(in crate::cli) callbacks: BTreeMap<String, u64>,
     /// The fewest bytes of kernel stack left in one of them.
     pub(in crate::cli) least_stack: Option<u64>,
+    /// How many of the filters' questions were answered at their ports meanwhile.
+    pub(in crate::cli) answered: u32,
     /// How many things were found meanwhile.
     pub(in crate::cli) findings: usize,
     /// What was expected, where it is not what came.
@@ -59,6 +63,8 @@ pub(in crate::cli) struct Play<'a> {
     pub(in crate::cli) stack: StackKind,
     /// Whether to look after each step what the filters did.
     pub(in crate::cli) observe: bool,
+    /// How many questions of filters have been answered since the last step.
+    pub(in crate::cli) answered: Arc<AtomicU32>,
 }
 
 /// Plays a scenario. What came of the steps until a machine's death stays in `results`, and what the machine told in `trace`.
@@ -95,11 +101,12 @@ pub(in crate::cli) fn play(
             with.together(scenario, site, actors, *times, &handles, results)?;
         } else {
             results.push(blank(scenario, site, step, None));
-            let done = handles.act(step, &thread, site)?;
+            let done = handles.act(step, with, &thread, site)?;
             if let Some(result) = results.last_mut() {
                 note(result, step, &done);
             }
         }
+        results[first].answered = with.answered.swap(0, Ordering::AcqRel);
         if with.observe {
             observe(with.machine, &mut results[first], trace)?;
         }
@@ -115,7 +122,7 @@ pub(in crate::cli) fn play(
 
 impl Play<'_> {
     /// A thread by its name in a scenario; one that is called like a program is that program's.
-    fn thread(&self, name: &str) -> Result<Thread, MachineError> {
+    pub(super) fn thread(&self, name: &str) -> Result<Thread, MachineError> {
         let process_image = if name.to_ascii_lowercase().ends_with(".exe") {
             name
         } else {
@@ -149,7 +156,7 @@ impl Play<'_> {
             let mut results: Vec<StepResult> = steps
                 .map(|step| blank(scenario, site, step, name.clone()))
                 .collect();
-            let outcome = repeat(actor, thread, site, times, handles, &mut results);
+            let outcome = repeat(self, actor, thread, site, times, handles, &mut results);
             // Whatever came of it, the others need not wait for this thread.
             let left = thread.leave_together();
             (results, outcome.and(left))
@@ -180,6 +187,7 @@ impl Play<'_> {
 }
 
 fn repeat(
+    with: &Play<'_>,
     actor: &Actor,
     thread: &Thread,
     site: &Site,
@@ -190,7 +198,7 @@ fn repeat(
     let mut handles = before.clone();
     for _ in 0..times {
         for (step, result) in actor.steps.iter().zip(results.iter_mut()) {
-            let done = handles.act(step, thread, site)?;
+            let done = handles.act(step, with, thread, site)?;
             note(result, step, &done);
         }
     }
@@ -209,6 +217,7 @@ fn blank(scenario: &Scenario, site: &Site, step: &Step, thread: Option<String>) 
         statuses: Vec::new(),
         callbacks: BTreeMap::new(),
         least_stack: None,
+        answered: 0,
         findings: 0,
         wrong: None,
         without: None,

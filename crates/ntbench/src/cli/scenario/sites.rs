@@ -35,8 +35,10 @@ pub(in crate::cli) struct Site {
     pub(in crate::cli) place: Place,
     /// As a table names it.
     pub(in crate::cli) label: String,
-    /// What every name begins with; of a port, its name.
+    /// What every file's name begins with.
     pub(in crate::cli) root: String,
+    /// The communication port, at one.
+    port: Option<String>,
     /// The folder of this host behind it.
     backing: Option<PathBuf>,
     used: Used,
@@ -124,6 +126,17 @@ impl Sites {
         let can = |site: &&Site| scenario.on.contains(&site.place);
         self.sites.iter().filter(can).cloned()
     }
+
+    /// A communication port. What a program does with files while it is connected it does at the first of the places.
+    pub(in crate::cli) fn port(&self, name: &str) -> Option<Site> {
+        let files = self.sites.first()?;
+        Some(Site {
+            place: Place::Port,
+            label: format!("port {name}"),
+            port: Some(name.to_owned()),
+            ..files.clone()
+        })
+    }
 }
 
 impl Drop for Sites {
@@ -200,6 +213,7 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
             place: Place::Volume,
             label: format!("volume {label}"),
             root: format!(r"{root}\{FOLDER}"),
+            port: None,
             backing: Some(volume.folder.join(FOLDER)),
             used: used.clone(),
         });
@@ -210,6 +224,7 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
                 place: Place::Share,
                 label: format!(r"share \\{}\{}", server.name, share.name),
                 root: format!(r"\??\UNC\{}\{}\{FOLDER}", server.name, share.name),
+                port: None,
                 backing: Some(share.folder.join(FOLDER)),
                 used: used.clone(),
             });
@@ -230,6 +245,7 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
                 place: Place::Dfs,
                 label: format!(r"DFS link \\{name}"),
                 root: format!(r"\??\UNC\{name}\{FOLDER}"),
+                port: None,
                 backing: Some(below.join(FOLDER)),
                 used: used.clone(),
             });
@@ -239,17 +255,6 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
 }
 
 impl Site {
-    /// A communication port.
-    pub(in crate::cli) fn port(name: &str) -> Self {
-        Self {
-            place: Place::Port,
-            label: format!("port {name}"),
-            root: name.to_owned(),
-            backing: None,
-            used: Used::default(),
-        }
-    }
-
     /// Makes the folder and what a scenario finds in it.
     ///
     /// # Errors
@@ -287,7 +292,7 @@ impl Site {
     /// Puts the place's name where a text has `{root}` or `{port}`.
     pub(in crate::cli) fn fill_in(&self, text: &str) -> String {
         text.replace("{root}", &self.root)
-            .replace("{port}", &self.root)
+            .replace("{port}", self.port.as_deref().unwrap_or_default())
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) struct Raw {
     paging: Option<Spanned<bool>>,
     port: Option<Spanned<String>>,
     times: Option<Spanned<u32>>,
+    answer: Option<Spanned<String>>,
+    answer_text: Option<Spanned<String>>,
+    answer_hex: Option<Spanned<String>>,
     threads: Option<Spanned<Vec<RawActor>>>,
     expect: Option<Spanned<OneOrMore>>,
     expect_text: Option<Spanned<String>>,
@@ -108,7 +111,11 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
     ("flush", &[], &[]),
     ("lock", &["offset", "length"], &["exclusive"]),
     ("unlock", &["offset", "length"], &[]),
-    ("connect", &[], &["port", "text", "hex"]),
+    (
+        "connect",
+        &[],
+        &["port", "text", "hex", "answer", "answer-text", "answer-hex"],
+    ),
     ("send", &[], &["text", "hex", "output"]),
     ("fuzz", &[], &["times"]),
     ("disconnect", &[], &[]),
@@ -153,6 +160,9 @@ impl Raw {
             ("paging", at(self.paging.as_ref())),
             ("port", at(self.port.as_ref())),
             ("times", at(self.times.as_ref())),
+            ("answer", at(self.answer.as_ref())),
+            ("answer-text", at(self.answer_text.as_ref())),
+            ("answer-hex", at(self.answer_hex.as_ref())),
             ("threads", at(self.threads.as_ref())),
             ("expect", at(self.expect.as_ref())),
             ("expect-text", at(self.expect_text.as_ref())),
@@ -232,16 +242,18 @@ fn number(field: &Spanned<Word>, words: Words) -> Result<u32, Mistake> {
 }
 
 fn bytes(raw: &Raw) -> Result<Vec<u8>, Mistake> {
-    let Some(hex) = &raw.hex else {
-        let text = raw.text.as_ref();
-        return Ok(text.map_or_else(Vec::new, |text| text.get_ref().clone().into_bytes()));
-    };
-    if let Some(text) = &raw.text {
-        return Err(Mistake::at(
+    match (&raw.hex, &raw.text) {
+        (Some(_), Some(text)) => Err(Mistake::at(
             text,
             "either `text` or `hex`: both say what the bytes are",
-        ));
+        )),
+        (Some(hex), None) => from_hex(hex),
+        (None, Some(text)) => Ok(text.get_ref().clone().into_bytes()),
+        (None, None) => Ok(Vec::new()),
     }
+}
+
+fn from_hex(hex: &Spanned<String>) -> Result<Vec<u8>, Mistake> {
     let wrong = || Mistake::at(hex, "expected bytes as pairs of hexadecimal digits");
     let digits: Vec<u8> = hex
         .get_ref()

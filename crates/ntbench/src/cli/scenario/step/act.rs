@@ -4,9 +4,9 @@ use ntbench::ReparsePoint;
 use ntbench::wire::{CreateFile, FileCall};
 use toml::Spanned;
 
-use super::{Raw, Word, bits, bytes, number, step};
+use super::{Raw, Word, bits, bytes, from_hex, number, step};
 use crate::cli::scenario::file::Mistake;
-use crate::cli::scenario::model::{Act, Actor};
+use crate::cli::scenario::model::{Act, Actor, Answer};
 use crate::cli::scenario::names;
 
 /// What a checked step does.
@@ -166,6 +166,7 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
                 .as_ref()
                 .map_or_else(|| "{port}".to_owned(), |port| port.get_ref().clone()),
             context: bytes(&raw)?,
+            answer: answer(&raw)?,
         }),
         "send" => Ok(Act::Send {
             input: bytes(&raw)?,
@@ -175,6 +176,27 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
             count: raw.times.map_or(1000, |times| (*times.get_ref()).into()),
         }),
         _ => together(raw, text),
+    }
+}
+
+/// What a program at a port answers with: zeros where nothing is said.
+fn answer(raw: &Raw) -> Result<Answer, Mistake> {
+    match (&raw.answer, &raw.answer_text, &raw.answer_hex) {
+        (None, None, None) => Ok(Answer::Zeros),
+        (None, Some(text), None) => Ok(Answer::Bytes(text.get_ref().clone().into_bytes())),
+        (None, None, Some(hex)) => from_hex(hex).map(Answer::Bytes),
+        (Some(word), None, None) => match word.get_ref().as_str() {
+            "zeros" => Ok(Answer::Zeros),
+            "silent" => Ok(Answer::Silent),
+            other => Err(Mistake::at(
+                word,
+                format!("expected `zeros` or `silent`, not `{other}`"),
+            )),
+        },
+        (_, Some(second), _) | (Some(_), None, Some(second)) => Err(Mistake::at(
+            second,
+            "one of `answer`, `answer-text` and `answer-hex`: each says what the answer is",
+        )),
     }
 }
 
