@@ -28,10 +28,21 @@ static PVOID Lock;
 static uint8_t Event[24] __attribute__((aligned(16)));
 static ULONG Moved;
 
+static NTSTATUS DoneStatus;
+static PVOID DoneContext;
+
 static void Done(FLT_CALLBACK_DATA *data, PVOID context)
 {
-    DbgPrint("done %08x context=%p\n", data->IoStatus.Status, context);
+    DoneStatus = data->IoStatus.Status;
+    DoneContext = context;
     KeSetEvent(Event, 0, 0);
+}
+
+/* Printed here and not by the worker, which may be faster than the thread that it works for. */
+static void AwaitDone(void)
+{
+    KeWaitForSingleObject(Event, 0, 0, 0, 0);
+    DbgPrint("done %08x context=%p\n", DoneStatus, DoneContext);
 }
 
 static void ByHandle(void)
@@ -73,7 +84,7 @@ static void Below(const FLT_RELATED_OBJECTS *objects)
 
     status = FltReadFile(objects->Instance, objects->FileObject, &zero, 4, text, 0, &Moved, Done, (PVOID)0x44);
     DbgPrint("pending %08x\n", status);
-    KeWaitForSingleObject(Event, 0, 0, 0, 0);
+    AwaitDone();
     DbgPrint("read %u %s\n", Moved, text);
     status = FltAllocateCallbackData(objects->Instance, objects->FileObject, &data);
     DbgPrint("allocated %08x\n", status);
@@ -91,7 +102,7 @@ static void Below(const FLT_RELATED_OBJECTS *objects)
             status = FltPerformAsynchronousIo(data, Done, (PVOID)0x45);
             if (DEFECT == 3)
                 FltPerformSynchronousIo(data);
-            KeWaitForSingleObject(Event, 0, 0, 0, 0);
+            AwaitDone();
         }
         DbgPrint("own %08x %08x %s\n", status, data->IoStatus.Status, text);
         FltReuseCallbackData(data);
