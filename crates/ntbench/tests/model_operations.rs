@@ -642,6 +642,34 @@ fn a_filter_does_file_work_of_its_own() {
     }
 }
 
+/// Its operations of its own are pended below it while it is unloaded: the unload waits for them.
+#[test]
+fn an_unload_waits_for_what_the_filter_has_sent() {
+    let bench = Bench::new();
+    load_as(&bench, compile("pender", &[]), "pender", "360000");
+    load_as(&bench, compile("leaver", &[]), "leaver", "370000");
+    let file = opened(&bench.thread, &named(README, 3));
+    bench.trace();
+    let flushed = bench.thread.file(file, FileCall::Flush).unwrap();
+    assert_eq!(flushed.status, NtStatus::SUCCESS);
+    assert_eq!(
+        bench.machine.unload_driver("leaver").unwrap(),
+        NtStatus::SUCCESS
+    );
+    let trace = bench.trace();
+    let seen = lines(&trace);
+    let at = |line: &str| {
+        let found = seen.iter().position(|other| *other == line);
+        found.unwrap_or_else(|| panic!("no {line:?}: {seen:?}"))
+    };
+    // What the documentation says of FltPerformAsynchronousIo: the routine is called also where nothing was sent.
+    assert_eq!(seen[..2], ["refused c01c0003", "create c01c0003"]);
+    assert_eq!(at("leaving c01c000b"), at("too late c01c000b") + 1);
+    assert!(at("sent 00000000 ext") < at("gone"));
+    assert!(at("read 00000000 4 text") < at("gone"));
+    assert!(found(bench, "pender").is_empty());
+}
+
 #[test]
 fn an_operation_can_go_on_on_another_volume() {
     for (defect, expected) in [("DEFECT=0", None), ("DEFECT=1", Some("target-instance"))] {

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::later::{self, Hold};
 use super::objects;
 use super::operation::Request;
 use super::requests::{Caller, TransferCall};
@@ -79,16 +80,20 @@ fn go(transfer: TransferCall, moved: Guest<u32>, routine: usize, context: usize)
     if routine == 0 {
         return finish(transfer.run(), moved);
     }
+    let Some(instance) = transfer.caller.instance.clone() else {
+        return finish(transfer.run(), moved);
+    };
+    let Some(hold) = Hold::take(&instance, &transfer.caller.file) else {
+        return NtStatus::FLT_DELETING_OBJECT;
+    };
     let address = moved.address();
     worker::queue(move || {
         let done = transfer.run();
         if address != 0 {
             Guest::<u32>::at(address).write(short(done.information));
         }
-        let caller = &transfer.caller;
-        if let Some(instance) = &caller.instance {
-            super::issue::call_back(instance, &caller.file, done, routine, context);
-        }
+        later::call_back(&instance, &transfer.caller.file, done, routine, context);
+        drop(hold);
     });
     NtStatus::PENDING
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::flight;
 use super::frames::frames;
+use super::later;
 use super::objects::{self, Instance};
 use super::operation::{self, send_block};
 use crate::abi::base::ListEntry;
@@ -15,15 +16,15 @@ use crate::abi::flt::{
 };
 use crate::abi::io::{IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoStatusBlock};
 use crate::abi::params::Parameters;
-use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{driver, irql, object, pool, worker};
+use crate::ntos::{driver, irql, object, pool};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::verifier::{self, Leak};
 use crate::{bugcheck, faults, stack};
 
-const TAG: u32 = u32::from_le_bytes(*b"FMcd");
+/// The pool tag of callback data.
+pub(super) const TAG: u32 = u32::from_le_bytes(*b"FMcd");
 
 /// What the host knows of one that was allocated.
 struct Issued {
@@ -59,7 +60,8 @@ fn block_address(data: usize) -> usize {
     data + size_of::<CallbackData>().next_multiple_of(16)
 }
 
-fn initialise(data: usize, instance: &Instance, file: usize) {
+/// Makes callback data as it is before it is filled in.
+pub(super) fn initialise(data: usize, instance: &Instance, file: usize) {
     let block = block_address(data);
     Guest::at(block).write(IoParameterBlock {
         irp_flags: IRP_SYNCHRONOUS_API,
@@ -128,7 +130,7 @@ fn wrong(data: usize, function: &str) -> ! {
 }
 
 /// Marks one as under way.
-fn begin(data: usize, function: &str) -> Arc<Instance> {
+pub(super) fn begin(data: usize, function: &str) -> Arc<Instance> {
     let mut all = lock();
     let Some(issued) = all.get_mut(&data) else {
         drop(all);
@@ -146,12 +148,13 @@ fn begin(data: usize, function: &str) -> Arc<Instance> {
     Arc::clone(&issued.instance)
 }
 
-fn set_status(data: usize, done: IoStatusBlock) {
+/// Puts what came of it into the callback data.
+pub(super) fn set_status(data: usize, done: IoStatusBlock) {
     Guest::at(data + std::mem::offset_of!(CallbackData, io_status)).write(done);
 }
 
 /// Sends it, and puts what came of it back.
-fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
+pub(super) fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
     if let Some(issued) = lock().get_mut(&data) {
         issued.tid = thread::current().tid;
     }
@@ -179,8 +182,16 @@ fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
     }
 }
 
+/// It is not sent after all.
+pub(super) fn abandon(data: usize, status: NtStatus) {
+    set_status(data, IoStatusBlock::new(status, 0));
+    if let Some(issued) = lock().get_mut(&data) {
+        issued.under_way = false;
+    }
+}
+
 /// Frees it where its driver has done so while it was under way.
-fn settle(data: usize) {
+pub(super) fn settle(data: usize) {
     let mut all = lock();
     if all.get(&data).is_some_and(|issued| issued.freed) {
         all.remove(&data);
@@ -210,30 +221,6 @@ pub(super) fn leftovers(service: &str) -> Vec<Leak> {
         }
     };
     left.into_iter().map(leak).collect()
-}
-
-/// Calls the routine that a filter gave with `FltReadFile` or `FltWriteFile`: it is given callback data that holds the
-/// status and lives until the routine returns.
-pub(super) fn call_back(
-    instance: &Arc<Instance>,
-    file: &File,
-    done: IoStatusBlock,
-    routine: usize,
-    context: usize,
-) {
-    let size = size_of::<CallbackData>().next_multiple_of(16) + size_of::<IoParameterBlock>();
-    let Some(data) = pool::lend(size, TAG, true) else {
-        return;
-    };
-    initialise(data, instance, file.address());
-    set_status(data, done);
-    super::callback::call_unseen(
-        &instance.filter.service,
-        "the completion of a transfer of the filter's own",
-        routine,
-        &[data as u64, context as u64],
-    );
-    pool::free(data, None);
 }
 
 fn reissue(instance: usize, data: usize) {
@@ -326,23 +313,7 @@ exports! { "fltmgr.sys";
     /// Sends it, and calls back once it is over: here always in a system thread.
     partial "always answers STATUS_PENDING and completes in a system thread"
     fn FltPerformAsynchronousIo(data: usize, routine: usize, context: usize) -> NtStatus {
-        irql::at_most("FltPerformAsynchronousIo", APC_LEVEL);
-        let instance = begin(data, "FltPerformAsynchronousIo");
-        let major = Guest::<CallbackData>::at(data).iopb().read().major_function;
-        if routine == 0 || major == IRP_MJ_CREATE {
-            return NtStatus::FLT_INVALID_ASYNCHRONOUS_REQUEST;
-        }
-        worker::queue(move || {
-            perform(data, &instance, "FltPerformAsynchronousIo");
-            super::callback::call_unseen(
-                &instance.filter.service,
-                "the completion of an operation of the filter's own",
-                routine,
-                &[data as u64, context as u64],
-            );
-            settle(data);
-        });
-        NtStatus::PENDING
+        later::perform(data, routine, context)
     }
 
     /// Sends the operation of a callback once more, to the filters below and the file system.

@@ -37,6 +37,7 @@ mod frames;
 mod info;
 mod issue;
 mod journey;
+mod later;
 mod mdls;
 mod name;
 mod name_control;
