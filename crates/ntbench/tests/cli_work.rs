@@ -127,3 +127,31 @@ fn an_answer_that_says_two_things_is_a_mistake() {
         assert!(told.contains(said), "{told}");
     }
 }
+
+/// The driver's debug output.
+fn lines(report: &Value) -> Vec<&str> {
+    let trace = report["trace"].as_array().expect("a trace");
+    let lines = trace.iter().map(|event| event["DbgPrint"]["text"].as_str());
+    lines.flatten().collect()
+}
+
+#[test]
+fn a_volume_wants_its_buffers_as_asked() {
+    let fast = image("fast");
+    for (buffers, expected) in [
+        (None, "system=0 mdl=0"),
+        (Some("neither"), "system=0 mdl=0"),
+        (Some("buffered"), "system=1 mdl=0"),
+        (Some("direct"), "system=0 mdl=1"),
+    ] {
+        let asked: Vec<&str> = buffers.map_or_else(Vec::new, |word| vec!["--buffers", word]);
+        let (status, report) = run(&[&[&*fast, "--scenario", "basic"], &*asked].concat());
+        assert_eq!(status, 0, "{report:#}");
+        let expected = format!("pre IRP_MJ_WRITE fast=0 {expected} length=9");
+        assert!(
+            lines(&report).contains(&&*expected),
+            "{:#?}",
+            lines(&report)
+        );
+    }
+}

@@ -167,6 +167,7 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
         crash_dump: run.crash_dump.clone(),
         time_limit_ms: time_limit(run),
         debugger: run.debugger,
+        buffers: run.buffers.0,
         schedule: run.seed.map(|seed| ScheduleConfig { seed }),
         verifier: VerifierConfig {
             special_pool: !run.no_special_pool,

@@ -168,6 +168,7 @@ impl Plan {
         self.bare_with(MachineConfig {
             namespace: self.config.namespace.clone(),
             windows: self.config.windows,
+            buffers: self.config.buffers,
             time_limit_ms: self.config.time_limit_ms,
             ..MachineConfig::default()
         })

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use ntbench::wire::{DfsNamespace, Server, WINDOWS_BUILD};
 
 pub(super) use values::{
-    DfsArgument, Fault, Faults, Instance, Parameter, ShareArgument, Sweep, VolumeArgument,
+    DfsArgument, Fault, Faults, Instance, Parameter, ShareArgument, Sweep, Transfer, VolumeArgument,
 };
 
 /// Runs Windows minifilters in a Linux process, strictly.
@@ -89,6 +89,13 @@ pub(super) struct Run {
     /// A local volume backed by a folder of this host
     #[arg(long, value_name = "C=FOLDER")]
     pub(super) volume: Vec<VolumeArgument>,
+    /// How the file systems' devices want the buffers of reads, writes and listings: each is another path of a filter that looks into them
+    #[arg(
+        long,
+        value_name = "neither|buffered|direct",
+        default_value = "neither"
+    )]
+    pub(super) buffers: Transfer,
 
     /// What to do with the filters: a built-in scenario, a scenario file, `all`, or `list`; on temporary folders where no --volume or --share is given
     #[arg(long, value_name = "NAME|FILE", help_heading = WORK)]

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use ntbench::NtStatus;
-use ntbench::wire::{DfsLink, FaultRule, InstanceSpec, RegistryValue, Share, Volume, When};
+use ntbench::wire::{
+    Buffers, DfsLink, FaultRule, InstanceSpec, RegistryValue, Share, Volume, When,
+};
 
 #[derive(Clone)]
 pub(in crate::cli) struct DfsArgument {
@@ -136,6 +138,23 @@ impl FromStr for VolumeArgument {
                 }))
             }
             _ => Err(format!("a drive letter is one letter, not {letter:?}")),
+        }
+    }
+}
+
+/// How a file system's device wants buffers.
+#[derive(Clone, Copy)]
+pub(in crate::cli) struct Transfer(pub(in crate::cli) Buffers);
+
+impl FromStr for Transfer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "neither" => Ok(Self(Buffers::Neither)),
+            "buffered" => Ok(Self(Buffers::Buffered)),
+            "direct" => Ok(Self(Buffers::Direct)),
+            _ => Err("write neither, buffered or direct".to_owned()),
         }
     }
 }
