@@ -1,4 +1,4 @@
-//! What scenarios give a filter to do beyond plain files: questions at its port that a program answers.
+//! What scenarios give a filter to do beyond plain files: questions at its port, other buffers, transactions, streams and mappings.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod model;
@@ -154,4 +154,59 @@ fn a_volume_wants_its_buffers_as_asked() {
             lines(&report)
         );
     }
+}
+
+#[test]
+fn transactions_streams_and_mappings_go_as_their_scenarios_expect() {
+    let fast = image("fast");
+    for name in ["transactions", "streams", "mapped"] {
+        let (status, report) = run(&[&fast, "--scenario", name, "--unchanged"]);
+        assert_eq!(status, 0, "{report:#}");
+        for step in report["steps"].as_array().expect("steps") {
+            assert!(step["wrong"].is_null(), "{name}: {step:#}");
+        }
+        assert!(report["drivers"][0]["callbacks"].as_u64() > Some(20));
+    }
+}
+
+#[test]
+fn a_scenario_file_opens_in_the_transaction_that_it_names() {
+    let text = r"
+        on = ['volume']
+        [[step]]
+        do = 'begin'
+        file = 'first'
+        [[step]]
+        do = 'begin'
+        file = 'second'
+        [[step]]
+        do = 'create'
+        path = 'a.txt'
+        transaction = 'first'
+        [[step]]
+        do = 'rollback'
+        file = 'second'
+        [[step]]
+        do = 'close'
+        [[step]]
+        do = 'attributes'
+        path = 'a.txt'
+        [[step]]
+        do = 'rollback'
+        file = 'first'
+        [[step]]
+        do = 'attributes'
+        path = 'a.txt'
+        expect = 'STATUS_OBJECT_NAME_NOT_FOUND'
+        ";
+    let (status, report) = run(&[&image("fast"), "--scenario", &scenario(text)]);
+    assert_eq!(status, 0, "{report:#}");
+    assert_eq!(
+        steps(&report)[5..],
+        [
+            ("attributes of a.txt", "STATUS_SUCCESS", 0),
+            ("roll back first", "STATUS_SUCCESS", 0),
+            ("attributes of a.txt", "STATUS_OBJECT_NAME_NOT_FOUND", 0),
+        ]
+    );
 }

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
-use ntbench::wire::{CreateFile, FileCall, PortFuzz};
+use ntbench::wire::{Completion, CreateFile, FileCall, PortFuzz};
 use ntbench::{DirectoryChange, MachineError, NtStatus, Thread};
 
 use super::Site;
 use super::answer::Connection;
 use super::model::{Act, Step};
 use super::play::Play;
+
+/// A value that no handle has.
+const NO_HANDLE: u64 = 0x7FFF_FFFC;
 
 /// What came of a step.
 pub(super) struct Done {
@@ -52,6 +55,27 @@ impl Handles {
         Ok(())
     }
 
+    fn transaction(&self, name: &str) -> u64 {
+        // One that is not there must not stand for none.
+        self.files.get(name).copied().unwrap_or(NO_HANDLE)
+    }
+
+    /// Keeps a handle under the step's name. If the name is used again, what it stood for is closed, as by a program that assigns to its
+    /// variable.
+    fn keep(
+        &mut self,
+        step: &Step,
+        thread: &Thread,
+        done: Completion,
+    ) -> Result<Done, MachineError> {
+        if done.handle != 0
+            && let Some(left) = self.files.insert(step.file.clone(), done.handle)
+        {
+            thread.close(left)?;
+        }
+        Ok(done.status.into())
+    }
+
     /// Does a step on a thread.
     pub(super) fn act(
         &mut self,
@@ -62,19 +86,24 @@ impl Handles {
     ) -> Result<Done, MachineError> {
         let handle = self.file(&step.file);
         Ok(match &step.act {
-            Act::Create(create) => {
+            Act::Create {
+                create,
+                transaction,
+            } => {
                 let done = thread.create_file(&CreateFile {
                     name: site.name(&create.name),
+                    transaction: transaction
+                        .as_ref()
+                        .map_or(0, |name| self.transaction(name)),
                     ..create.clone()
                 })?;
-                if done.handle != 0
-                    && let Some(left) = self.files.insert(step.file.clone(), done.handle)
-                {
-                    // The name is used again: what it stood for is closed, as by a program that assigns to its variable.
-                    thread.close(left)?;
-                }
-                done.status.into()
+                self.keep(step, thread, done)?
             }
+            Act::Begin => {
+                let done = thread.create_transaction()?;
+                self.keep(step, thread, done)?
+            }
+            Act::End { commit } => thread.end_transaction(handle, *commit)?.status.into(),
             Act::Close => match self.ports.remove(&step.file) {
                 Some(port) => port.close(thread)?.into(),
                 None => {
@@ -185,7 +214,10 @@ pub(super) fn told(step: &Step) -> String {
         }
     };
     match &step.act {
-        Act::Create(create) => {
+        Act::Create {
+            create,
+            transaction,
+        } => {
             let verb = match create.disposition {
                 0 => "supersede",
                 1 => "open",
@@ -199,8 +231,14 @@ pub(super) fn told(step: &Step) -> String {
             } else {
                 &create.name
             };
-            format!("{verb} {path}")
+            match transaction {
+                Some(transaction) => format!("{verb} {path} in {transaction}"),
+                None => format!("{verb} {path}"),
+            }
         }
+        Act::Begin => format!("begin {}", step.file),
+        Act::End { commit: true } => format!("commit {}", step.file),
+        Act::End { commit: false } => format!("roll back {}", step.file),
         Act::Close => of("close"),
         Act::Attributes(path) => format!("attributes of {path}"),
         Act::Call(_, told) => of(told),

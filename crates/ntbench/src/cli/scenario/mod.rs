@@ -30,6 +30,12 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("locks", include_str!("../../../scenarios/locks.toml")),
     ("remote", include_str!("../../../scenarios/remote.toml")),
     ("ports", include_str!("../../../scenarios/ports.toml")),
+    (
+        "transactions",
+        include_str!("../../../scenarios/transactions.toml"),
+    ),
+    ("streams", include_str!("../../../scenarios/streams.toml")),
+    ("mapped", include_str!("../../../scenarios/mapped.toml")),
     ("threads", include_str!("../../../scenarios/threads.toml")),
 ];
 

@@ -64,7 +64,19 @@ pub(in crate::cli) struct Step {
 #[derive(Clone, Debug)]
 pub(in crate::cli) enum Act {
     /// `NtCreateFile`; the name is the path.
-    Create(CreateFile),
+    Create {
+        /// How.
+        create: CreateFile,
+        /// The transaction that it is done in, by its handle's name.
+        transaction: Option<String>,
+    },
+    /// `NtCreateTransaction`.
+    Begin,
+    /// `NtCommitTransaction`, or `NtRollbackTransaction`.
+    End {
+        /// Commits; else rolls back.
+        commit: bool,
+    },
     /// `NtClose`.
     Close,
     /// `NtQueryAttributesFile`.

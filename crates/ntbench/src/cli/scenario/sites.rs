@@ -284,6 +284,8 @@ impl Site {
         match path {
             "" | "." => self.root.clone(),
             path if path.starts_with('\\') => self.fill_in(path),
+            // What a stream is renamed to.
+            path if path.starts_with(':') => path.to_owned(),
             path if path.contains("{root}") => self.fill_in(path),
             path => format!(r"{}\{path}", self.root),
         }

@@ -42,6 +42,7 @@ pub(super) struct Raw {
     paging: Option<Spanned<bool>>,
     port: Option<Spanned<String>>,
     times: Option<Spanned<u32>>,
+    transaction: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
     answer_text: Option<Spanned<String>>,
     answer_hex: Option<Spanned<String>>,
@@ -85,9 +86,16 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
     ("create", &["path"], CREATE),
     ("open", &["path"], CREATE),
     ("close", &[], &[]),
+    ("begin", &[], &[]),
+    ("commit", &[], &[]),
+    ("rollback", &[], &[]),
     ("attributes", &["path"], &[]),
     ("read", &["length"], &["offset", "paging", "expect-text"]),
     ("write", &[], &["offset", "paging", "text", "hex"]),
+    ("mapped-read", &["offset", "length"], &["expect-text"]),
+    ("mapped-write", &["offset"], &["text", "hex"]),
+    ("mdl-read", &["offset", "length"], &["expect-text"]),
+    ("mdl-write", &["offset"], &["text", "hex"]),
     ("query", &["class"], &["length"]),
     ("set", &["class", "hex"], &[]),
     ("rename", &["to"], &["replace"]),
@@ -121,7 +129,14 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
     ("disconnect", &[], &[]),
     ("together", &["threads"], &["times"]),
 ];
-const CREATE: &[&str] = &["access", "share", "disposition", "options", "attributes"];
+const CREATE: &[&str] = &[
+    "access",
+    "share",
+    "disposition",
+    "options",
+    "attributes",
+    "transaction",
+];
 
 /// Fields that every step may have.
 const COMMON: &[&str] = &["file", "thread", "expect"];
@@ -160,6 +175,7 @@ impl Raw {
             ("paging", at(self.paging.as_ref())),
             ("port", at(self.port.as_ref())),
             ("times", at(self.times.as_ref())),
+            ("transaction", at(self.transaction.as_ref())),
             ("answer", at(self.answer.as_ref())),
             ("answer-text", at(self.answer_text.as_ref())),
             ("answer-hex", at(self.answer_hex.as_ref())),
@@ -312,7 +328,13 @@ pub(super) fn step(raw: Spanned<Raw>, text: &str, outermost: bool) -> Result<Ste
     Ok(Step {
         line,
         thread: name(&raw.thread, "main"),
-        file: name(&raw.file, "file"),
+        file: name(
+            &raw.file,
+            match raw.r#do.get_ref().as_str() {
+                "begin" | "commit" | "rollback" => "transaction",
+                _ => "file",
+            },
+        ),
         expect,
         expect_text: raw.expect_text.as_ref().map(|text| text.get_ref().clone()),
         act: act::act(raw, text)?,

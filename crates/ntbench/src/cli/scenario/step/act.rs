@@ -25,6 +25,26 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
     let call = |call: FileCall, told: String| Ok(Act::Call(call, told));
     match word.as_str() {
         "create" | "open" => create(&raw, word == "create"),
+        "begin" => Ok(Act::Begin),
+        "commit" | "rollback" => Ok(Act::End {
+            commit: word == "commit",
+        }),
+        "mapped-read" | "mdl-read" => {
+            let (offset, length) = (offset.unwrap_or(0), length.unwrap_or(0));
+            let told = told(verb(&word), Some(length), Some(offset));
+            match word.as_str() {
+                "mapped-read" => call(FileCall::MappedRead { offset, length }, told),
+                _ => call(FileCall::MdlRead { offset, length }, told),
+            }
+        }
+        "mapped-write" | "mdl-write" => {
+            let (offset, data) = (offset.unwrap_or(0), bytes(&raw)?);
+            let told = told(verb(&word), u32::try_from(data.len()).ok(), Some(offset));
+            match word.as_str() {
+                "mapped-write" => call(FileCall::MappedWrite { offset, data }, told),
+                _ => call(FileCall::MdlWrite { offset, data }, told),
+            }
+        }
         "close" | "disconnect" => Ok(Act::Close),
         "attributes" => Ok(Act::Attributes(path(&raw.path))),
         "read" => call(
@@ -200,6 +220,16 @@ fn answer(raw: &Raw) -> Result<Answer, Mistake> {
     }
 }
 
+/// As a table has room for it.
+fn verb(word: &str) -> &'static str {
+    match word {
+        "mapped-read" => "read by a mapping",
+        "mapped-write" => "write by a mapping",
+        "mdl-read" => "read by MDL",
+        _ => "write by MDL",
+    }
+}
+
 fn told(verb: &str, length: Option<u32>, offset: Option<i64>) -> String {
     let length = length.unwrap_or(0);
     match offset {
@@ -235,7 +265,7 @@ fn create(raw: &Raw, creates: bool) -> Result<Act, Mistake> {
     };
     // Whoever creates usually writes, and whoever opens usually reads.
     let usual = if creates { 0x0013_019F } else { 0x0012_0089 };
-    Ok(Act::Create(CreateFile {
+    let create = CreateFile {
         name: raw
             .path
             .as_ref()
@@ -246,7 +276,12 @@ fn create(raw: &Raw, creates: bool) -> Result<Act, Mistake> {
         options: bits(raw.options.as_ref(), names::OPTIONS)?.unwrap_or(0) | 0x20,
         attributes: bits(raw.attributes.as_ref(), names::ATTRIBUTES)?.unwrap_or(default.attributes),
         ..default
-    }))
+    };
+    let name = |transaction: &Spanned<String>| transaction.get_ref().clone();
+    Ok(Act::Create {
+        create,
+        transaction: raw.transaction.as_ref().map(name),
+    })
 }
 
 fn together(raw: Raw, text: &str) -> Result<Act, Mistake> {
