@@ -175,13 +175,13 @@ fn what_finds_no_room_is_to_be_listed_again() {
     bench.machine.shutdown().unwrap();
 }
 
-/// Waits until a line is printed; all that came before it.
+/// Waits until a line that begins so is printed; all that came before it.
 fn until(bench: &VolumeBench, line: &str) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for _ in 0..500 {
         let trace = bench.machine.trace().unwrap();
         all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|other| other == line) {
+        if all.iter().any(|other| other.starts_with(line)) {
             return all;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -229,7 +229,8 @@ fn a_filter_sees_a_notification_wait_in_the_file_system_and_end_in_who_makes_the
                     ["notified 00000000 16 home=0"]
                 );
             } else {
-                let seen = until(&bench, "notified 00000000 20 home=0");
+                // Whose thread it ends in depends on who was faster.
+                let seen = until(&bench, "notified 00000000 20 home=");
                 assert_eq!(seen.len(), 2);
             }
         }
