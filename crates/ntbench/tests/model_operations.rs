@@ -670,6 +670,21 @@ fn an_unload_waits_for_what_the_filter_has_sent() {
     assert!(found(bench, "pender").is_empty());
 }
 
+/// What a filter watches for holds up no work item of anybody's, and ends with its instance.
+#[test]
+fn many_operations_can_wait_at_once() {
+    let bench = loaded("vigil", &[], MachineConfig::default());
+    let folder = opened(&bench.thread, &named("\\Docs", 3));
+    bench.thread.file(folder, FileCall::Flush).unwrap();
+    assert_eq!(lines(&bench.trace()), ["sent 24 worked 00000000"]);
+    assert_eq!(
+        bench.machine.unload_driver("vigil").unwrap(),
+        NtStatus::SUCCESS
+    );
+    assert_eq!(lines(&bench.trace()), ["over 24"]);
+    assert!(rules(&bench.end()).is_empty());
+}
+
 #[test]
 fn an_operation_can_go_on_on_another_volume() {
     for (defect, expected) in [("DEFECT=0", None), ("DEFECT=1", Some("target-instance"))] {

@@ -9,6 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 use super::callback::{self, About};
 use super::cbdq;
 use super::flight::{self, Operation, name_of};
+use super::issue;
 use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
@@ -78,7 +79,9 @@ pub(crate) fn when_pended<R>(call: impl FnOnce() -> R) -> R {
 
 /// An operation of this thread was pended.
 pub(super) fn pended(operation: &Operation) {
-    if operation.tid == crate::thread::current().tid && AT_ONCE.take() {
+    if operation.tid == crate::thread::current().tid
+        && (AT_ONCE.take() || issue::is_cancelled(operation.tid))
+    {
         thread(operation.tid);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use super::cancel;
 use super::flight;
 use super::frames::frames;
 use super::later;
@@ -37,16 +38,30 @@ struct Issued {
     spent: bool,
     /// Its driver has freed it while it was under way.
     freed: bool,
-    /// The thread in which it goes on.
+    /// The thread in which it goes on; 0: it is not sent yet.
     tid: u64,
+    /// `FltCancelIo` was called for it.
+    cancelled: bool,
 }
 
-/// The thread in which an operation of a filter's own goes on; `None`: it is not under way.
-pub(super) fn thread_of(data: usize) -> Option<u64> {
+/// Cancels one that is under way: before it is sent, or where it is pended, now or later.
+pub(super) fn cancel_one(data: usize) -> bool {
+    let tid = {
+        let mut all = lock();
+        let Some(issued) = all.get_mut(&data).filter(|issued| issued.under_way) else {
+            return false;
+        };
+        issued.cancelled = true;
+        issued.tid
+    };
+    tid == 0 || cancel::thread(tid)
+}
+
+/// Whether what goes on in a thread for a filter was cancelled before it was pended.
+pub(super) fn is_cancelled(tid: u64) -> bool {
     lock()
-        .get(&data)
-        .filter(|issued| issued.under_way && issued.tid != 0)
-        .map(|issued| issued.tid)
+        .values()
+        .any(|issued| issued.under_way && issued.cancelled && issued.tid == tid)
 }
 
 static ISSUED: LazyLock<Mutex<HashMap<usize, Issued>>> = LazyLock::new(Mutex::default);
@@ -114,6 +129,7 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
         spent: false,
         freed: false,
         tid: 0,
+        cancelled: false,
     };
     lock().insert(data, issued);
     out.write(data);
@@ -137,6 +153,8 @@ pub(super) fn begin(data: usize, function: &str) -> Arc<Instance> {
         wrong(data, function)
     };
     issued.under_way = true;
+    issued.tid = 0;
+    issued.cancelled = false;
     if std::mem::replace(&mut issued.spent, true) {
         verifier::finding(
             "callback-data-in-use",
@@ -155,8 +173,12 @@ pub(super) fn set_status(data: usize, done: IoStatusBlock) {
 
 /// Sends it, and puts what came of it back.
 pub(super) fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
-    if let Some(issued) = lock().get_mut(&data) {
+    let cancelled = lock().get_mut(&data).is_some_and(|issued| {
         issued.tid = thread::current().tid;
+        issued.cancelled
+    });
+    if cancelled {
+        return abandon(data, NtStatus::CANCELLED);
     }
     let at = Guest::<CallbackData>::at(data).iopb();
     let mut block = at.read();

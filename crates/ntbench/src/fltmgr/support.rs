@@ -94,7 +94,7 @@ exports! { "fltmgr.sys";
     /// Cancels an operation of the filter's own that is under way.
     fn FltCancelIo(data: usize) -> u8 {
         irql::at_most("FltCancelIo", DISPATCH_LEVEL);
-        u8::from(issue::thread_of(data).is_some_and(cancel::thread))
+        u8::from(issue::cancel_one(data))
     }
 
     /// Waits for an object, or until the operation is cancelled.

@@ -1,12 +1,13 @@
 //! System worker threads: what work items run on.
 //!
 //! They are threads of the system process with ordinary stacks, started when the first item is queued. There are a
-//! few, so that an item that waits for another one does not wait for ever.
+//! few, and more once all of them are busy, so that an item that waits for another one does not wait for ever.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, Once, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::MACHINE;
 use crate::cpu::{fault, pcr};
@@ -14,36 +15,50 @@ use crate::thread::{self, Process};
 use crate::wire::StackKind;
 use crate::{schedule, stack, verifier};
 
-/// How many there are; Windows starts more as they are needed.
+/// How many there are at first.
 const WORKERS: u64 = 4;
+/// How many there are at most: their thread ids end below those that the machine gives out.
+const MOST_WORKERS: u64 = 40;
 /// The first worker's thread id: below those that the machine gives out.
 const FIRST_TID: u64 = 0x40;
 const HOST_STACK: usize = 16 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-static QUEUE: Mutex<VecDeque<Job>> = Mutex::new(VecDeque::new());
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    started: u64,
+    busy: u64,
+}
+
+static QUEUE: LazyLock<Mutex<Queue>> = LazyLock::new(Mutex::default);
 static MORE: Condvar = Condvar::new();
+
+fn lock() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Has a worker do something.
 pub(crate) fn queue(job: impl FnOnce() + Send + 'static) {
-    start();
-    QUEUE
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push_back(Box::new(job));
+    let (from, to) = {
+        let mut queue = lock();
+        queue.jobs.push_back(Box::new(job));
+        let needed = (queue.busy + queue.jobs.len() as u64).clamp(WORKERS, MOST_WORKERS);
+        let from = queue.started;
+        queue.started = from.max(needed);
+        (from, queue.started)
+    };
+    start(from..to);
     MORE.notify_one();
 }
 
-fn start() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
-        let Some(machine) = MACHINE.get() else { return };
-        for index in 0..WORKERS {
-            let process = Arc::clone(&machine.system);
-            spawn("worker", FIRST_TID + index * 4, process, work);
-        }
-    });
+fn start(indices: Range<u64>) {
+    let Some(machine) = MACHINE.get() else { return };
+    for index in indices {
+        let process = Arc::clone(&machine.system);
+        spawn("worker", FIRST_TID + index * 4, process, work);
+    }
 }
 
 /// Starts a thread of the system process that never ends.
@@ -89,15 +104,16 @@ fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
 fn work() -> Infallible {
     loop {
         let job = {
-            let queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut queue = queue;
-            while queue.is_empty() {
+            let mut queue = lock();
+            while queue.jobs.is_empty() {
                 queue = schedule::wait(&MORE, &QUEUE, queue, None);
             }
-            queue.pop_front()
+            queue.busy += 1;
+            queue.jobs.pop_front()
         };
         if let Some(job) = job {
             stack::system_thread(job);
+            lock().busy -= 1;
             schedule::progressed();
         }
     }
