@@ -5,6 +5,7 @@
 
 mod args;
 mod drivers;
+mod mend;
 mod paint;
 mod report;
 mod run;

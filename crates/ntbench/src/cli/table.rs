@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::mend;
 use super::paint;
 use super::report::{End, FindingReport, Report};
 use super::scenario::StepResult;
@@ -158,19 +159,16 @@ pub(super) fn findings(findings: &[FindingReport], several: bool) {
             1 => String::new(),
             times => format!(" ({times} times)"),
         };
-        println!(
-            "{} {}{times}: {}",
-            paint::bad("finding"),
-            finding.rule,
-            finding.text
-        );
-        if let Some(site) = &finding.site {
-            println!("        at {site}");
+        let site = finding.site.as_deref().unwrap_or_default();
+        let (found, place) = mend::place(&finding.text, site);
+        let (found, mend) = mend::split(found, &finding.advice);
+        println!("{} {}{times}: {found}", paint::bad("finding"), finding.rule,);
+        match (place, site) {
+            ("", "") => {}
+            ("", site) => println!("        at {site}"),
+            (place, _) => println!("        {place}"),
         }
-        println!(
-            "        {}",
-            paint::odd(format!("to mend it: {}", finding.advice))
-        );
+        println!("        {}", paint::odd(format!("to mend it: {mend}")));
     }
 }
 

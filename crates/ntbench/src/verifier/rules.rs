@@ -69,26 +69,6 @@ const RULES: &[Rule] = &[
         "process-attached-at-return",
         "call KeUnstackDetachProcess for each KeStackAttachProcess, on every path",
     ),
-    // Others.
-    ("ex-timer-leak", "ExDeleteTimer"),
-    (
-        "notify-left",
-        "take it away before the unload routine returns",
-    ),
-    ("notify-registered-twice", "register it once"),
-    (
-        "notify-removed-inside",
-        "take it away in the unload routine",
-    ),
-    ("object-access-added", "only take away"),
-    (
-        "remove-lock-released-too-often",
-        "one release for each acquisition that succeeded",
-    ),
-    (
-        "subject-released-twice",
-        "one SeReleaseSubjectContext for each capture",
-    ),
     // Memory.
     (
         "crt-invalid-parameter",
@@ -374,6 +354,26 @@ const RULES: &[Rule] = &[
     (
         "bench",
         "run fewer threads, or give the host more memory: the driver has done nothing wrong",
+    ),
+    // Others.
+    ("ex-timer-leak", "ExDeleteTimer"),
+    (
+        "notify-left",
+        "take it away before the unload routine returns",
+    ),
+    ("notify-registered-twice", "register it once"),
+    (
+        "notify-removed-inside",
+        "take it away in the unload routine",
+    ),
+    ("object-access-added", "only take away"),
+    (
+        "remove-lock-released-too-often",
+        "one release for each acquisition that succeeded",
+    ),
+    (
+        "subject-released-twice",
+        "one SeReleaseSubjectContext for each capture",
     ),
 ];
 
