@@ -179,7 +179,7 @@ fn generations(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 1_000 }))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 400 }))]
 
     #[test]
     fn a_generation_keeps_nothing_of_the_one_before(steps in prop::collection::vec(step(), 0..80)) {
