@@ -18,6 +18,9 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
+/// The profile of what tells the targets, writes their seeds and makes inputs smaller: built already, by whoever has run the tests.
+const PREPARED: &str = "dev";
+
 /// The longest input that is kept in the repository.
 const LONGEST_KEPT: u64 = 4096;
 /// Memory that an input may take, in MB: a driver's image may be as large as 1 GB.
@@ -27,7 +30,7 @@ const MEMORY: u32 = 6144;
 pub(super) fn run(layout: &Layout, targets: &[String], minutes: f64, keep: bool) -> Result<()> {
     let images = images(layout)?;
     setup::ensure_cpp()?;
-    let list = with_images(program(layout, "fuzz", &images).arg("list"), &images).output()?;
+    let list = with_images(program(layout, PREPARED, &images).arg("list"), &images).output()?;
     let guided: Vec<&str> = list
         .lines()
         .filter(|line| !line.contains("seeded runs only"))
@@ -51,7 +54,7 @@ pub(super) fn run(layout: &Layout, targets: &[String], minutes: f64, keep: bool)
         let work = layout.out().join("fuzz").join(name);
         let found = work.join("found");
         fs::create_dir_all(&found).with_context(|| found.display().to_string())?;
-        program(layout, "fuzz", &images)
+        program(layout, PREPARED, &images)
             .args(["seeds", name])
             .arg(work.join("seeds"))
             .run()?;
@@ -134,7 +137,7 @@ fn smaller(layout: &Layout, images: &[(String, PathBuf)], name: &str, work: &Pat
         let kept = corpus.join(&file);
         fs::rename(&path, &kept)?;
         // One that breaks only an instrumented program stays as it is.
-        if let Err(error) = program(layout, "fuzz", images)
+        if let Err(error) = program(layout, PREPARED, images)
             .args(["minimise", name])
             .arg(&kept)
             .run()
