@@ -246,6 +246,8 @@ pub(crate) const IRP_DEFER_IO_COMPLETION: u32 = 0x800;
 
 pub(crate) const IRP_NOCACHE: u32 = 0x1;
 pub(crate) const IRP_PAGING_IO: u32 = 0x2;
+/// `IRP_SYNCHRONOUS_PAGING_IO`.
+pub(crate) const IRP_SYNCHRONOUS_PAGING_IO: u32 = 0x40;
 /// `IRP_BUFFERED_IO`.
 pub(crate) const IRP_BUFFERED_IO: u32 = 0x10;
 /// `IRP_DEALLOCATE_BUFFER`.

@@ -35,6 +35,7 @@ mod filelock;
 mod flight;
 mod frames;
 mod info;
+mod inquiries;
 mod issue;
 mod journey;
 mod later;
@@ -93,6 +94,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         name::exports(),
         name_control::exports(),
         info::exports(),
+        inquiries::exports(),
         flight::exports(),
         pending::exports(),
         cancel::exports(),
