@@ -45,6 +45,8 @@ const SYNCHRONISATION: &[&str] = &[
     "GuardedMutex",
     "RundownProtection",
     "RundownCompleted",
+    "RemoveLock",
+    "RunOnce",
     "SpinLock",
     "ExInterlocked",
     "Event",

@@ -280,3 +280,12 @@ fn no_exception_leaves_a_completion_routine() {
         report.text
     );
 }
+
+#[test]
+fn pool_that_is_not_there_raises_an_exception_where_that_is_asked_for() {
+    let insufficient = 0xC000_009A;
+    assert_eq!(
+        steps("pool"),
+        [1, insufficient, insufficient, insufficient, 1]
+    );
+}

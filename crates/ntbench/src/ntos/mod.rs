@@ -49,6 +49,7 @@ pub(crate) mod notify;
 mod numerals;
 pub(crate) mod object;
 pub(crate) mod pool;
+mod pool_api;
 pub(crate) mod print;
 pub(crate) mod ps;
 pub(crate) mod ps_query;
@@ -100,7 +101,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         time::exports(),
         ps::exports(),
         ps_query::exports(),
-        pool::exports(),
+        pool_api::exports(),
         rtl::exports(),
         slist::exports(),
         threads::exports(),

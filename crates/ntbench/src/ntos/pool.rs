@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::memory::Guest;
 use super::{driver, lookaside, quota, special, sync};
 use crate::maps::HashMap;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, faults, symbols, verifier};
+use crate::{bugcheck, symbols, verifier};
 
 /// What pool a block is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -352,7 +351,7 @@ pub(crate) fn report_leaks(service: &str) {
     }
 }
 
-const fn limit(kind: Kind) -> u8 {
+pub(super) const fn limit(kind: Kind) -> u8 {
     match kind {
         Kind::NonPaged => DISPATCH_LEVEL,
         Kind::Paged => APC_LEVEL,
@@ -386,119 +385,4 @@ pub(super) fn holds(address: usize, size: usize, byte: u8) -> bool {
     let bytes = unsafe { std::slice::from_raw_parts(pointer, size) };
     // All of them, whatever is found: without a way out the compiler compares many at a time.
     bytes.iter().fold(0, |other, found| other | (found ^ byte)) == 0
-}
-
-/// What every allocating export does.
-fn serve(call: &str, size: usize, tag: u32, kind: Kind, zero: bool) -> usize {
-    let irql = thread::irql();
-    if irql > limit(kind) {
-        bugcheck::raise(
-            0xC2,
-            [8, u64::from(irql), kind as u64, size as u64],
-            format!("{call} at too high an IRQL"),
-        );
-    }
-    if size == 0 {
-        verifier::finding(
-            "pool-zero-bytes",
-            format!("{call} was asked for 0 bytes; ask only for what is needed"),
-        );
-    }
-    if tag == 0 {
-        verifier::finding(
-            "pool-tag",
-            format!("{call} was given tag 0; give each use a tag of its own"),
-        );
-    }
-    if faults::check(call).is_some() {
-        return 0;
-    }
-    allocate(size, tag, kind, zero).unwrap_or(0)
-}
-
-const POOL_FLAG_UNINITIALIZED: u64 = 0x2;
-const POOL_FLAG_RAISE_ON_FAILURE: u64 = 0x20;
-const POOL_FLAG_NON_PAGED: u64 = 0x40;
-const POOL_FLAG_NON_PAGED_EXECUTE: u64 = 0x80;
-const POOL_FLAG_PAGED: u64 = 0x100;
-/// The flags of the required half that are known: quota, session, cache alignment and the four above.
-const POOL_FLAGS_REQUIRED: u64 = 0x1 | 0x2 | 0x4 | 0x8 | 0x20 | 0x40 | 0x80 | 0x100;
-/// `POOL_ZERO_ALLOCATION` in an old-style pool type.
-const POOL_ZERO_ALLOCATION: u32 = 0x400;
-
-/// `ExAllocatePool2`'s flags as a pool and whether to zero, or `None` where it fails.
-fn flags(flags: u64) -> Option<(Kind, bool)> {
-    let unknown = flags & 0xFFFF_FFFF & !POOL_FLAGS_REQUIRED != 0;
-    let pools = flags & (POOL_FLAG_NON_PAGED | POOL_FLAG_NON_PAGED_EXECUTE | POOL_FLAG_PAGED);
-    if unknown || pools.count_ones() != 1 || flags & POOL_FLAG_RAISE_ON_FAILURE != 0 {
-        verifier::finding(
-            "pool-flags",
-            format!(
-                "ExAllocatePool2 was given flags {flags:#x}: exactly one of POOL_FLAG_NON_PAGED, \
-                 POOL_FLAG_NON_PAGED_EXECUTE and POOL_FLAG_PAGED is needed, no unknown bit below 2^32, and the bench \
-                 raises no exceptions"
-            ),
-        );
-        return None;
-    }
-    let kind = if flags & POOL_FLAG_PAGED != 0 {
-        Kind::Paged
-    } else {
-        Kind::NonPaged
-    };
-    Some((kind, flags & POOL_FLAG_UNINITIALIZED == 0))
-}
-
-fn old_type(pool_type: u32) -> (Kind, bool) {
-    // PagedPool is 1; bit 0 is what tells the two families apart.
-    let kind = if pool_type & 1 != 0 {
-        Kind::Paged
-    } else {
-        Kind::NonPaged
-    };
-    (kind, pool_type & POOL_ZERO_ALLOCATION != 0)
-}
-
-exports! { "ntoskrnl.exe";
-    /// Allocates, zeroed unless asked otherwise.
-    partial "POOL_FLAG_RAISE_ON_FAILURE is refused; quota, session and special pool flags change nothing"
-    fn ExAllocatePool2(flags_: u64, size: usize, tag: u32) -> usize {
-        flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool2", size, tag, kind, zero))
-    }
-
-    /// As `ExAllocatePool2`; the extended parameters (priority, secure pool, NUMA node) change nothing here.
-    partial "as ExAllocatePool2; extended parameters change nothing"
-    fn ExAllocatePool3(flags_: u64, size: usize, tag: u32, _parameters: usize, _count: u32) -> usize {
-        flags(flags_).map_or(0, |(kind, zero)| serve("ExAllocatePool3", size, tag, kind, zero))
-    }
-
-    /// Allocates, not zeroed.
-    partial "MustSucceed, quota and session types are as the plain ones"
-    fn ExAllocatePoolWithTag(pool_type: u32, size: usize, tag: u32) -> usize {
-        let (kind, zero) = old_type(pool_type);
-        serve("ExAllocatePoolWithTag", size, tag, kind, zero)
-    }
-
-    /// Allocates with the tag `None`.
-    partial "MustSucceed, quota and session types are as the plain ones"
-    fn ExAllocatePool(pool_type: u32, size: usize) -> usize {
-        let (kind, zero) = old_type(pool_type);
-        serve("ExAllocatePool", size, u32::from_le_bytes(*b"None"), kind, zero)
-    }
-
-    /// Frees.
-    fn ExFreePool(block: Guest<u8>) {
-        free(block.address(), None);
-    }
-
-    /// Frees; the tag must be the allocation's.
-    fn ExFreePoolWithTag(block: Guest<u8>, tag: u32) {
-        free(block.address(), Some(tag));
-    }
-
-    /// Frees; the tag must be the allocation's.
-    partial "extended parameters change nothing"
-    fn ExFreePool2(block: Guest<u8>, tag: u32, _parameters: usize, _count: u32) {
-        free(block.address(), Some(tag));
-    }
 }

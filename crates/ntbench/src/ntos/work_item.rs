@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::memory::Guest;
 use super::{Entered, device, driver, irql, pool, worker};
 use crate::thread::DISPATCH_LEVEL;
-use crate::{bugcheck, faults, gate, verifier};
+use crate::{bugcheck, faults, gate, seh, verifier};
 
 /// An item: opaque to its driver.
 #[derive(Clone)]
@@ -196,6 +196,9 @@ exports! { "ntoskrnl.exe";
     fn ExQueueWorkItem(item: Guest<[usize; 4]>, _kind: u32) {
         irql::at_most("ExQueueWorkItem", DISPATCH_LEVEL);
         let [link, back, routine, argument] = item.read();
+        if seh::has_raised() {
+            return;
+        }
         if link != 0 {
             bugcheck::raise(0xE4, [0x1, item.address() as u64, 0, 0], "ExQueueWorkItem on an item that is queued already");
         }

@@ -141,6 +141,11 @@ pub(crate) fn raise(exception: Exception) {
     after_return(Pending::Raise(exception.record()));
 }
 
+/// Whether the running export has raised an exception already: what it has read is nothing to act on.
+pub(crate) fn has_raised() -> bool {
+    pcr::block().raised.get() != 0
+}
+
 fn after_return(pending: Pending) {
     let block = pcr::block();
     // The first one is what would have ended the export.

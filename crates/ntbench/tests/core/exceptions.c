@@ -31,6 +31,9 @@ IMPORT void *IoAllocateIrp(char stack, u8 quota);
 IMPORT void IoFreeIrp(void *irp);
 IMPORT NTSTATUS IofCallDriver(void *device, void *irp);
 IMPORT void *memcpy(void *to, const void *from, u64 count);
+IMPORT void *ExAllocatePool2(u64 flags, u64 size, u32 tag);
+IMPORT void *ExAllocatePoolWithTag(u32 type, u64 size, u32 tag);
+IMPORT void *ExAllocatePoolWithQuotaTag(u32 type, u64 size, u32 tag);
 IMPORT void IoGetStackLimits(u64 *low, u64 *high);
 IMPORT void RtlCopyUnicodeString(void *to, const void *from);
 IMPORT u64 RtlCompareMemory(const void *one, const void *two, u64 length);
@@ -452,6 +455,21 @@ static void run(void)
     RtlInitializeGenericTable(first, 0, raises, 0, 0);
     __try { RtlInsertElementGenericTable(first, &value, 8, 0); } __except (asked(_exception_code(), 0, 0x10)) { note(99); }
 }
+
+#elif defined(CASE_pool)
+/* More than there is: NULL, or an exception for who asked for one. */
+#define TOO_MUCH (1ull << 46)
+static NOINLINE void ask(u32 way)
+{
+    static void *block;
+    __try {
+        block = way == 0 ? ExAllocatePool2(0x40, TOO_MUCH, 'looP') : way == 1 ? ExAllocatePool2(0x60, TOO_MUCH, 'looP') :
+            way == 2 ? ExAllocatePoolWithTag(0x210, TOO_MUCH, 'looP') : way == 3 ? ExAllocatePoolWithQuotaTag(0x200, TOO_MUCH, 'looP') :
+            ExAllocatePoolWithQuotaTag(0x208, TOO_MUCH, 'looP');
+        note(block == 0);
+    } __except (1) { note((u32)_exception_code()); }
+}
+static void run(void) { for (u32 way = 0; way < 5; way++) ask(way); }
 
 #elif defined(CASE_deep)
 /* Exceptions on the way through many frames, each of which cleans up. */
