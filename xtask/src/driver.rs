@@ -200,8 +200,20 @@ pub(crate) fn refuse_machine_paths(file: &Path, toolchain: &Toolchain) -> Result
     Ok(())
 }
 
-fn find(data: &[u8], what: &[u8]) -> Option<usize> {
-    data.windows(what.len()).position(|window| window == what)
+/// Where a path stands. One of a single component, as `/src` in a container, stands amid other paths too, and there it says nothing; a longer one
+/// counts wherever it is, since strings follow one another without a gap.
+fn find(data: &[u8], path: &[u8]) -> Option<usize> {
+    let short = path.iter().filter(|byte| **byte == b'/').count() == 1;
+    let amid = |at: usize| {
+        at.checked_sub(1).is_some_and(|before| {
+            data[before].is_ascii_alphanumeric() || b"._-".contains(&data[before])
+        })
+    };
+    data.windows(path.len())
+        .enumerate()
+        .filter(|(_, window)| *window == path)
+        .map(|(at, _)| at)
+        .find(|at| !(short && amid(*at)))
 }
 
 /// Builds where the user finds it, then from nothing in another directory, and compares: neither what Cargo had kept nor where it lies may
@@ -281,6 +293,14 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.ends_with("/home/someone/secret.rs"), "{error}");
+
+        let mut short = toolchain();
+        short.remap = vec![("/src".into(), "/headroom".into())];
+        fs::write(&file, b"MZ\0/headroom/crates/fltmgr/src/lib.rs\0").unwrap();
+        refuse_machine_paths(&file, &short).unwrap();
+        fs::write(&file, b"MZ\0/src/driver/lib.rs\0").unwrap();
+        let error = refuse_machine_paths(&file, &short).unwrap_err();
+        assert!(error.to_string().ends_with("/src/driver/lib.rs"), "{error}");
     }
 
     #[test]
