@@ -59,6 +59,15 @@ pub(super) fn query_ea(
 }
 
 pub(super) fn set_ea(file: &Arc<File>, data: &[u8]) -> Done {
+    set_list(file, IRP_MJ_SET_EA, data)
+}
+
+pub(super) fn set_quota(file: &Arc<File>, data: &[u8]) -> Done {
+    set_list(file, IRP_MJ_SET_QUOTA, data)
+}
+
+/// `SetQuota` has the shape of `SetEa`.
+fn set_list(file: &Arc<File>, major: u8, data: &[u8]) -> Done {
     let buffer = SystemBuffer::new(0, data)?;
     let parameters = Parameters::of(SetEa {
         length: u32::try_from(data.len()).map_err(|_| NtStatus::INVALID_PARAMETER)?,
@@ -67,7 +76,7 @@ pub(super) fn set_ea(file: &Arc<File>, data: &[u8]) -> Done {
         mdl: 0,
         pad1: [0; 3],
     });
-    let block = send(file, buffered(IRP_MJ_SET_EA, true, parameters));
+    let block = send(file, buffered(major, true, parameters));
     Ok((block, Vec::new()))
 }
 
@@ -89,20 +98,6 @@ pub(super) fn query_quota(file: &Arc<File>, length: u32) -> Done {
     };
     let block = send(file, request);
     Ok((block, buffer.taken(block, length)))
-}
-
-pub(super) fn set_quota(file: &Arc<File>, data: &[u8]) -> Done {
-    let buffer = SystemBuffer::new(0, data)?;
-    // `SetQuota` has the shape of `SetEa`.
-    let parameters = Parameters::of(SetEa {
-        length: u32::try_from(data.len()).map_err(|_| NtStatus::INVALID_PARAMETER)?,
-        pad0: 0,
-        buffer: buffer.address(),
-        mdl: 0,
-        pad1: [0; 3],
-    });
-    let block = send(file, buffered(IRP_MJ_SET_QUOTA, true, parameters));
-    Ok((block, Vec::new()))
 }
 
 pub(super) fn set_security(file: &Arc<File>, information: u32, descriptor: &[u8]) -> Done {
