@@ -148,8 +148,8 @@ const TABLE: &[Row] = &[
         [
             "address that is freed",
             "address of the first bits that are wrong",
-            "size of the block",
-            "0x23: bits behind the block on its last page",
+            "reserved",
+            "0x23: bits before the block; 0x24: behind it, on its last page",
         ],
     ),
     (

@@ -39,6 +39,9 @@ IMPORT void ExQueueWorkItem(void *item, u32 queue);
 IMPORT NTSTATUS PsTerminateSystemThread(NTSTATUS status);
 IMPORT void IoGetStackLimits(u64 *low, u64 *high);
 IMPORT void FltObjectDereference(void *object);
+IMPORT void *IoGetCurrentProcess(void);
+IMPORT void KeStackAttachProcess(void *process, void *state);
+IMPORT void KeUnstackDetachProcess(void *state);
 
 /* Kinds of parameters: an address in this driver's code, a stack pointer of this thread's; a CONTEXT, an EXCEPTION_RECORD
  * and a KTRAP_FRAME of the exception. */
@@ -75,6 +78,8 @@ NOINLINE void run(void)
     void *block, *other, *objects[4] = { object[0], object[0], object[0], object[0] };
     switch (CASE) {
     case 0x01: EXPECT(CODE, 0, 0x1FFFF, 0); KeEnterCriticalRegion(); KeLeaveGuardedRegion(); break;
+    case 0x05: EXPECT(object, IoGetCurrentProcess(), 0, 0); KeStackAttachProcess(object, object[1]); break;
+    case 0x06: EXPECT(object[1], 0, 0, 0); KeUnstackDetachProcess(object[1]); break;
     case 0x0A: EXPECT(8, 2, 1, CODE); KeWaitForSingleObject(object[0], 0, 0, 0, 0); break;
     case 0x0C: EXPECT(0, 0, 0, 0); KeWaitForMultipleObjects(4, objects, 0, 0, 0, 0, 0, 0); break;
     case 0x10: EXPECT(&lock, 0, 0, 0); KfRaiseIrql(2); KeReleaseSpinLockFromDpcLevel(&lock); break;
@@ -86,7 +91,7 @@ NOINLINE void run(void)
     case 0x18: EXPECT(0, object[0], 0, 0); ObfDereferenceObject(object[0]); break;
     case 0x19: case 0xC1:
         block = ExAllocatePool2(0x40, 24, TAG);
-        if (CASE == 0x19) EXPECT(0x20, block, (u64)block + 24, 0); else EXPECT(block, (u64)block + 24, 24, 0x23);
+        if (CASE == 0x19) EXPECT(0x20, block, (u64)block + 24, 0); else EXPECT(block, (u64)block + 24, 0, 0x24);
         store((u64)block + 24);
         ExFreePoolWithTag(block, TAG);
         break;
