@@ -76,11 +76,37 @@ fn chains(expression: &str) -> Vec<Vec<&str>> {
 }
 
 fn chains_of(expression: &str) -> Vec<Vec<&str>> {
-    let words = expression.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'));
+    let words = without_pointer_casts(expression)
+        .into_iter()
+        .flat_map(|part| part.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')));
     words
         .filter(|word| !word.is_empty() && !word.starts_with(|c: char| c.is_ascii_digit()))
         .filter(|word| !["unsigned", "int", "char"].contains(word))
         .map(|word| word.split('.').collect())
+        .collect()
+}
+
+/// What stands around casts to pointers, as `*(void **)&ring`: how an atomic pointer is taken, whose members differ from compiler to compiler.
+fn without_pointer_casts(expression: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = expression;
+    while let Some(end) = rest.find("*)") {
+        let start = rest[..end].rfind('(').expect("a cast's beginning");
+        parts.push(&rest[..start]);
+        rest = &rest[end + 2..];
+    }
+    parts.push(rest);
+    parts
+}
+
+/// The structures that an expression casts pointers to.
+fn cast_types(expression: &str) -> Vec<&str> {
+    let casts = expression
+        .match_indices("*)")
+        .filter_map(|(end, _)| expression[..end].rsplit_once('('));
+    casts
+        .map(|(_, to)| to.trim_end_matches(['*', ' ']))
+        .filter(|to| !["void", "char"].contains(to))
         .collect()
 }
 
@@ -173,6 +199,11 @@ fn faults(text: &str, types: &Types) -> Vec<String> {
             ));
         }
         for expression in visualized.descendants().flat_map(expressions) {
+            for to in cast_types(expression) {
+                if !types.contains_key(to) {
+                    faults.push(format!("{of}: {expression}: there is no type {to}"));
+                }
+            }
             for chain in chains(expression) {
                 if let Err(why) = resolve(types, of, &chain) {
                     faults.push(format!("{of}: {expression}: {why}"));
@@ -228,7 +259,7 @@ fn every_rule_can_be_broken() {
             "there is no type protocol::codes::Polity",
         ),
         ("nest_depth,d}:", "nesting,d}:", "has no member nesting"),
-        ("head.v.value", "head.w.value", "AtomicU64 has no member w"),
+        ("head.v.value", "head.w.value", "has no member w"),
         (
             "[tail_length]su",
             "[tail_size]su",

@@ -66,6 +66,8 @@ impl Wine {
             .arg(program)
             .args(arguments)
             .env("NO_COLOR", "1")
+            // By its locale Wine writes the names of files, which are not all ASCII.
+            .env("LC_ALL", "C.UTF-8")
             .output()
             .unwrap();
         Ran::of(&output)
