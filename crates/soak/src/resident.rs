@@ -17,8 +17,9 @@ pub(crate) struct Held {
     pub(crate) bytes: u64,
 }
 
-/// What it may grow by: at all, for each load, for each create.
-const SLACK: u64 = 6 << 20;
+/// What it may grow by: at all, for each load, for each create. The first is mostly the stacks of up to 40 worker threads, which start as they are
+/// needed and take more as they come to deeper calls.
+const SLACK: u64 = 16 << 20;
 const LOAD: u64 = 16 << 10;
 const CREATE: u64 = 128;
 
@@ -69,14 +70,14 @@ mod tests {
     #[test]
     fn what_grows_with_its_use_is_told_from_what_leaks() {
         assert!(flat(&growing(100_000)).is_ok());
-        let broken = flat(&growing(4 << 20)).unwrap_err();
+        let broken = flat(&growing(8 << 20)).unwrap_err();
         assert_eq!(broken.invariant, Invariant::Resident);
         assert!(
-            broken.text.contains("16777216 bytes more"),
+            broken.text.contains("33554432 bytes more"),
             "{}",
             broken.text
         );
         // Too few to tell.
-        assert!(flat(&growing(4 << 20)[5..]).is_ok());
+        assert!(flat(&growing(8 << 20)[5..]).is_ok());
     }
 }
