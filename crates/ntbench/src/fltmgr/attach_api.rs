@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::objects::{self, Filter, FilterState, Instance, Volume};
-use super::{attach, info};
+use super::{attach, info, inquiries};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT;
 use crate::faults;
@@ -263,12 +263,6 @@ exports! { "fltmgr.sys";
     ) -> NtStatus {
         irql::at_most("FltGetInstanceInformation", APC_LEVEL);
         let instance = objects::instance(instance, "FltGetInstanceInformation");
-        let Some(bytes) = information(&instance, class) else { return NtStatus::INVALID_PARAMETER };
-        needed.write(u32::try_from(bytes.len()).unwrap_or(0));
-        if bytes.len() > length as usize {
-            return NtStatus::BUFFER_TOO_SMALL;
-        }
-        buffer.write_many(&bytes);
-        NtStatus::SUCCESS
+        inquiries::answer(information(&instance, class), buffer, length, needed)
     }
 }

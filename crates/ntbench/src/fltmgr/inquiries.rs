@@ -41,13 +41,21 @@ fn beside(instance: &Arc<Instance>, below: isize) -> Result<Option<Arc<Instance>
         .and_then(|at| all.get(at).cloned()))
 }
 
-/// Copies an answer out, or says how long it is.
-fn answer(bytes: &[u8], buffer: Guest<u8>, length: u32, needed: Guest<u32>) -> NtStatus {
+/// Copies information of a class out, or says how long it is; `None`: there is no such class.
+pub(super) fn answer(
+    information: Option<Vec<u8>>,
+    buffer: Guest<u8>,
+    length: u32,
+    needed: Guest<u32>,
+) -> NtStatus {
+    let Some(bytes) = information else {
+        return NtStatus::INVALID_PARAMETER;
+    };
     needed.write(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
     if bytes.len() > length as usize {
         return NtStatus::BUFFER_TOO_SMALL;
     }
-    buffer.write_many(bytes);
+    buffer.write_many(&bytes);
     NtStatus::SUCCESS
 }
 
@@ -146,10 +154,7 @@ exports! { "fltmgr.sys";
     ) -> NtStatus {
         irql::at_most("FltGetFilterInformation", APC_LEVEL);
         let filter = objects::filter(filter, "FltGetFilterInformation");
-        match filter_information(&filter, class) {
-            Some(bytes) => answer(&bytes, buffer, length, needed),
-            None => NtStatus::INVALID_PARAMETER,
-        }
+        answer(filter_information(&filter, class), buffer, length, needed)
     }
 
     /// What a volume is called, and its file system.
@@ -158,10 +163,7 @@ exports! { "fltmgr.sys";
     ) -> NtStatus {
         irql::at_most("FltGetVolumeInformation", APC_LEVEL);
         let volume = objects::volume(volume, "FltGetVolumeInformation");
-        match volume_information(&volume, class) {
-            Some(bytes) => answer(&bytes, buffer, length, needed),
-            None => NtStatus::INVALID_PARAMETER,
-        }
+        answer(volume_information(&volume, class), buffer, length, needed)
     }
 
     /// Whether whoever sent an operation waits for its end: what came by fast I/O or as a callback, what says so in its flags or its file
