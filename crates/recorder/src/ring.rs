@@ -195,10 +195,13 @@ impl<'a, R> Ring<'a, R> {
         })
     }
 
-    /// Adds what became known later to the record of `sequence`. `false`: the record is gone, or has its value already.
+    /// Adds what became known later to the record of `sequence`. `false`: the record is gone, or has its value already; or
+    /// `sequence` is 0, which no record has, though the word of a slot that was never used reads as if it waited for it.
     pub fn complete(&self, sequence: u64, value: u32) -> bool {
-        self.slot(sequence)
-            .is_some_and(|slot| slot.complete(sequence, value))
+        sequence != 0
+            && self
+                .slot(sequence)
+                .is_some_and(|slot| slot.complete(sequence, value))
     }
 
     /// Shows the record of `sequence` to `look`, with its completion where that is known. Writers keep off while `look`

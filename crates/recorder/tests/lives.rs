@@ -129,8 +129,7 @@ fn live(acts: Vec<Act>) -> Result<(), TestCaseError> {
                 }
             }
             Act::Complete(back, status) => {
-                // 0 is no record's, and never completed.
-                let sequence = head.saturating_sub(back).max(1);
+                let sequence = head.saturating_sub(back);
                 let expected = match &mut ring {
                     Some((_, life)) if life.read(sequence) == Ok(None) => {
                         life.ended.insert(sequence, status);

@@ -193,7 +193,7 @@ fn play(capacity: usize, ops: Vec<Op>) -> Result<(), TestCaseError> {
                 let sequence = model.head.saturating_sub(back);
                 let (last, holds) = *model.slot(sequence);
                 // A create whose record was not committed is never completed.
-                if sequence > 0 && (last != sequence || matches!(holds, Holds::Record(_))) {
+                if last != sequence || sequence == 0 || matches!(holds, Holds::Record(_)) {
                     let expected = model.read(sequence) == Ok(None);
                     if expected {
                         model.slot(sequence).1 = Holds::Record(Some(value));

@@ -88,6 +88,21 @@ fn a_committed_record_is_read_back_and_a_debugger_reads_the_same() {
 }
 
 #[test]
+fn a_sequence_that_no_record_has_completes_nothing() {
+    let owned = Owned::new(4);
+    assert!(
+        !owned.recorder.complete(0, NtStatus(7)),
+        "of an unused ring"
+    );
+    for thread in 0..4 {
+        owned.write(thread);
+    }
+    assert!(!owned.recorder.complete(0, NtStatus(7)), "of a full one");
+    let status = owned.recorder.read(4, |_, status| status);
+    assert_eq!(status, Ok(None), "the record in the same slot");
+}
+
+#[test]
 fn without_memory_every_record_is_skipped_and_counted() {
     let recorder = Recorder::new();
     assert!(recorder.claim().is_none());
