@@ -5,7 +5,7 @@
 //! bounds and InitialStack. (Public symbols of the kernel have these types; `StackBase`, `ActualLimit`, then `Previous`
 //! with `StackBase`, `StackLimit`, `KernelStack`, `InitialStack` are the same in every version that has them.)
 
-use crate::kernel::Thread;
+use crate::kernel::{CurrentSegment, Thread};
 use crate::memory::{Dump, PAGE};
 use crate::module::{self, Module};
 use crate::symbols::Symbols;
@@ -95,6 +95,11 @@ fn bare(base: u64, limit: u64, told: bool) -> Segment {
     }
 }
 
+/// A thread's bounds that no stack has are a damaged thread's: searched, they would take for ever.
+fn sound(base: u64, limit: u64) -> bool {
+    limit < base && base - limit <= LARGEST && base.is_multiple_of(PAGE)
+}
+
 /// The thread's segments, newest first; without a thread, the pages around the stack pointer.
 pub(crate) fn segments(
     dump: &Dump,
@@ -103,14 +108,14 @@ pub(crate) fn segments(
     notes: &mut Vec<String>,
 ) -> Vec<Segment> {
     let mut segments: Vec<Segment> = Vec::new();
-    // A thread's bounds that no stack has are a damaged thread's: searched, they would take for ever.
-    let sound = |base: u64, limit: u64| {
-        limit < base && base - limit <= LARGEST && base.is_multiple_of(PAGE)
-    };
-    let current = thread
-        .and_then(|thread| thread.current)
-        .filter(|current| sound(current.base, current.limit));
-    let Some(current) = current else {
+    let told = thread.and_then(|thread| thread.current);
+    let Some(current) = told.filter(|told| sound(told.base, told.limit)) else {
+        if let Some(told) = told {
+            notes.push(format!(
+                "the thread says that its stack is {:#x} to {:#x}, which no kernel stack is",
+                told.limit, told.base
+            ));
+        }
         segments.extend(around(dump, rsp));
         if !segments.is_empty() {
             notes.push("the stack's bounds are those of the pages around the stack pointer, not the thread's own".to_owned());
@@ -119,22 +124,50 @@ pub(crate) fn segments(
     };
     segments.push(bare(current.base, current.limit, true));
     let mut initial = current.initial;
-    while segments.len() < MOST_SEGMENTS {
-        let word = |offset: u64| dump.word(initial.wrapping_add(0x10 + offset));
-        let (Some(base), Some(limit), Some(older)) = (word(0), word(8), word(24)) else {
-            break;
-        };
-        // The first segment has none before it.
-        let sound = sound(base, limit)
-            && (limit..base).contains(&older)
-            && segments.iter().all(|known| known.base != base);
-        if !sound {
-            break;
-        }
-        segments.push(bare(base, limit, true));
-        initial = older;
+    while let Some(older) = older(dump, initial, &segments, notes) {
+        segments.push(bare(older.base, older.limit, true));
+        initial = older.initial;
     }
     segments
+}
+
+/// The segment before the oldest of these, as the control block at the oldest one's top tells it. Why a chain is broken off is
+/// noted: what lies on the segments beyond is missing then.
+fn older(
+    dump: &Dump,
+    initial: u64,
+    segments: &[Segment],
+    notes: &mut Vec<String>,
+) -> Option<CurrentSegment> {
+    let word = |offset: u64| dump.word(initial.checked_add(0x10 + offset)?);
+    let (Some(base), Some(limit), Some(older)) = (word(0), word(8), word(24)) else {
+        notes.push(format!(
+            "the control block at {initial:#x}, which tells of older stack segments, is not in the dump"
+        ));
+        return None;
+    };
+    if base == 0 {
+        // The first segment has none before it.
+        return None;
+    }
+    let why = if !sound(base, limit) || !(limit..base).contains(&older) {
+        "which no kernel stack is"
+    } else if segments.iter().any(|known| known.base == base) {
+        "which is one of the newer ones"
+    } else if segments.len() >= MOST_SEGMENTS {
+        "and no thread has so many"
+    } else {
+        return Some(CurrentSegment {
+            base,
+            limit,
+            initial: older,
+        });
+    };
+    notes.push(format!(
+        "the control block at {initial:#x} names {limit:#x} to {base:#x} as the older stack segment, {why}: it and those \
+         before it are left out"
+    ));
+    None
 }
 
 /// The pages around an address.

@@ -181,6 +181,91 @@ fn newer_kinds_are_read_and_their_counts_are_checked() {
     ));
 }
 
+/// A dump of memory with these words at [`STACK`] and behind it, the first page of a stack's segment of two.
+const STACK: u64 = 0x20_0000;
+fn with_words(words: &[(u64, u64)]) -> Dump {
+    // Four tables, each leading to the next, and two pages.
+    let mut file = with(0x88, &1_u64.to_le_bytes());
+    file[0x98..0xA0].copy_from_slice(&1_u64.to_le_bytes());
+    for at in [0x90, 0xA0] {
+        file[at..at + 8].copy_from_slice(&6_u64.to_le_bytes());
+    }
+    file.truncate(0x2000);
+    file.resize(0x2000 + 6 * 0x1000, 0);
+    let mut put = |at: u64, word: u64| {
+        let at = usize::try_from(0x2000 + at).expect("an offset");
+        file[at..at + 8].copy_from_slice(&word.to_le_bytes());
+    };
+    let entry = |page: u64| ((1 + page) * 0x1000) | 3;
+    put(0, entry(1));
+    put(0x1000, entry(2));
+    put(0x2000 + 8, entry(3));
+    put(0x3000, entry(4));
+    put(0x3000 + 8, entry(5));
+    for (offset, word) in words {
+        put(0x4000 + offset, *word);
+    }
+    read(&file).expect("a dump")
+}
+
+/// What is told of a stack whose thread has these bounds, and its first word of notes.
+fn segments(words: &[(u64, u64)], current: [u64; 3]) -> (Vec<(u64, u64, bool)>, Vec<String>) {
+    let [base, limit, initial] = current;
+    let thread = Thread {
+        address: 0,
+        id: None,
+        process_id: None,
+        process: None,
+        current: Some(kernel::CurrentSegment {
+            base,
+            limit,
+            initial,
+        }),
+    };
+    let mut notes = Vec::new();
+    let found = stack::segments(&with_words(words), Some(&thread), STACK + 0x100, &mut notes);
+    let bounds = found
+        .iter()
+        .map(|segment| (segment.limit, segment.base, segment.told));
+    (bounds.collect(), notes)
+}
+
+#[test]
+fn bounds_of_a_stack_that_are_not_believed_are_told() {
+    let (end, initial) = (STACK + 0x2000, STACK + 0x1F00);
+    let own = (STACK, end, true);
+    let older =
+        |base: u64, limit: u64, initial: u64| [(0x1F10, base), (0x1F18, limit), (0x1F28, initial)];
+    let (found, notes) = segments(&[], [end, STACK, initial]);
+    assert_eq!((found, notes), (vec![own], vec![]), "a first segment");
+
+    let (found, notes) = segments(&[], [end + 0x10_0000, STACK, initial]);
+    assert_eq!(found, [(STACK, end, false)], "the pages around RSP");
+    assert!(
+        notes.len() == 2 && notes[0].contains("0x200000 to 0x302000, which no kernel stack is"),
+        "{notes:?}"
+    );
+
+    let cases = [
+        (older(0x5000, 0x9000, 0x8000), "which no kernel stack is"),
+        (older(0x9000, 0x5000, 0x9000), "which no kernel stack is"),
+        (older(end, STACK, initial), "one of the newer ones"),
+    ];
+    for (words, why) in cases {
+        let (found, notes) = segments(&words, [end, STACK, initial]);
+        assert_eq!(found, [own]);
+        assert!(notes.len() == 1 && notes[0].contains(why), "{notes:?}");
+    }
+
+    let beyond = older(0x9000, 0x5000, 0x8000);
+    let (found, notes) = segments(&beyond, [end, STACK, initial]);
+    assert_eq!(found, [own, (0x5000, 0x9000, true)]);
+    assert!(
+        notes.len() == 1 && notes[0].contains("0x8000, which tells of older"),
+        "{notes:?}"
+    );
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { failure_persistence: None, cases: 512, ..Default::default() })]
 
