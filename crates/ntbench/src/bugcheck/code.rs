@@ -70,7 +70,12 @@ const TABLE: &[Row] = &[
     (
         0x18,
         "REFERENCE_BY_POINTER",
-        ["object type", "object", "reserved", "reserved"],
+        [
+            "object type (0: there never was an object)",
+            "object",
+            "reserved",
+            "reserved",
+        ],
     ),
     (
         0x19,
@@ -137,7 +142,7 @@ const TABLE: &[Row] = &[
         "ATTEMPTED_WRITE_TO_READONLY_MEMORY",
         [
             "address written",
-            "page table entry (not modelled: 0)",
+            "contents of the page table entry",
             "reserved",
             "reserved",
         ],
@@ -277,7 +282,7 @@ const TABLE: &[Row] = &[
         "ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY",
         [
             "address run",
-            "page table entry (not modelled: 0)",
+            "contents of the page table entry",
             "reserved",
             "reserved",
         ],
@@ -389,6 +394,15 @@ pub(crate) fn meaning(code: u32) -> [&'static str; 4] {
         .iter()
         .find(|row| row.0 == code)
         .map_or([""; 4], |row| row.2)
+}
+
+/// The address whose page table entry a bug check's parameters tell.
+pub(super) fn page(code: u32, parameters: [u64; 4]) -> Option<u64> {
+    let told = [
+        ATTEMPTED_WRITE_TO_READONLY_MEMORY,
+        ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
+    ];
+    told.contains(&code).then_some(parameters[0])
 }
 
 /// The `FAST_FAIL_` names of winnt.h that drivers meet.

@@ -3,7 +3,7 @@
 use super::fault::Fault;
 use super::pcr;
 use super::verdict::{at, exception};
-use crate::bugcheck::{self, code};
+use crate::bugcheck::{self, code, dump};
 use crate::ntos::pool::tag_text;
 use crate::ntos::special;
 use crate::seh::Exception;
@@ -65,7 +65,7 @@ pub(super) fn give(fault: &Fault) -> ! {
         );
         bugcheck::end(
             code::ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
-            [address, 0, 0, 0],
+            [address, dump::page_table_entry(address), 0, 0],
             text,
             context,
         );
@@ -78,7 +78,7 @@ pub(super) fn give(fault: &Fault) -> ! {
         );
         bugcheck::end(
             code::ATTEMPTED_WRITE_TO_READONLY_MEMORY,
-            [address, 0, 0, 0],
+            [address, dump::page_table_entry(address), 0, 0],
             text,
             context,
         );

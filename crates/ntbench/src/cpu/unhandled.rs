@@ -1,12 +1,13 @@
 //! How the machine ends when nobody handles an exception, with the records that the bug check's parameters point to.
 //!
 //! 0x3B in a system call: code, instruction, context record. 0x7E in a system thread: code, instruction, exception record,
-//! context record. 0x1E out of a callout of `KeExpandKernelStackAndCalloutEx`: code, instruction, and the exception's first
-//! two parameters.
+//! context record. 0x1E out of a callout of `KeExpandKernelStackAndCalloutEx` and out of a DPC, which have neither a system call
+//! nor a system thread around them: code, instruction, and the exception's first two parameters.
 
 use super::fault::Fault;
 use crate::bugcheck::{self, code, records};
 use crate::gate::CallSite;
+use crate::ntos::sync;
 use crate::seh::{self, Exception, ExceptionRecord, Processor, passing};
 use crate::stack::{self, Context};
 use crate::status::NtStatus;
@@ -63,9 +64,13 @@ fn at_call(site: &CallSite) -> Processor {
 
 fn end(record: &ExceptionRecord, processor: &Processor, mut text: String, context: Context) -> ! {
     let (code, place) = (u64::from(record.code), record.address as u64);
-    if stack::in_callout() {
-        let text =
-            format!("{text}; an exception left the callout of KeExpandKernelStackAndCalloutEx");
+    let left = if stack::in_callout() {
+        Some("the callout of KeExpandKernelStackAndCalloutEx")
+    } else {
+        sync::in_dpc().then_some("a DPC routine")
+    };
+    if let Some(left) = left {
+        let text = format!("{text}; an exception left {left}");
         // Of an access violation: what was tried, and where.
         let parameters = [code, place, record.parameters[0], record.parameters[1]];
         bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);

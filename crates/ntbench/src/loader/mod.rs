@@ -13,7 +13,7 @@ mod map;
 
 use std::path::{Path, PathBuf};
 
-use crate::cpu::memory::Mapping;
+use crate::cpu::memory::{Mapping, PAGE};
 use crate::export::Export;
 use crate::{Import, export};
 
@@ -159,6 +159,19 @@ impl Image {
     /// Whether an address lies in it.
     pub(crate) fn contains(&self, address: usize) -> bool {
         (self.base..self.base + self.size).contains(&address)
+    }
+
+    /// Whether the page of an address in it may be written, and run.
+    pub(crate) fn rights(&self, address: usize) -> (bool, bool) {
+        let rva = address.wrapping_sub(self.base);
+        let holds = |section: &&Section| {
+            let first = section.rva as usize;
+            (first..(first + section.size as usize).next_multiple_of(PAGE)).contains(&rva)
+        };
+        self.sections
+            .iter()
+            .find(holds)
+            .map_or((false, false), Section::rights)
     }
 
     /// Whether an RVA lies in code.

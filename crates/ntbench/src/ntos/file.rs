@@ -8,7 +8,6 @@ use super::device::Device;
 use super::memory::{Guest, OwnedString};
 use super::object::{self, Counted, Kind};
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
-use crate::bugcheck;
 use crate::fltmgr::{self, Volume, operation};
 use crate::maps::HashMap;
 use crate::namespace::DeviceId;
@@ -102,7 +101,7 @@ fn body() -> usize {
         return address;
     }
     drop(deleted);
-    object::allocate(size_of::<FileObject>())
+    object::allocate_typed(size_of::<FileObject>(), super::file_object_type())
 }
 
 impl File {
@@ -321,14 +320,8 @@ impl File {
     pub(crate) fn dereference(self: &Arc<Self>) -> i64 {
         let left = self.references.fetch_sub(1, Ordering::AcqRel) - 1;
         if left < 0 || left < self.handles.load(Ordering::Acquire) {
-            bugcheck::raise(
-                0x18,
-                [0, self.address as u64, 2, left.cast_unsigned()],
-                format!(
-                    "too many references to the file object of {} were given back",
-                    self.full_name()
-                ),
-            );
+            let what = format!("file object of {}", self.full_name());
+            object::too_few(self.address, left, &what);
         }
         if left == 0 {
             self.delete();

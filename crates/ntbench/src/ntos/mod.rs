@@ -280,6 +280,7 @@ static PROCESS_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static THREAD_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static KEY_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 static SECTION_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+static CALLBACK_TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
 
 impl ObjectType {
     fn new() -> Self {
@@ -288,6 +289,12 @@ impl ObjectType {
         memory::Guest::at(variable).write(value);
         Self { variable, value }
     }
+}
+
+/// Whether that is the address of an object type that objects are made with.
+fn is_object_type(address: usize) -> bool {
+    let types = [&FILE_TYPE, &SECTION_TYPE, &KEY_TYPE, &CALLBACK_TYPE];
+    types.iter().any(|known| known.value == address) || transaction::object_type() == address
 }
 
 /// `*IoFileObjectType`.
@@ -308,6 +315,11 @@ pub(crate) fn thread_type() -> usize {
 /// The type of registry keys.
 pub(crate) fn key_type() -> usize {
     KEY_TYPE.value
+}
+
+/// The type of callback objects.
+pub(crate) fn callback_type() -> usize {
+    CALLBACK_TYPE.value
 }
 
 /// The type of sections.

@@ -5,6 +5,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::driver;
 use super::file::File;
+use super::memory::Guest;
+use crate::cpu::memory::read_word;
 use crate::maps::HashMap;
 use crate::verifier::{self, Taken};
 use crate::{bugcheck, thread};
@@ -38,7 +40,7 @@ const BODY: usize = 0x100;
 impl Counted {
     /// Makes one with one reference; `gone` is called with its address when the last is given back.
     pub(crate) fn make(what: &'static str, object_type: usize, gone: fn(usize)) -> Arc<Self> {
-        let address = allocate(BODY);
+        let address = allocate_typed(BODY, object_type);
         let made = Arc::new(Self {
             what,
             object_type,
@@ -65,11 +67,7 @@ impl Counted {
     pub(crate) fn dereference(&self) -> i64 {
         let left = self.references.fetch_sub(1, Ordering::AcqRel) - 1;
         if left < 0 || left < self.handles.load(Ordering::Acquire) {
-            bugcheck::raise(
-                0x18,
-                [0, self.address as u64, 2, left.cast_unsigned()],
-                format!("too many references to the {} were given back", self.what),
-            );
+            too_few(self.address, left, self.what);
         }
         if left == 0 {
             remove(self.address);
@@ -103,6 +101,41 @@ static OBJECTS: LazyLock<Mutex<HashMap<usize, Entry>>> = LazyLock::new(Mutex::de
 
 fn lock() -> MutexGuard<'static, HashMap<usize, Entry>> {
     OBJECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What stands before a body that has a type.
+const HEADER: usize = 16;
+
+/// As [`allocate`], of an object of that type: what the body begins with tells it even when the object is gone.
+pub(super) fn allocate_typed(bytes: usize, object_type: usize) -> usize {
+    let header = allocate(HEADER + bytes);
+    Guest::at(header).write(object_type);
+    header + HEADER
+}
+
+/// The type of what is or was an object at that address; 0: there never was one.
+fn type_of(address: usize) -> u64 {
+    let told = || {
+        let header = address.checked_sub(HEADER)?;
+        read_word(header).filter(|word| super::is_object_type(*word))
+    };
+    let found = if super::ps::process_at(address).is_some() {
+        super::process_type()
+    } else if super::ps::thread_at(address).is_some() {
+        super::thread_type()
+    } else {
+        told().unwrap_or(0)
+    };
+    found as u64
+}
+
+/// `REFERENCE_BY_POINTER` for an object with more references given back than taken.
+pub(super) fn too_few(address: usize, left: i64, what: &str) -> ! {
+    bugcheck::raise(
+        0x18,
+        [type_of(address), address as u64, 2, left.cast_unsigned()],
+        format!("too many references to the {what} were given back"),
+    )
 }
 
 /// Zeroed memory for an object's body. It is never given back: a driver that keeps a pointer too long must read
@@ -161,7 +194,7 @@ pub(crate) fn file(address: usize, function: &str) -> Arc<File> {
         Some(Kind::File(file)) => file,
         _ => bugcheck::raise(
             0x18,
-            [0, address as u64, 0, 0],
+            [type_of(address), address as u64, 0, 0],
             format!("{function} was given {address:#x}, which is no file object (any more)"),
         ),
     }
@@ -225,7 +258,7 @@ pub(crate) fn report_leaks(service: &str) {
 fn unknown(address: usize, function: &str) -> ! {
     bugcheck::raise(
         0x18,
-        [0, address as u64, 0, 0],
+        [type_of(address), address as u64, 0, 0],
         format!("{function} on {address:#x}, which is no object (any more)"),
     )
 }

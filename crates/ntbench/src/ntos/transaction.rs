@@ -99,6 +99,11 @@ fn end(address: usize, outcome: Outcome) -> Result<(), NtStatus> {
     Ok(())
 }
 
+/// `*TmTransactionObjectType`.
+pub(super) fn object_type() -> usize {
+    TYPE.value
+}
+
 /// Commits it.
 pub(crate) fn commit(address: usize) -> NtStatus {
     if let Err(status) = end(address, Outcome::Committed) {

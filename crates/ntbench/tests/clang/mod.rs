@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Compiles `source` for x64 Windows and links it as a native driver called `name`, with `name.pdb` beside it.
 ///
-/// What the source declares as `IMPORT type name(…)` on one line is imported: from fltmgr.sys if it begins with `Flt`,
+/// What the source declares as `IMPORT type name(…)` or `IMPORT type name;` on one line is imported: from fltmgr.sys if it begins with `Flt`,
 /// else from ntoskrnl.exe. `flags` are the compiler's, `link` the linker's.
 pub(crate) fn driver(source: &Path, name: &str, flags: &[&str], link: &[&str]) -> PathBuf {
     let folder = super::scratch();
@@ -51,7 +51,7 @@ pub(crate) fn driver(source: &Path, name: &str, flags: &[&str], link: &[&str]) -
 /// The names that a source declares as imports.
 fn imports(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter_map(|line| {
-        let declaration = line.strip_prefix("IMPORT ")?.split_once('(')?.0;
+        let declaration = line.strip_prefix("IMPORT ")?.split_once(['(', ';'])?.0;
         declaration.rsplit([' ', '*']).next()
     })
 }

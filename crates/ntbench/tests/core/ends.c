@@ -18,6 +18,9 @@ IMPORT void KeReleaseSpinLockFromDpcLevel(u64 *lock);
 IMPORT void *IoAllocateMdl(void *address, u32 length, u8 secondary, u8 quota, void *irp);
 IMPORT void IoBuildPartialMdl(void *source, void *target, void *address, u32 length);
 IMPORT void ObfDereferenceObject(void *object);
+IMPORT NTSTATUS ZwOpenKey(void *handle, u32 access, void *attributes);
+IMPORT NTSTATUS ObReferenceObjectByHandle(void *handle, u32 access, void *type, u8 mode, void **object, void *information);
+IMPORT void *CmKeyObjectType;
 IMPORT void *ExAllocatePool2(u64 flags, u64 size, u32 tag);
 IMPORT void ExFreePoolWithTag(void *block, u32 tag);
 IMPORT NTSTATUS KeExpandKernelStackAndCalloutEx(void (*callout)(void *), void *parameter, u64 size, u8 wait, void *context);
@@ -50,6 +53,8 @@ IMPORT void KeUnstackDetachProcess(void *state);
 #define CONTEXT 0xC0DE000000000003ull
 #define RECORD 0xC0DE000000000004ull
 #define TRAP 0xC0DE000000000005ull
+/* The contents of the page table entry of the first parameter's page. */
+#define PTE 0xC0DE000000000006ull
 
 __attribute__((section("EXPECT"))) volatile u64 expected[4] = { 1, 1, 1, 1 };
 #define EXPECT(p1, p2, p3, p4) (expected[0] = (u64)(p1), expected[1] = (u64)(p2), expected[2] = (u64)(p3), expected[3] = (u64)(p4))
@@ -62,6 +67,7 @@ __attribute__((section("EXPECT"))) volatile u64 expected[4] = { 1, 1, 1, 1 };
 static inline u64 __readgsqword(u32 at) { u64 value; __asm__ volatile("mov %%gs:(%1), %0" : "=r"(value) : "r"((u64)at)); return value; }
 static NOINLINE void touch(u64 address) { (void)*(volatile u32 *)address; }
 static NOINLINE void store(u64 address) { *(volatile u8 *)address = 1; }
+static NOINLINE void divide(void) { __asm__ volatile("xor %%ecx, %%ecx\n\tdiv %%ecx" : : : "rax", "rcx", "rdx"); }
 static NOINLINE u64 recurse(u64 depth) { volatile u8 frame[0x200]; frame[0] = (u8)depth; return recurse(depth + 1) + frame[0]; }
 static u64 object[2][32], lock;
 static u8 data[16] = { 0xC3 };
@@ -71,7 +77,17 @@ static void routine(void *one, void *two, void *three, void *four) { (void)one, 
 static void fails(void *address) { store((u64)address); }
 static void raises(void *unused) { (void)unused; KfRaiseIrql(2); }
 static void ends(void *unused) { (void)unused; PsTerminateSystemThread(0); }
+static u64 dpc[16];
+/* What is expected: of an exception without an address, of one with, and of a fault that is none at this level. */
+static void interrupt(void *one, void *two, void *three, void *four)
+{
+    (void)one, (void)two, (void)three, (void)four;
+    if (CASE == 0x201E) EXPECT(0xC000009A, CODE, 0, 0), ExRaiseStatus((NTSTATUS)0xC000009A);
+    if (CASE == 0x301E) EXPECT(0xC0000094, CODE, 0, 0), divide();
+    if (CASE == 0x20D1) EXPECT(NOTHING, 2, 1, CODE), store(NOTHING);
+}
 static long long while_ = -10;
+static const struct { u16 length, room; const u16 *text; } machine = { 34, 34, u"\\Registry\\Machine" };
 
 NOINLINE void run(void)
 {
@@ -89,6 +105,13 @@ NOINLINE void run(void)
         IoBuildPartialMdl(block, other, object[1], 0);
         break;
     case 0x18: EXPECT(0, object[0], 0, 0); ObfDereferenceObject(object[0]); break;
+    case 0x1018: case 0x2018:
+        /* A key's references: one too few while its handle is open, and after its end. */
+        ZwOpenKey(&block, 0x20019, (u64[]){ 48, 0, (u64)&machine, 0x240, 0, 0 });
+        ObReferenceObjectByHandle(block, 0, CmKeyObjectType, 0, &other, 0);
+        if (CASE == 0x2018) ZwClose(block);
+        EXPECT(CmKeyObjectType, other, CASE == 0x1018 ? 2 : 0, 0);
+        for (;;) ObfDereferenceObject(other);
     case 0x19: case 0xC1:
         block = ExAllocatePool2(0x40, 24, TAG);
         if (CASE == 0x19) EXPECT(0x20, block, (u64)block + 24, 0); else EXPECT(block, (u64)block + 24, 0, 0x24);
@@ -97,6 +120,10 @@ NOINLINE void run(void)
         break;
     case 0x1E: EXPECT(VIOLATION, CODE, 1, NOTHING); KeExpandKernelStackAndCalloutEx(fails, (void *)NOTHING, 0x6000, 0, 0); break;
     case 0x101E: EXPECT(0x80000003, CODE, 0, 0); __asm__ volatile("int3"); break;
+    case 0x201E: case 0x301E: case 0x20D1:
+        KeInitializeDpc(dpc, (void *)interrupt, 0);
+        KeInsertQueueDpc(dpc, 0, 0);
+        for (;;) KeDelayExecutionThread(0, 0, &while_);
     case 0x35:
         block = IoAllocateIrp(1, 0);
         IoCreateDevice(driver, 0, 0, 0x22, 0, 0, &other);
@@ -121,11 +148,12 @@ NOINLINE void run(void)
     case 0x7E: EXPECT(VIOLATION, CODE, RECORD, CONTEXT); touch(NOTHING); break;
     case 0x107E: EXPECT(0xC000009A, CODE, RECORD, CONTEXT); ExRaiseStatus((NTSTATUS)0xC000009A); break;
     case 0x207E: EXPECT(VIOLATION, CODE, RECORD, CONTEXT); IoBuildPartialMdl(object, object, object, 0); break;
-    case 0x307E: EXPECT(0xC0000094, CODE, RECORD, CONTEXT); __asm__ volatile("xor %%ecx, %%ecx\n\tdiv %%ecx" : : : "rax", "rcx", "rdx"); break;
+    case 0x307E: EXPECT(0xC0000094, CODE, RECORD, CONTEXT); divide(); break;
     case 0x7F: IoGetStackLimits((u64 *)&object[0][0], (u64 *)&object[0][1]); EXPECT(8, STACK, object[0][0], 0); recurse(1); break;
     case 0x93: EXPECT(0xFFFFFFFF80001234, 1, 0, 0); ZwClose((void *)0xFFFFFFFF80001234); break;
     case 0xB8: EXPECT(THREAD, 0, STACK, 0); KfRaiseIrql(2); KeDelayExecutionThread(0, 0, &while_); break;
-    case 0xBE: EXPECT(&constant, 0, 0, 0); store((u64)&constant); break;
+    case 0xBE: EXPECT(&constant, PTE, 0, 0); store((u64)&constant); break;
+    case 0x10BE: EXPECT(run, PTE, 0, 0); store((u64)run); break;
     case 0xC2: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(7, 0, TAG, block); ExFreePoolWithTag(block, TAG); ExFreePoolWithTag(block, TAG); break;
     case 0x10C2: EXPECT(0x46, object, 0, 0); ExFreePoolWithTag(object, TAG); break;
     case 0x20C2: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(0xA, block, TAG, 'xxxx'); ExFreePoolWithTag(block, 'xxxx'); break;
@@ -155,7 +183,8 @@ NOINLINE void run(void)
         EXPECT(1, object[0], 0, 0);
         for (;;) ExQueueWorkItem(object[0], 1);
     case 0xF5: EXPECT(0x6E, object, 0, 0); FltObjectDereference(object); break;
-    case 0xFC: EXPECT(data, 0, 0, 0); ((void (*)(void))data)(); break;
+    case 0xFC: EXPECT(data, PTE, 0, 0); ((void (*)(void))data)(); break;
+    case 0x10FC: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(block, PTE, 0, 0); ((void (*)(void))block)(); break;
     case 0x107: EXPECT(THREAD, 0, 0, 0); KeExpandKernelStackAndCalloutEx(ends, 0, 0x1000, 0, 0); break;
     case 0x139: EXPECT(3, TRAP, RECORD, 0); __asm__ volatile("int $0x29" : : "c"(3)); break;
     /* What a driver ends the machine with itself. */

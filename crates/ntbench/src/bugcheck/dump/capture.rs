@@ -4,7 +4,7 @@ use super::frames::Stack;
 use super::images::Images;
 use super::kernel::Module;
 use super::objects::Stopped;
-use super::space::{PAGE, Space};
+use super::space::{PAGE, Rights, Space};
 use crate::bugcheck::records;
 use crate::cpu::memory::read_checked;
 use crate::cpu::pcr;
@@ -46,6 +46,15 @@ pub(super) fn memory(space: &mut Space, chain: &Chain) {
     if let Some(region) = pcr::region() {
         copy(space, region as u64, (region + pcr::BLOCK) as u64);
     }
+}
+
+/// The page that the bug check is about, where it can be read.
+pub(super) fn subject(space: &mut Space, address: u64, rights: Rights) {
+    let page = address & !(PAGE - 1);
+    if !space.holds(page) {
+        copy(space, page, page.saturating_add(PAGE));
+    }
+    space.set_subject(page, rights);
 }
 
 /// The drivers' images as they are now, their imports bound to the modelled modules.

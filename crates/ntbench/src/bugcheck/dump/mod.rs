@@ -29,13 +29,14 @@ use self::frames::Word;
 use self::images::Images;
 use self::kernel::Module;
 use self::layout::variable;
-use self::space::Space;
+use self::space::{Rights, Space};
+use super::code;
 use crate::cpu::fault;
 use crate::cpu::pcr;
 use crate::seh::Processor;
 use crate::stack::{self, Context};
 use crate::wire::DumpOutcome;
-use crate::{export, gate, thread};
+use crate::{export, gate, machine, thread, user};
 
 static REQUESTED: OnceLock<PathBuf> = OnceLock::new();
 
@@ -92,6 +93,9 @@ fn try_write(
     capture::memory(&mut space, &chain);
     modelled(&mut space, &images);
     let loaded = capture::drivers(&mut space, &images);
+    if let Some(address) = code::page(code, parameters) {
+        capture::subject(&mut space, address, rights(address));
+    }
     for (at, word) in &stack.words {
         // A word that has no page would have been below the stack's limit.
         if space.holds(*at) {
@@ -135,6 +139,26 @@ fn try_write(
     };
     let header = header::header(&crash, &places, physical.count());
     file::replace(path, std::iter::once(&*header).chain(physical.pages()))
+}
+
+/// The page table entry of the page that a bug check is about, as a dump has it.
+pub(crate) fn page_table_entry(address: u64) -> u64 {
+    rights(address).subject_entry()
+}
+
+/// What may be done with a page that is there.
+fn rights(address: u64) -> Rights {
+    let at = usize::try_from(address).unwrap_or(usize::MAX);
+    let (write, execute) = match machine::module_at(at) {
+        Some(module) => module.image.rights(at),
+        // Pool, stacks, programs' memory.
+        None => (true, false),
+    };
+    Rights {
+        write,
+        execute,
+        user: user::is_user(at),
+    }
 }
 
 /// What was tried and where, for a page fault.

@@ -1,8 +1,8 @@
 //! The dump's memory: pages at virtual addresses, and the page tables that lead to them.
 //!
 //! Physical memory is made up: the tables come first, the topmost where Windows usually has it, and what they map
-//! follows, all in one run. The
-//! tables are the processor's own four levels of 512 entries ("Intel 64 and IA-32 Architectures Software Developer's
+//! follows, all in one run. Only the page that a bug check is about, if it is about one, lies behind the topmost table: so its
+//! entry is known before there is a dump, or without one. The tables are the processor's own four levels of 512 entries ("Intel 64 and IA-32 Architectures Software Developer's
 //! Manual", volume 3, 4-level paging), so that any reader that knows how to translate an address finds it.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(super) const PAGE: u64 = 0x1000;
 /// The first page's number. Readers that look for the topmost table instead of believing the header look around here.
 pub(super) const FIRST: u64 = 0x1AD;
+/// The number of the page that a bug check is about.
+const SUBJECT: u64 = FIRST + 1;
 /// Where the topmost table lies: what `DirectoryTableBase` and CR3 say.
 pub(super) const ROOT: u64 = FIRST * PAGE;
 
@@ -20,21 +22,50 @@ const SELF: usize = 0x1ED;
 /// Present, accessed.
 const THERE: u64 = 0x21;
 const WRITABLE: u64 = 2;
+const USER: u64 = 4;
 const DIRTY: u64 = 0x40;
 const NO_EXECUTE: u64 = 1 << 63;
 
 type Bytes = Box<[u8; PAGE as usize]>;
 
+/// What may be done with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rights {
+    /// Written.
+    pub(crate) write: bool,
+    /// Run.
+    pub(crate) execute: bool,
+    /// By programs, too.
+    pub(crate) user: bool,
+}
+
+impl Rights {
+    /// A page table entry that grants them.
+    const fn entry(self, page: u64) -> u64 {
+        (page * PAGE)
+            | THERE
+            | if self.write { WRITABLE | DIRTY } else { 0 }
+            | if self.execute { 0 } else { NO_EXECUTE }
+            | if self.user { USER } else { 0 }
+    }
+
+    /// The entry of the page that a bug check is about.
+    pub(crate) const fn subject_entry(self) -> u64 {
+        self.entry(SUBJECT)
+    }
+}
+
 struct Page {
     bytes: Bytes,
-    write: bool,
-    execute: bool,
+    rights: Rights,
 }
 
 /// Virtual memory.
 #[derive(Default)]
 pub(super) struct Space {
     pages: BTreeMap<u64, Page>,
+    /// The page that the bug check is about.
+    subject: Option<u64>,
 }
 
 /// Physical memory, from page [`FIRST`] on.
@@ -53,8 +84,11 @@ impl Space {
             .entry(address & !(PAGE - 1))
             .or_insert_with(|| Page {
                 bytes: blank(),
-                write: true,
-                execute: false,
+                rights: Rights {
+                    write: true,
+                    execute: false,
+                    user: false,
+                },
             })
     }
 
@@ -87,7 +121,16 @@ impl Space {
             .range_mut(start & !(PAGE - 1)..end)
             .map(|(_, page)| page)
         {
-            (page.write, page.execute) = (write, execute);
+            (page.rights.write, page.rights.execute) = (write, execute);
+        }
+    }
+
+    /// Says which page, one that is there, the bug check is about, and what may be done with it.
+    pub(super) fn set_subject(&mut self, address: u64, rights: Rights) {
+        let at = address & !(PAGE - 1);
+        if let Some(page) = self.pages.get_mut(&at) {
+            page.rights = rights;
+            self.subject = Some(at);
         }
     }
 
@@ -96,21 +139,34 @@ impl Space {
         let mut tables = Tables::default();
         tables.pages.push([0; ENTRIES]);
         tables.pages[0][SELF] = ROOT | THERE | WRITABLE | DIRTY | NO_EXECUTE;
+        if self.subject.is_some() {
+            // Its number is taken; the page itself is put there below.
+            tables.pages.push([0; ENTRIES]);
+        }
         // First the tables alone, so that it is known where the pages begin.
         let leaves: Vec<(usize, usize)> = self
             .pages
             .keys()
             .map(|&address| tables.leaf(address))
             .collect();
-        let first = FIRST + tables.pages.len() as u64;
-        for ((number, page), (table, entry)) in (first..).zip(self.pages.values()).zip(leaves) {
-            tables.pages[table][entry] = (number * PAGE)
-                | THERE
-                | if page.write { WRITABLE | DIRTY } else { 0 }
-                | if page.execute { 0 } else { NO_EXECUTE };
+        let mut number = FIRST + tables.pages.len() as u64;
+        let mut mapped = Vec::with_capacity(self.pages.len());
+        let mut subject = None;
+        for ((address, page), (table, entry)) in self.pages.into_iter().zip(leaves) {
+            if self.subject == Some(address) {
+                tables.pages[table][entry] = page.rights.subject_entry();
+                subject = Some(page.bytes);
+            } else {
+                tables.pages[table][entry] = page.rights.entry(number);
+                number += 1;
+                mapped.push(page.bytes);
+            }
         }
         let mut pages: Vec<Bytes> = tables.pages.iter().map(bytes).collect();
-        pages.extend(self.pages.into_values().map(|page| page.bytes));
+        if let Some(subject) = subject {
+            pages[(SUBJECT - FIRST) as usize] = subject;
+        }
+        pages.extend(mapped);
         Physical { pages }
     }
 }
@@ -185,8 +241,23 @@ mod tests {
         Some((byte, entry))
     }
 
+    const SUBJECTS: Rights = Rights {
+        write: false,
+        execute: false,
+        user: true,
+    };
+
     #[test]
     fn what_was_put_is_found_through_the_tables_and_nothing_else() {
+        found(false);
+    }
+
+    #[test]
+    fn the_page_that_it_is_about_has_the_entry_that_was_told() {
+        found(true);
+    }
+
+    fn found(with_subject: bool) {
         let mut space = Space::default();
         let places = [
             0x7F12_3456_7FF8,
@@ -198,6 +269,10 @@ mod tests {
             space.put(place, &[index as u8 + 1; 16]);
         }
         space.protect(0x20_0000, 0x20_1000, false, true);
+        if with_subject {
+            space.set_subject(places[0] + 15, SUBJECTS);
+            space.set_subject(0x5_0000, SUBJECTS); // is not there
+        }
         let memory = space.finish();
         for (index, place) in places.into_iter().enumerate() {
             assert_eq!(
@@ -210,6 +285,8 @@ mod tests {
         assert_eq!(code & (WRITABLE | NO_EXECUTE), 0);
         let (_, data) = read(&memory, 0x3F_F000).expect("mapped");
         assert_eq!(data & (WRITABLE | NO_EXECUTE), WRITABLE | NO_EXECUTE);
+        let (_, subject) = read(&memory, places[0] + 15).expect("mapped");
+        assert_eq!(subject == SUBJECTS.subject_entry(), with_subject);
         let (_, root) = read(&memory, 0xFFFF_F6FB_7DBE_D000).expect("the topmost table");
         assert_eq!(root & !0xFFF & !NO_EXECUTE, ROOT);
         for absent in [0x20_1000, 0x7F12_3456_6000, 0xFFFF_F800_0000_2000, 0] {

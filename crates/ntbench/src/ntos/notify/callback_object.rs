@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::super::memory::Guest;
 use super::super::object::{self, Counted};
-use super::super::{driver, irql};
+use super::super::{callback_type, driver, irql};
 use super::{Place, left};
 use crate::abi::ob::ObjectAttributes;
 use crate::maps::HashMap;
@@ -62,7 +62,7 @@ fn lock() -> MutexGuard<'static, State> {
 }
 
 fn make(state: &mut State, name: &str, several: bool) -> Arc<Counted> {
-    let object = Counted::make("callback object", 0, |address| {
+    let object = Counted::make("callback object", callback_type(), |address| {
         lock().objects.remove(&address);
     });
     let named = Named {

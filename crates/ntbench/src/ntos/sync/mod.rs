@@ -16,6 +16,8 @@ pub(crate) mod spin;
 mod timer;
 pub(crate) mod wait;
 
+pub(crate) use timer::in_dpc;
+
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

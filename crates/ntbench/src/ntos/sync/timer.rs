@@ -96,6 +96,11 @@ fn keep_time() -> Infallible {
     }
 }
 
+/// Whether a DPC routine runs on this thread.
+pub(crate) fn in_dpc() -> bool {
+    thread::current().tid == DPC_TID
+}
+
 fn run_dpcs() -> Infallible {
     thread::current().set_irql(DISPATCH_LEVEL);
     loop {
