@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
+use crate::cpu::memory::Mapping;
 use crate::ntos::{special, time};
 use crate::status::NtStatus;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,7 @@ impl Process {
         Self {
             pid,
             image: image.to_owned(),
-            object: opaque_object(),
+            object: opaque_object(pid),
             administrator,
             parent: if pid == SYSTEM_PID { 0 } else { SYSTEM_PID },
             command_line: None,
@@ -147,7 +148,7 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
     let thread = Box::leak(Box::new(Thread {
         tid,
         process,
-        object: opaque_object(),
+        object: opaque_object(tid),
         kernel_apc_disable: AtomicI32::new(0),
         special_apc_disable: AtomicI32::new(0),
         creates: AtomicU32::new(0),
@@ -160,8 +161,41 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
     thread
 }
 
+/// Where the objects of processes and threads lie, each in a page that its id chooses: in a replay a driver that keeps something by the
+/// address of a process finds it where it was.
+const OBJECTS: usize = 0x1800_0000_0000;
+
 /// Zeroed memory for an object whose fields are nobody's business. It is never freed: drivers may keep the pointer.
-pub(crate) fn opaque_object() -> usize {
+fn opaque_object(id: u64) -> usize {
+    // Ids are multiples of four.
+    let at = usize::try_from(id / 4)
+        .ok()
+        .and_then(|number| number.checked_mul(OBJECT_BYTES))
+        .and_then(|offset| offset.checked_add(OBJECTS));
+    let mapped = at.and_then(|at| Mapping::read_write_at(at, OBJECT_BYTES).ok());
+    if let Some(page) = mapped {
+        let object = page.base();
+        page.leak();
+        return object;
+    }
+    // An id that was there before, as tests of the bench itself have them.
     let object: &'static mut [u128] = Box::leak(vec![0u128; OBJECT_BYTES / 16].into_boxed_slice());
     object.as_ptr().addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_lies_where_its_id_says() {
+        assert_eq!(
+            opaque_object(0x7_0000),
+            OBJECTS + 0x7_0000 / 4 * OBJECT_BYTES
+        );
+        assert_ne!(
+            opaque_object(0x7_0000),
+            OBJECTS + 0x7_0000 / 4 * OBJECT_BYTES
+        );
+    }
 }

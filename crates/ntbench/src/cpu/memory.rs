@@ -59,16 +59,26 @@ impl Mapping {
         Self::new(length, Access::READ_WRITE)
     }
 
+    /// The same at that address, a page's first; an error where something is there already.
+    pub(crate) fn read_write_at(base: usize, length: usize) -> io::Result<Self> {
+        Self::map(base, length, Access::READ_WRITE, libc::MAP_FIXED_NOREPLACE)
+    }
+
     /// Address space that nobody may touch.
     pub(crate) fn reserve(length: usize) -> io::Result<Self> {
         Self::new(length, Access::NONE)
     }
 
     fn new(length: usize, access: Access) -> io::Result<Self> {
+        Self::map(0, length, access, 0)
+    }
+
+    fn map(at: usize, length: usize, access: Access, how: libc::c_int) -> io::Result<Self> {
         let length = length.next_multiple_of(PAGE);
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a fresh anonymous mapping at an address of the kernel's choosing disturbs nobody.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), length, access.bits(), flags, -1, 0) };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | how;
+        let at = std::ptr::with_exposed_provenance_mut(at);
+        // SAFETY: a fresh anonymous mapping, at an address of the kernel's choosing or where nothing is, disturbs nobody.
+        let base = unsafe { libc::mmap(at, length, access.bits(), flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

@@ -8,7 +8,8 @@
 //!
 //! The same seed gives the same order, because nothing else has a say: a turn begins only when every other thread is known to wait for one,
 //! waits are looked at again only after some other thread has done something, and time is virtual: it goes on by a little with each turn,
-//! and to the end of the shortest wait when all wait. What still differs from one run to the next are addresses.
+//! and to the end of the shortest wait when all wait. What still differs from one run to the next are addresses,
+//! but for those of processes and threads: drivers keep things by them.
 //!
 //! Between two calls of a driver that are no points (plain reads and writes of memory) nothing is switched: a race that needs that is not
 //! found in this way.
