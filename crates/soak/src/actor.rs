@@ -136,9 +136,15 @@ impl Actor {
     /// was done before, because an open may be denied.
     pub(crate) fn act(&mut self, harmless: bool) -> Result<(Act, Vec<Step>), MachineError> {
         let act = self.choose(harmless);
+        let steps = self.carry_out(&act)?;
+        Ok((act, steps))
+    }
+
+    /// Does that, and tells what its calls came to.
+    pub(crate) fn carry_out(&mut self, act: &Act) -> Result<Vec<Step>, MachineError> {
         self.steps = Vec::with_capacity(4);
-        self.perform(&act)?;
-        Ok((act, std::mem::take(&mut self.steps)))
+        self.perform(act)?;
+        Ok(std::mem::take(&mut self.steps))
     }
 
     /// Closes what was left open.

@@ -11,8 +11,9 @@ use protocol::Config;
 use crate::actor::Actor;
 use crate::defect::Defect;
 use crate::ledger::{Broken, Invariant};
-use crate::round::{Outcome, Round, Stage, compare};
+use crate::round::{Outcome, Round, compare};
 use crate::settings::Scope;
+use crate::stage::Stage;
 use crate::trouble::Troublemaker;
 
 impl Round {

@@ -14,6 +14,8 @@ mod args;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod at_once;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod certain;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod defect;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod ledger;
@@ -31,6 +33,8 @@ mod round;
 mod seed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod settings;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod stage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tally;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -65,3 +65,9 @@ impl Place {
 pub(crate) fn own(opener: u64) -> String {
     format!("own{opener:02}")
 }
+
+/// The file below all of the levels, on the share.
+pub(crate) fn deepest() -> String {
+    let path: String = (1..=LEVELS).map(|level| format!(r"\d{level:02}")).collect();
+    format!(r"{SHARE}\shared{path}\file.txt")
+}

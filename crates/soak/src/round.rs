@@ -2,30 +2,32 @@
 //! stretches; after each one everybody stops, and the invariants are held against what was seen.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use ntbench::wire::{
-    EtwSession, MachineConfig, ScheduleConfig, StackConfig, StackKind, ThreadSpec, Trace,
-    TraceEvent, VerifierConfig,
+    EtwSession, MachineConfig, ScheduleConfig, StackConfig, StackKind, ThreadSpec, VerifierConfig,
+    When,
 };
 use ntbench::{Machine, MachineError, NtStatus};
 
 use crate::actor::{Act, Actor, Step, hash};
 use crate::defect::Defect;
-use crate::ledger::{Account, Broken, Invariant, Ledger, found};
+use crate::ledger::{Broken, Invariant, Ledger, found};
 use crate::place::Place;
 use crate::resident::{self, Held};
-use crate::seed::{Chooser, pick, rng};
+use crate::seed::{Chooser, dealt, pick, rng};
 use crate::settings::{Scope, capacity, no_stack, settings};
+use crate::stage::Stage;
 use crate::trouble::{Subject, Troublemaker};
 
 /// What a create that is denied comes to.
-const DENIED: NtStatus = NtStatus(0xc000_009a_u32.cast_signed());
+pub(crate) const DENIED: NtStatus = NtStatus(0xc000_009a_u32.cast_signed());
+/// The stretches of each four, and whether the driver may be reloaded in each of three, in orders that the seed says. What a driver
+/// counted goes with it, so most stretches leave it loaded and check all that they did.
+const SCOPES: [Scope; 4] = [Scope::Usual, Scope::Usual, Scope::Denying, Scope::InPlace];
+const RELOADS: [bool; 3] = [true, false, false];
 /// Events that a machine keeps: more than a stretch can bring.
 const EVENTS: usize = 0x40_0000;
-/// How long what was put off to workers may take to end.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Which round, and of what size.
 #[derive(Clone, Copy, Debug)]
@@ -77,20 +79,6 @@ pub(crate) struct Outcome {
     pub(crate) digest: u64,
     /// What did not hold, and in which stretch.
     pub(crate) broken: Option<(u64, Broken)>,
-}
-
-/// What a round works with.
-pub(crate) struct Stage {
-    pub(crate) machine: Machine,
-    twin: Machine,
-    pub(crate) openers: Vec<(Actor, Actor)>,
-    /// The first may do everything; the others talk to the port.
-    pub(crate) troublemakers: Vec<Troublemaker>,
-    ledger: Ledger,
-    subject: Subject,
-    /// Pool in use after loading.
-    pool: Option<(u64, u64)>,
-    places: [Place; 2],
 }
 
 impl Round {
@@ -156,7 +144,7 @@ impl Round {
             &mut choose,
             &[StackKind::Ordinary, StackKind::Ordinary, StackKind::Large],
         );
-        let log_capacity = capacity(&mut choose);
+        let log_capacity = capacity(&mut choose, self.number);
         let machine = Machine::boot(config)?;
         let twin = Machine::boot(plain)?;
         let mut tids = Vec::new();
@@ -212,35 +200,38 @@ impl Round {
         let injected = rng(self.seed, self.number, Chooser::Defect).u64(0..self.stretches);
         for number in 0..self.stretches {
             let mut choose = rng(self.seed, self.number, Chooser::Stretch(number));
-            let scope = pick(
-                &mut choose,
-                &[Scope::Usual, Scope::Usual, Scope::Denying, Scope::InPlace],
-            );
-            let scope = if stage.subject.ours {
-                scope
-            } else {
-                Scope::Usual
+            let hands = |chooser: fn(u64) -> Chooser| {
+                move |hand| rng(self.seed, self.number, chooser(hand))
+            };
+            let scope = match stage.subject.ours {
+                true => dealt(&SCOPES, number, hands(Chooser::Scopes)),
+                false => Scope::Usual,
             };
             let config = settings(
                 &mut choose,
                 scope,
                 stage.troublemakers[0].config.log_capacity,
             );
-            // What a driver counted goes with it, so most stretches leave it loaded and check all that they did.
-            let reloads = choose.u32(0..3) == 0;
+            let reloads = dealt(&RELOADS, number, hands(Chooser::Reloads));
             let defect = self.defect.filter(|_| number == injected);
             outcome.stretches = number;
+            stage.ledger.denied = 0;
+            let certain = match stage.subject.ours {
+                true => stage.begin(scope, outcome)?,
+                false => 0,
+            };
             stage.ruler().settle(Some(config))?;
             if scope == Scope::Denying {
-                // Or little would be denied.
-                stage.machine.set_faults(vec![no_stack(&mut choose)])?;
+                // Or little more would be denied.
+                let when = When::From(choose.u64(1..8));
+                stage.machine.set_faults(vec![no_stack(when)])?;
             }
-            stage.ledger.denied = 0;
-            let denied = if self.is_strict() {
-                self.in_turn(stage, (scope, reloads), defect, outcome)?
-            } else {
-                self.at_once(stage, (scope, reloads), config, defect, outcome)?
-            };
+            let denied = certain
+                + if self.is_strict() {
+                    self.in_turn(stage, (scope, reloads), defect, outcome)?
+                } else {
+                    self.at_once(stage, (scope, reloads), config, defect, outcome)?
+                };
             stage.rest(self.order, scope, denied, defect, outcome)?;
             if stage.subject.ours && choose.u32(0..3) == 0 {
                 stage.ruler().reset()?;
@@ -305,145 +296,6 @@ impl Round {
             None => Ok(()),
         }
     }
-}
-
-impl Stage {
-    /// The one who may do everything.
-    fn ruler(&mut self) -> &mut Troublemaker {
-        &mut self.troublemakers[0]
-    }
-
-    /// Everybody has stopped: what was seen and what the driver says of it have to agree.
-    fn rest(
-        &mut self,
-        order: Order,
-        scope: Scope,
-        denied: u64,
-        defect: Option<Defect>,
-        outcome: &mut Outcome,
-    ) -> Result<(), Broken> {
-        for maker in &mut self.troublemakers {
-            maker.calm()?;
-        }
-        self.ruler().settle(None)?;
-        let mut trace = self.machine.trace()?;
-        Defect::spoil_trace(defect, &mut trace, &self.subject.spec.service);
-        let before = self.ledger.total;
-        self.ledger.absorb(&trace)?;
-        if order == Order::Seeded {
-            outcome.digest = hash(outcome.digest, &happened(&trace));
-        }
-        outcome.creates += self.ledger.total - before;
-        if scope == Scope::Denying && self.ledger.denied != denied {
-            let text = format!(
-                "{denied} opens came to {DENIED}, of which the driver denied {}",
-                self.ledger.denied
-            );
-            return Err(Broken::new(Invariant::Denials, text));
-        }
-        outcome.denied += denied;
-        if self.subject.ours {
-            let mut account = Account::read(&self.machine)?;
-            Defect::spoil_account(defect, &mut account);
-            self.ledger.check(&account)?;
-            outcome.digest = hash(outcome.digest, &self.told(&account));
-            let [written, skipped, low] = self.ledger.news(&account.anchor);
-            outcome.written += written;
-            outcome.skipped += skipped;
-            outcome.skipped_low_stack += low;
-        }
-        self.memory(defect, outcome)
-    }
-
-    /// Pool in use has to be what it was. What workers still hold they give back in a moment.
-    fn memory(&mut self, defect: Option<Defect>, outcome: &mut Outcome) -> Result<(), Broken> {
-        let began = Instant::now();
-        let usage = loop {
-            let mut usage = self.machine.usage()?;
-            Defect::spoil_usage(defect, &mut usage);
-            let now = (usage.pool_blocks, usage.pool_bytes);
-            match self.pool.filter(|_| self.subject.ours) {
-                Some(first) if first == now => break usage,
-                // What another driver keeps between its calls is its own affair; what it leaves at its end is a finding.
-                None => break usage,
-                Some(first) if began.elapsed() > PATIENCE => {
-                    let text = format!(
-                        "{} blocks of {} bytes after loading, now {} of {}",
-                        first.0, first.1, now.0, now.1
-                    );
-                    return Err(Broken::new(Invariant::Pool, text));
-                }
-                Some(_) => {
-                    std::thread::sleep(Duration::from_millis(5));
-                    // Under a schedule workers have turns only while somebody calls.
-                    self.ruler().linger(8)?;
-                }
-            }
-        };
-        outcome.resident.push(Held {
-            creates: outcome.creates,
-            loads: self.troublemakers.iter().map(|maker| maker.loads).sum(),
-            bytes: usage.resident_bytes,
-        });
-        Ok(())
-    }
-
-    /// What the driver says, without times and addresses.
-    fn told(&self, account: &Account) -> Vec<u8> {
-        let anchor = &account.anchor;
-        let mut told = format!(
-            "{} {} {} {} {} {}",
-            self.ledger.seen,
-            anchor.head,
-            anchor.written,
-            anchor.skipped,
-            anchor.skipped_low_stack,
-            anchor.overwritten
-        );
-        for record in &account.records {
-            told += &format!(
-                "\n{} {} {} {} {} {} {} {} {} {:?} {:?} {:?} {:?} {}",
-                record.sequence,
-                record.path_hash,
-                record.nest_depth,
-                record.before_remaining,
-                record.inside_remaining,
-                record.after_remaining,
-                record.reservation_bytes,
-                record.ancestors_opened,
-                record.outcome,
-                record.flags,
-                record.reservation_status,
-                record.inspect_status,
-                record.create_status(),
-                record.policy,
-            );
-        }
-        told.into_bytes()
-    }
-}
-
-/// What the machine saw, in order, without times and addresses.
-fn happened(trace: &Trace) -> Vec<u8> {
-    let mut told = String::new();
-    for event in &trace.events {
-        let line = match event {
-            TraceEvent::Callback(event) => {
-                // Other routines return nothing that means anything.
-                let returned = event
-                    .returned
-                    .filter(|_| ["pre", "post"].contains(&event.phase.as_str()));
-                format!(
-                    "{} {} {} {} {} {returned:?}\n",
-                    event.tid, event.filter, event.phase, event.operation, event.path
-                )
-            }
-            TraceEvent::Switch { tid, at, to } => format!("{tid} {at} {to}\n"),
-            _ => continue,
-        };
-        told += &line;
-    }
-    told.into_bytes()
 }
 
 /// Holds what an act came to against what it came to on the twin. Returns 1 where it was denied, which is allowed if `may_deny`.

@@ -10,8 +10,8 @@ use protocol::{AncestorScope, Config, OnExpandFailure, Policy, Setting};
 
 use crate::seed::pick;
 
-/// Records that the driver keeps: also fewer than creates nest, and fewer than threads open.
-const CAPACITIES: [u32; 6] = [1, 2, 8, 64, 256, 1024];
+/// Records that the driver keeps: fewer than creates nest, and than threads open; and enough.
+const CAPACITIES: [[u32; 3]; 2] = [[1, 2, 8], [64, 256, 1024]];
 
 /// Calls that are made to fail, and with what.
 const FAILING: [(&str, u32); 17] = [
@@ -46,9 +46,34 @@ pub(crate) enum Scope {
     InPlace,
 }
 
-/// The capacity that a round's driver is loaded with.
-pub(crate) fn capacity(rng: &mut Rng) -> u32 {
-    pick(rng, &CAPACITIES)
+/// The capacity that a round's driver is loaded with: of two rounds of a kind one has a short ring.
+pub(crate) fn capacity(rng: &mut Rng, round: u64) -> u32 {
+    let short = (round / 2 + round / 4).is_multiple_of(2);
+    pick(rng, &CAPACITIES[usize::from(!short)])
+}
+
+/// Settings by which a create that gets no stack is denied, whoever opens and whatever is left of the stack.
+pub(crate) fn denying(log_capacity: u32) -> Config {
+    Config {
+        expand_policy: Policy::ALWAYS,
+        on_expand_failure: OnExpandFailure::DENY,
+        minimum_stack_bytes: 0,
+        log_capacity,
+        ..Config::DEFAULT
+    }
+}
+
+/// Settings by which each ancestor is opened from the top: as many creates nest as the name has components.
+pub(crate) fn nesting(log_capacity: u32) -> Config {
+    Config {
+        expand_policy: Policy::ALWAYS,
+        on_expand_failure: OnExpandFailure::PASS_THROUGH,
+        ancestor_opens: AncestorScope::TOP,
+        minimum_stack_bytes: 0,
+        max_nest_depth: 128,
+        log_capacity,
+        ..Config::DEFAULT
+    }
 }
 
 /// Settings that are allowed.
@@ -110,12 +135,12 @@ pub(crate) fn parameters(config: &Config) -> Vec<(String, RegistryValue)> {
     Setting::ALL.iter().filter_map(value).collect()
 }
 
-/// No create gets stack, from one of the next on.
-pub(crate) fn no_stack(rng: &mut Rng) -> FaultRule {
+/// No create gets stack.
+pub(crate) fn no_stack(when: When) -> FaultRule {
     FaultRule {
         call: "KeExpandKernelStackAndCalloutEx".to_owned(),
         status: NtStatus(0xc000_0017_u32.cast_signed()),
-        when: When::From(rng.u64(1..8)),
+        when,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::ledger::{Broken, Invariant};
 use crate::place::LOCAL;
 use crate::port::connect;
 use crate::round::Order;
-use crate::seed::pick;
+use crate::seed::Deck;
 use crate::settings::{Scope, bad_settings, faults, parameters, settings};
 
 /// Some trouble.
@@ -82,7 +82,7 @@ const TALK: [Trouble; 11] = [
     Trouble::Delay,
 ];
 
-/// What else the one does who may do everything.
+/// What else the one does who may do everything: as often as it talks.
 const RULE: [Trouble; 13] = [
     Trouble::Settings,
     Trouble::Settings,
@@ -98,6 +98,9 @@ const RULE: [Trouble; 13] = [
     Trouble::Delay,
     Trouble::Drain,
 ];
+
+/// Acts in which a driver that may be reloaded surely is.
+const WITH_RELOADS: usize = 40;
 
 /// Which driver, and how it is loaded.
 #[derive(Clone)]
@@ -116,8 +119,10 @@ pub(crate) struct Troublemaker {
     /// A second one, which waits for news.
     waiting: Thread,
     rng: Rng,
-    /// May do everything; else only talks to the port.
-    rules: bool,
+    /// What it does, where the driver stays loaded.
+    usual: Deck<Trouble>,
+    /// Whether it reloads the driver instead, where that is allowed.
+    reloads: Deck<Option<Trouble>>,
     /// It is the seed that decides when it runs.
     scheduled: bool,
     client: Option<Client>,
@@ -146,13 +151,27 @@ impl Troublemaker {
             stack: StackKind::Ordinary,
         };
         let (thread, waiting) = (machine.thread(spec.clone())?, machine.thread(spec)?);
+        let usual = match (rules, subject.ours) {
+            (true, true) => [&RULE[..], &TALK[..]].concat(),
+            (false, true) => TALK.to_vec(),
+            // All that is known of another driver is that it can be loaded and unloaded.
+            (_, false) => vec![Trouble::Delay],
+        };
+        let reloads = match (rules, subject.ours) {
+            (true, true) => vec![Trouble::Reload, Trouble::FailingLoad],
+            (true, false) => vec![Trouble::Reload; 4],
+            (false, _) => Vec::new(),
+        };
+        let mut seldom: Vec<_> = reloads.into_iter().map(Some).collect();
+        seldom.resize(WITH_RELOADS, None);
         Ok(Self {
             machine: machine.clone(),
             subject: subject.clone(),
             thread,
             waiting,
             rng,
-            rules,
+            usual: Deck::new(usual),
+            reloads: Deck::new(seldom),
             scheduled: false,
             client: None,
             next: 0,
@@ -165,16 +184,9 @@ impl Troublemaker {
 
     /// Makes some. `reloads`: the driver may be unloaded, and what it counted until then is lost with it.
     pub(crate) fn make(&mut self, scope: Scope, reloads: bool) -> Result<(), Broken> {
-        let trouble = match (self.rules, self.subject.ours) {
-            (true, true) if reloads && self.rng.u32(0..20) == 0 => {
-                pick(&mut self.rng, &[Trouble::Reload, Trouble::FailingLoad])
-            }
-            (true, true) if self.rng.bool() => pick(&mut self.rng, &RULE),
-            (_, true) => pick(&mut self.rng, &TALK),
-            // All that is known of another driver is that it can be loaded and unloaded.
-            (true, false) if reloads && self.rng.u32(0..10) == 0 => Trouble::Reload,
-            (true, false) => Trouble::Delay,
-            (false, false) => Trouble::Delay,
+        let reload = reloads.then(|| self.reloads.draw(&mut self.rng)).flatten();
+        let Some(trouble) = reload.flatten().or_else(|| self.usual.draw(&mut self.rng)) else {
+            return Ok(());
         };
         let changes = matches!(trouble, Trouble::Settings | Trouble::BadSettings);
         if changes && scope == Scope::InPlace {
