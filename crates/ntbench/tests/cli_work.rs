@@ -105,6 +105,39 @@ fn a_scenario_file_says_what_is_answered() {
 }
 
 #[test]
+fn a_program_goes_on_with_what_it_was_asked() {
+    let calls = |then: &str| {
+        let text = format!(
+            r"
+            [[step]]
+            do = 'connect'
+            file = 'port'
+            port = '\TalkerPort'
+            answer-hex = '07'
+            {then}
+            [[step]]
+            do = 'send'
+            file = 'port'
+            hex = '02'
+            expect = 'STATUS_SUCCESS'
+            [[step]]
+            do = 'disconnect'
+            file = 'port'
+            "
+        );
+        let (status, report) = run(&[&image("talker"), "--scenario", &scenario(&text)]);
+        assert_eq!(status, 0, "{report:#}");
+        let steps = report["steps"].as_array().expect("steps");
+        let of = |step: &Value| step["callbacks"]["talker"].as_u64().unwrap_or(0);
+        steps.iter().map(of).sum::<u64>()
+    };
+    // Once on a volume and once on a share: a connection, the question's cause, the end of it; and two messages after the answer, of which
+    // the second asks for what the question does not hold.
+    let then = "then-send = ['00 {0..8}', '{100..101} 01']";
+    assert_eq!((calls(""), calls(then)), (2 * 3, 2 * 5));
+}
+
+#[test]
 fn an_answer_that_says_two_things_is_a_mistake() {
     for (answer, said) in [
         (
@@ -116,6 +149,10 @@ fn an_answer_that_says_two_things_is_a_mistake() {
             "one of `answer`, `answer-text` and `answer-hex`",
         ),
         ("answer-hex = '0'", "pairs of hexadecimal digits"),
+        (
+            "then-send = ['00', '{8}']",
+            "`{8..16}` for bytes of the message",
+        ),
     ] {
         let text = format!("[[step]]\ndo = 'connect'\nport = '\\Any'\n{answer}\n");
         let output = Command::new(env!("CARGO_BIN_EXE_ntbench"))

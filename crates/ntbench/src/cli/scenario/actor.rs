@@ -163,9 +163,10 @@ impl Handles {
                 port,
                 context,
                 answer,
+                then,
             } => match thread.connect_port(&site.fill_in(port), context)? {
                 Ok(port) => {
-                    let connection = Connection::answer(port, with, answer)?;
+                    let connection = Connection::answer(port, with, answer, then)?;
                     self.ports.insert(step.file.clone(), connection);
                     NtStatus::SUCCESS.into()
                 }

@@ -5,6 +5,7 @@ mod answer;
 mod file;
 mod model;
 mod names;
+mod pattern;
 mod play;
 mod sites;
 mod step;

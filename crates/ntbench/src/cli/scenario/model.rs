@@ -3,6 +3,8 @@
 use ntbench::wire::{CreateFile, FileCall};
 use ntbench::{NtStatus, ReparsePoint};
 
+use super::pattern::Pattern;
+
 /// Where a scenario can be played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::cli) enum Place {
@@ -113,6 +115,8 @@ pub(in crate::cli) enum Act {
         context: Vec<u8>,
         /// What the filter's questions are answered with.
         answer: Answer,
+        /// What is then sent to the filter, message by message.
+        then: Vec<Pattern>,
     },
     /// `FilterSendMessage`.
     Send {

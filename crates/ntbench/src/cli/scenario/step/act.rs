@@ -8,6 +8,7 @@ use super::{Raw, Word, bits, bytes, from_hex, number, step};
 use crate::cli::scenario::file::Mistake;
 use crate::cli::scenario::model::{Act, Actor, Answer};
 use crate::cli::scenario::names;
+use crate::cli::scenario::pattern::Pattern;
 
 /// What a checked step does.
 pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
@@ -187,6 +188,7 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
                 .map_or_else(|| "{port}".to_owned(), |port| port.get_ref().clone()),
             context: bytes(&raw)?,
             answer: answer(&raw)?,
+            then: then(&raw)?,
         }),
         "send" => Ok(Act::Send {
             input: bytes(&raw)?,
@@ -218,6 +220,22 @@ fn answer(raw: &Raw) -> Result<Answer, Mistake> {
             "one of `answer`, `answer-text` and `answer-hex`: each says what the answer is",
         )),
     }
+}
+
+/// What the program sends after each answer.
+fn then(raw: &Raw) -> Result<Vec<Pattern>, Mistake> {
+    let Some(messages) = &raw.then_send else {
+        return Ok(Vec::new());
+    };
+    let pattern = |text: &Spanned<String>| {
+        Pattern::parse(text.get_ref()).ok_or_else(|| {
+            Mistake::at(
+                text,
+                "expected pairs of hexadecimal digits, and `{8..16}` for bytes of the message that was answered",
+            )
+        })
+    };
+    messages.get_ref().iter().map(pattern).collect()
 }
 
 /// As a table has room for it.
