@@ -214,7 +214,10 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
             None => bugcheck::raise(
                 0xC2,
                 [0x46, address as u64, 0, 0],
-                "the address freed is not that of a pool block",
+                match address {
+                    0 => "NULL is freed: look whether there is a block before it is".to_owned(),
+                    _ => format!("{address:#x} is freed, which is no pool block's address"),
+                },
             ),
         }
     };
