@@ -218,11 +218,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
         .chain(crate::seh::tables())
         .chain(crate::ntos::tables())
         .chain(crate::fltmgr::tables())
+        .chain(crate::cng::tables())
         .flatten()
 }
 
 /// Finds an export by DLL (in any case) and exact name. hal.dll is the kernel's: since Windows 10 2004 it only forwards
-/// there.
+/// there. ksecdd.sys is where Windows Vista had cng.sys's functions, and has them still.
 pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
     static INDEX: LazyLock<HashMap<&'static str, Vec<&'static Export>>> = LazyLock::new(|| {
         let mut index: HashMap<&'static str, Vec<&'static Export>> = HashMap::new();
@@ -231,10 +232,10 @@ pub(crate) fn find(dll: &str, name: &str) -> Option<&'static Export> {
         }
         index
     });
-    let dll = if dll.eq_ignore_ascii_case("hal.dll") {
-        "ntoskrnl.exe"
-    } else {
-        dll
+    let dll = match dll.to_ascii_lowercase().as_str() {
+        "hal.dll" => "ntoskrnl.exe",
+        "ksecdd.sys" => "cng.sys",
+        _ => dll,
     };
     INDEX
         .get(name)?

@@ -27,6 +27,7 @@ mod export;
 mod abi;
 mod bugcheck;
 mod client;
+mod cng;
 mod coverage;
 mod cpu;
 mod debugger;

@@ -18,6 +18,9 @@ const NOT_BY_A_DRIVER: &[(&str, &str)] = &[("bench", "the host has run out of th
 
 /// Rules that other tests break, each by the file that does.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("cng-handle", include_str!("model_crypto.rs")),
+    ("cng-leak", include_str!("model_crypto.rs")),
+    ("cng-object-memory", include_str!("model_crypto.rs")),
     ("ex-timer-leak", include_str!("model_services.rs")),
     ("notify-left", include_str!("model_monitor.rs")),
     ("notify-registered-twice", include_str!("model_monitor.rs")),

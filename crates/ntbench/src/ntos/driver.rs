@@ -13,7 +13,7 @@ use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTI
 use crate::loader::Image;
 use crate::status::NtStatus;
 use crate::wire::DriverSpec;
-use crate::{fltmgr, gate, verifier};
+use crate::{cng, fltmgr, gate, verifier};
 
 /// A loaded driver.
 pub(crate) struct Driver {
@@ -248,6 +248,7 @@ impl Driver {
         sync::report_leaks(&self.service);
         lookaside::report_leaks(&self.service);
         etw::report_leaks(&self.service);
+        cng::report_leaks(&self.service);
         section::report_leaks(&self.service);
         handle::report_leaks(&self.service);
         object::report_leaks(&self.service);

@@ -355,6 +355,19 @@ const RULES: &[Rule] = &[
         "bench",
         "run fewer threads, or give the host more memory: the driver has done nothing wrong",
     ),
+    // Cryptography.
+    (
+        "cng-handle",
+        "use a handle between its opening and its closing, where the opening succeeded",
+    ),
+    (
+        "cng-leak",
+        "call BCryptDestroyKey, BCryptDestroyHash and BCryptCloseAlgorithmProvider before the driver goes away",
+    ),
+    (
+        "cng-object-memory",
+        "leave the memory that was given for a hash or a key alone until the object is destroyed",
+    ),
     // Others.
     ("ex-timer-leak", "ExDeleteTimer"),
     (

@@ -111,13 +111,18 @@ pub(crate) fn compile_ddk_with(name: &str, defines: &[&str], link: &[&str]) -> P
             "-Wl,-e,DriverEntry",
             "-Wl,--dynamicbase",
         ])
-        .args(link)
         .args(defines.iter().map(|define| format!("-D{define}")))
         .arg(source)
+        .args(link)
         .arg("-o")
         .arg(&image)
         .arg("-lntoskrnl"));
     image
+}
+
+/// An import library of those names, for [`compile_ddk_with`].
+pub(crate) fn import_library(dll: &str, names: &[&str]) -> PathBuf {
+    library(&scratch(), dll, names)
 }
 
 /// A machine with `\\fs\data` (holding `Docs\Deep\Readme.txt` and a link `jump` to `Docs`) and `\\corp\dfs\eng`.
