@@ -52,7 +52,7 @@ static VOID FLTAPI Wait(PVOID item, PVOID object, PVOID context)
 static VOID BlockWorkers(VOID)
 {
     KeInitializeEvent(&Free, NotificationEvent, FALSE);
-    for (ULONG count = 0; count < 32; count++)
+    for (ULONG count = 0; count < 48; count++)
         FltQueueGenericWorkItem(FltAllocateGenericWorkItem(), Filter, Wait, DelayedWorkQueue, NULL);
 }
 
