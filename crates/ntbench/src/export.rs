@@ -208,11 +208,12 @@ macro_rules! exports {
 
 /// Every module's exports.
 pub(crate) fn all() -> impl Iterator<Item = &'static Export> {
-    let own: [&'static [Export]; 4] = [
+    let own: [&'static [Export]; 5] = [
         crate::gate::exports(),
         crate::user::exports(),
         crate::stack::exports(),
         crate::bugcheck::exports(),
+        crate::bugcheck::callbacks::exports(),
     ];
     own.into_iter()
         .chain(crate::seh::tables())

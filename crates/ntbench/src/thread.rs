@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 use crate::cpu::memory::Mapping;
+use crate::ntos::sync::wait;
 use crate::ntos::{special, time};
 use crate::status::NtStatus;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,8 @@ pub(crate) const SYSTEM_PID: u64 = 4;
 
 /// How long the opaque thread and process objects are; no field of theirs is for drivers.
 pub(crate) const OBJECT_BYTES: usize = 0x1000;
+/// As much of both objects is the dispatcher header that a wait looks at.
+const HEADER_BYTES: usize = 0x20;
 
 /// A simulated process.
 pub(crate) struct Process {
@@ -46,10 +49,12 @@ pub(crate) struct Process {
 impl Process {
     /// A process without threads, started by the system's.
     pub(crate) fn new(pid: u64, image: &str, administrator: bool) -> Self {
+        let object = opaque_object(pid);
+        wait::initialise(object, wait::PROCESS, HEADER_BYTES, 0);
         Self {
             pid,
             image: image.to_owned(),
-            object: opaque_object(pid),
+            object,
             administrator,
             parent: if pid == SYSTEM_PID { 0 } else { SYSTEM_PID },
             command_line: None,
@@ -95,6 +100,7 @@ pub(crate) fn end() {
         ALL.lock()
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|thread| !std::ptr::eq(*thread, current));
+        wait::signal(current.object);
     }
 }
 
@@ -145,10 +151,12 @@ impl Thread {
 /// Makes this host thread a simulated one.
 pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
     process.threads.fetch_add(1, Ordering::AcqRel);
+    let object = opaque_object(tid);
+    wait::initialise(object, wait::THREAD, HEADER_BYTES, 0);
     let thread = Box::leak(Box::new(Thread {
         tid,
         process,
-        object: opaque_object(tid),
+        object,
         kernel_apc_disable: AtomicI32::new(0),
         special_apc_disable: AtomicI32::new(0),
         creates: AtomicU32::new(0),
@@ -180,7 +188,7 @@ fn opaque_object(id: u64) -> usize {
     }
     // An id that was there before, as tests of the bench itself have them.
     let object: &'static mut [u128] = Box::leak(vec![0u128; OBJECT_BYTES / 16].into_boxed_slice());
-    object.as_ptr().addr()
+    object.as_mut_ptr().expose_provenance()
 }
 
 #[cfg(test)]

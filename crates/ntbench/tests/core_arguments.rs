@@ -23,15 +23,20 @@ fn functions() -> Vec<String> {
 
 /// What is no function, and those whose purpose it is to wait so long, to end the machine, or to take arguments elsewhere.
 const OTHERS: &[&str] = &[
+    "ExEventObjectType",
     "IoFileObjectType",
+    "KdDebuggerEnabled",
+    "KdDebuggerNotPresent",
     "KeStallExecutionProcessor",
     "MmHighestUserAddress",
     "MmSectionObjectType",
     "MmSystemRangeStart",
     "MmUserProbeAddress",
+    "NtBuildNumber",
     "PsInitialSystemProcess",
     "PsProcessType",
     "PsThreadType",
+    "SeTokenObjectType",
     "TmTransactionObjectType",
     "__chkstk",
     "__security_check_cookie",

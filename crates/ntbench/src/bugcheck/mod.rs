@@ -1,5 +1,6 @@
 //! Bug checks: the end of a machine, with a report.
 
+pub(crate) mod callbacks;
 pub(crate) mod code;
 pub(crate) mod dump;
 pub(crate) mod records;
@@ -28,16 +29,21 @@ pub(crate) fn no_such(address: usize, text: String) -> ! {
 
 /// Ends the machine with a bug check. The first one wins: a machine dies once.
 pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, context: Context) -> ! {
+    let mut text = text.into();
     if ENDING.swap(true, Ordering::AcqRel) {
+        callbacks::failed(code, &text);
         loop {
             std::thread::park();
         }
     }
     let thread = thread::try_current();
-    let mut text = text.into();
     if let Some(message) = machine::sending() {
         text.push_str("; ");
         text.push_str(&message);
+    }
+    for wrong in callbacks::run(code) {
+        text.push_str("; ");
+        text.push_str(&wrong);
     }
     let name = code::name(code).to_owned();
     // First, while everything is as it was.

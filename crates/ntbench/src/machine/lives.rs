@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::reply;
 use super::requests::{no_thread, on, refused};
 use super::worker::{self, Started};
+use crate::ntos::sync::wait;
 use crate::ntos::{handle, notify};
 use crate::wire::{NtStatus, ProcessSpec, Refusal, Reply, ThreadSpec};
 use crate::{stack, thread};
@@ -70,6 +71,7 @@ pub(super) fn end_thread(id: u64, number: u32) {
             process
                 .exit_status
                 .store(NtStatus::SUCCESS.0, Ordering::Release);
+            wait::signal(process.object);
             worker::forget(&process);
         }
         Reply::Done

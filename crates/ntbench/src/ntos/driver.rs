@@ -252,6 +252,7 @@ impl Driver {
         section::report_leaks(&self.service);
         handle::report_leaks(&self.service);
         object::report_leaks(&self.service);
+        crate::bugcheck::callbacks::report_leaks(&self.service);
         pool::flush();
         mdl::report_leaks(&self.service);
         irp::report_leaks(&self.service);

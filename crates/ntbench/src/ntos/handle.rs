@@ -24,8 +24,10 @@ pub(crate) enum Target {
     Thread(usize),
     /// A process, by its object.
     Process(usize),
-    /// A section or transaction.
+    /// A section, event, timer or transaction.
     Counted(Arc<object::Counted>),
+    /// A token, by its address.
+    Token(usize),
     /// A symbolic link, by where it leads.
     Link(Arc<[u16]>),
 }
@@ -78,11 +80,18 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
              close it; set OBJ_KERNEL_HANDLE in the object attributes",
         );
     }
-    insert(target, access, kernel, opener)
+    insert(target, access, process, opener)
 }
 
-fn insert(target: Target, access: u32, kernel: bool, opener: Option<String>) -> u64 {
-    let process = (!kernel).then(attach::pid);
+/// As [`open_for`], in the table of a process that need not be the current one.
+pub(super) fn open_in(target: Target, access: u32, attributes: u32, pid: u64) -> u64 {
+    let opener = driver::calling().map(|driver| driver.service.clone());
+    let process = (attributes & OBJ_KERNEL_HANDLE == 0).then_some(pid);
+    insert(target, access, process, opener)
+}
+
+fn insert(target: Target, access: u32, process: Option<u64>, opener: Option<String>) -> u64 {
+    let kernel = process.is_none();
     let mut table = lock();
     table.next += 4;
     let handle = if kernel {
@@ -106,18 +115,22 @@ fn insert(target: Target, access: u32, kernel: bool, opener: Option<String>) -> 
 /// As [`open`] for kernel mode, where a handle of the current process's is what the caller may well want: one that a
 /// program is to get.
 pub(crate) fn open_for(target: Target, access: u32, attributes: u32) -> u64 {
-    let opener = driver::calling().map(|driver| driver.service.clone());
-    insert(target, access, attributes & OBJ_KERNEL_HANDLE != 0, opener)
+    open_in(target, access, attributes, attach::pid())
 }
 
 /// What a handle refers to, for a caller of that mode in the current process.
 pub(crate) fn look_up(handle: u64, mode: i8) -> Result<(Target, u32), NtStatus> {
+    look_up_in(handle, mode, attach::pid())
+}
+
+/// The same in a process that need not be the current one.
+pub(super) fn look_up_in(handle: u64, mode: i8, pid: u64) -> Result<(Target, u32), NtStatus> {
     if is_kernel(handle) && mode == USER_MODE {
         return Err(NtStatus::INVALID_HANDLE);
     }
     let table = lock();
     let entry = table.entries.get(&handle).ok_or(NtStatus::INVALID_HANDLE)?;
-    if entry.process.is_some_and(|pid| pid != attach::pid()) {
+    if entry.process.is_some_and(|owner| owner != pid) {
         return Err(NtStatus::INVALID_HANDLE);
     }
     Ok((entry.target.clone(), entry.access))
@@ -135,12 +148,23 @@ pub(crate) fn close(handle: u64, mode: i8) -> NtStatus {
         }
         return status;
     }
+    remove(handle)
+}
+
+/// Closes a handle of a process that need not be the current one, where it is open.
+pub(super) fn close_in(handle: u64, pid: u64) {
+    if look_up_in(handle, KERNEL_MODE, pid).is_ok() {
+        remove(handle);
+    }
+}
+
+fn remove(handle: u64) -> NtStatus {
     let entry = lock().entries.remove(&handle);
     match entry.map(|entry| entry.target) {
         Some(Target::File(file)) => file.close_handle(),
         Some(Target::Counted(counted)) => counted.close_handle(),
         Some(Target::Key(key)) => registry::closed(&key),
-        Some(Target::Thread(_) | Target::Process(_) | Target::Link(_)) => {}
+        Some(Target::Thread(_) | Target::Process(_) | Target::Token(_) | Target::Link(_)) => {}
         None => return NtStatus::INVALID_HANDLE,
     }
     NtStatus::SUCCESS
@@ -180,6 +204,7 @@ pub(crate) fn report_leaks(service: &str) {
             Target::Key(key) => format!("key {}", key.path),
             Target::Thread(_) => "thread that it started".to_owned(),
             Target::Process(_) => "process".to_owned(),
+            Target::Token(_) => "token".to_owned(),
             Target::Counted(counted) => counted.what.to_owned(),
             Target::Link(to) => format!("symbolic link to {}", String::from_utf16_lossy(to)),
         };
@@ -192,7 +217,7 @@ pub(crate) fn report_leaks(service: &str) {
             Target::File(file) => file.close_handle(),
             Target::Counted(counted) => counted.close_handle(),
             Target::Key(key) => registry::closed(&key),
-            Target::Thread(_) | Target::Process(_) | Target::Link(_) => {}
+            Target::Thread(_) | Target::Process(_) | Target::Token(_) | Target::Link(_) => {}
         }
     }
 }
@@ -211,7 +236,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// A handle's object, referenced.
-    partial "files, keys, threads, processes, sections, transactions and the pseudo-handles of process and thread"
+    partial "files, keys, threads, processes, tokens, events, timers, sections, transactions and the pseudo-handles of process and thread"
     fn ObReferenceObjectByHandle(
         handle: u64,
         access: u32,
@@ -244,13 +269,19 @@ exports! { "ntoskrnl.exe";
             Target::Process(address) => (*address, super::process_type()),
             Target::Counted(counted) => (counted.address(), counted.object_type),
             Target::Key(key) => (key.object().address(), super::key_type()),
+            Target::Token(address) => (*address, super::security::token::object_type()),
             Target::Link(_) => return NtStatus::OBJECT_TYPE_MISMATCH,
         };
         if object_type != 0 && object_type != kind {
             return NtStatus::OBJECT_TYPE_MISMATCH;
         }
         let Target::File(file) = target else {
-            object::ObfReferenceObject(address);
+            match target {
+                Target::Token(_) => object::lend(address, "token"),
+                _ => {
+                    object::ObfReferenceObject(address);
+                }
+            }
             result.write(address);
             return NtStatus::SUCCESS;
         };

@@ -27,10 +27,12 @@ mod cache;
 mod calendar;
 mod code_pages;
 mod compare;
+mod compress;
 mod create_file;
 mod crt;
 pub(crate) mod device;
 pub(crate) mod driver;
+mod duplicate;
 pub(crate) mod etw;
 pub(crate) mod file;
 mod formatted;
@@ -44,6 +46,7 @@ pub(crate) mod lookaside;
 pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
+mod named;
 mod names;
 pub(crate) mod notify;
 mod numerals;
@@ -51,6 +54,7 @@ pub(crate) mod object;
 pub(crate) mod pool;
 mod pool_api;
 pub(crate) mod print;
+mod processors;
 pub(crate) mod ps;
 pub(crate) mod ps_query;
 pub(crate) mod quota;
@@ -71,10 +75,13 @@ pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod transaction;
 mod unmodelled;
+mod version;
+mod virtual_memory;
 pub(crate) mod wide;
 mod work_item;
 pub(crate) mod worker;
 pub(crate) mod zw;
+mod zw_attributes;
 
 /// What the machine has, once it is up.
 pub(crate) struct Machine {
@@ -135,6 +142,12 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         etw::exports(),
         transaction::exports(),
         cache::exports(),
+        version::exports(),
+        compress::exports(),
+        processors::exports(),
+        duplicate::exports(),
+        virtual_memory::exports(),
+        zw_attributes::exports(),
         unmodelled::exports(),
         unmodelled::filters::exports(),
         exports(),

@@ -86,6 +86,7 @@ impl Counted {
     pub(crate) fn close_handle(&self) {
         if self.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             super::transaction::handles_closed(self);
+            super::named::handles_closed(self);
         }
         self.dereference();
     }

@@ -59,7 +59,7 @@ pub(crate) fn nt_open_process(pid: u64, access: u32) -> Result<(u64, u32), NtSta
 }
 
 /// The process of a handle.
-fn of_handle(handle: u64) -> Result<Arc<Process>, NtStatus> {
+pub(crate) fn of_handle(handle: u64) -> Result<Arc<Process>, NtStatus> {
     if handle.cast_signed() == -1 {
         return Ok(attach::with(Arc::clone));
     }

@@ -179,7 +179,7 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
 }
 
 /// Whether a handle stands for a process: one address space serves them all.
-fn process(handle: u64) -> Result<(), NtStatus> {
+pub(super) fn process(handle: u64) -> Result<(), NtStatus> {
     if handle == u64::MAX {
         return Ok(());
     }

@@ -83,6 +83,11 @@ fn lock() -> MutexGuard<'static, Option<State>> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether blocks lie in special pool.
+pub(crate) fn is_on() -> bool {
+    SPECIAL.load(Ordering::Acquire)
+}
+
 /// Turns on what is asked for, before any driver is loaded.
 pub(crate) fn configure(config: &VerifierConfig) -> std::io::Result<()> {
     *lock() = Some(State {

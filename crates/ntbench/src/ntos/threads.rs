@@ -14,9 +14,6 @@ use crate::{bugcheck, faults, gate, schedule, stack, verifier};
 /// Above those of the workers, below those of programs.
 static NEXT_TID: AtomicU64 = AtomicU64::new(0x1000_0000);
 
-/// `sizeof(KTHREAD)` as far as its dispatcher header matters.
-const HEADER_BYTES: usize = 0x20;
-
 /// The drivers' threads that have not ended, with their services, which must outlive them, and their routines.
 static RUNNING: std::sync::Mutex<Vec<(String, u64, usize)>> = std::sync::Mutex::new(Vec::new());
 
@@ -73,9 +70,7 @@ fn start(routine: usize, context: u64, service: String) -> Option<(usize, u64)> 
     let begun = Arc::clone(&told_of);
     running().push((service.clone(), tid, routine));
     worker::spawn("thread", tid, Arc::clone(&machine.system), move || {
-        let object = thread::current().object;
-        wait::initialise(object, wait::THREAD, HEADER_BYTES, 0);
-        let _ = tell.send(object);
+        let _ = tell.send(thread::current().object);
         while listened && !begun.load(Ordering::Acquire) {
             schedule::poll(std::ptr::from_ref(&*begun).addr());
         }

@@ -62,7 +62,7 @@ fn start(indices: Range<u64>) {
 }
 
 /// Starts a thread of the system process that never ends.
-pub(super) fn spawn(
+pub(crate) fn spawn(
     name: &str,
     tid: u64,
     process: Arc<Process>,

@@ -5,6 +5,7 @@ use super::handle::{self, Target};
 use super::iomgr::{self, Create};
 use super::memory::Guest;
 use super::notify::{self, Wanted};
+use super::sync::by_handle;
 use super::{irql, object};
 use crate::abi::base::UnicodeString;
 use crate::abi::file::{FILE_OPEN, FILE_STANDARD_INFORMATION_CLASS};
@@ -24,13 +25,13 @@ use crate::thread::PASSIVE_LEVEL;
 use crate::{cost, faults, stack};
 
 /// What a create of a driver's asks for, beside its name.
-struct Open {
-    access: u32,
-    share: u32,
-    disposition: u32,
-    options: u32,
-    attributes: u32,
-    allocation: i64,
+pub(super) struct Open {
+    pub(super) access: u32,
+    pub(super) share: u32,
+    pub(super) disposition: u32,
+    pub(super) options: u32,
+    pub(super) attributes: u32,
+    pub(super) allocation: i64,
 }
 
 /// `FILE_STANDARD_INFORMATION`.
@@ -62,11 +63,26 @@ fn open(
     if attributes.length as usize != size_of::<ObjectAttributes>() {
         return NtStatus::INVALID_PARAMETER;
     }
+    match open_file(&attributes, open) {
+        Ok((made, block)) => {
+            status.write_opt(block);
+            out.write(made);
+            block.status
+        }
+        Err(block) => {
+            status.write_opt(block);
+            block.status
+        }
+    }
+}
+
+/// Opens a file from the top as the kernel; gives its handle.
+pub(super) fn open_file(
+    attributes: &ObjectAttributes,
+    open: &Open,
+) -> Result<(u64, IoStatusBlock), IoStatusBlock> {
     let root = attributes.root_directory.expose_provenance() as u64;
-    let root = match iomgr::root(root, KERNEL_MODE) {
-        Ok(root) => root,
-        Err(status) => return status,
-    };
+    let root = iomgr::root(root, KERNEL_MODE).map_err(|status| IoStatusBlock::new(status, 0))?;
     let created = stack::with_frames(&service_frames(), || {
         iomgr::create(&Create {
             root,
@@ -80,19 +96,13 @@ fn open(
             ..Create::open(Guest(attributes.object_name).units())
         })
     });
-    status.write_opt(IoStatusBlock::new(created.status, created.information));
-    if let Some(file) = created.file {
-        file.add_handle();
-        let target = Target::File(file.clone());
-        out.write(handle::open(
-            target,
-            open.access,
-            attributes.attributes,
-            KERNEL_MODE,
-        ));
-        file.dereference();
-    }
-    created.status
+    let block = IoStatusBlock::new(created.status, created.information);
+    let file = created.file.ok_or(block)?;
+    file.add_handle();
+    let target = Target::File(file.clone());
+    let made = handle::open(target, open.access, attributes.attributes, KERNEL_MODE);
+    file.dereference();
+    Ok((made, block))
 }
 
 /// The frames of a service that the kernel calls itself. The listing's oldest one is the driver's own return address,
@@ -107,7 +117,7 @@ pub(super) fn service_frames() -> Vec<Frame> {
 }
 
 /// Runs a call on the file of a handle, and puts its end into the status block.
-fn on_file(
+pub(super) fn on_file(
     function: &'static str,
     symbol: &'static str,
     handle: u64,
@@ -141,13 +151,13 @@ fn on_file(
 }
 
 /// Asynchronous forms wait here all the same; an event is set once it is done.
-fn signal(event: u64) -> Result<(), NtStatus> {
-    // The bench has no handles of events.
-    if event == 0 {
-        Ok(())
-    } else {
-        Err(NtStatus::NOT_SUPPORTED)
+fn signalling(event: u64, call: impl FnOnce() -> IoStatusBlock) -> Result<IoStatusBlock, NtStatus> {
+    let event = by_handle::event_to_set(event)?;
+    let done = call();
+    if let Some(event) = event {
+        by_handle::set(&event);
     }
+    Ok(done)
 }
 
 exports! { "ntoskrnl.exe";
@@ -175,28 +185,26 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Reads.
-    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
+    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
     fn ZwReadFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
     ) -> NtStatus {
         on_file("ZwReadFile", "nt!NtReadFile", handle, status, |caller| {
-            signal(event)?;
             let offset = offset.read_opt();
-            Ok(TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0 }.run())
+            signalling(event, || TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0 }.run())
         })
     }
 
     /// Writes.
-    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
+    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
     fn ZwWriteFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
     ) -> NtStatus {
         on_file("ZwWriteFile", "nt!NtWriteFile", handle, status, |caller| {
-            signal(event)?;
             let offset = offset.read_opt();
-            Ok(TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0 }.run())
+            signalling(event, || TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0 }.run())
         })
     }
 
@@ -249,7 +257,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Lists a directory.
-    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
+    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
     fn ZwQueryDirectoryFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         class: u32, single: u8, name: Guest<UnicodeString>, restart: u8,
@@ -257,34 +265,31 @@ exports! { "ntoskrnl.exe";
         let flags = if restart != 0 { SL_RESTART_SCAN } else { 0 }
             | if single != 0 { SL_RETURN_SINGLE_ENTRY } else { 0 };
         on_file("ZwQueryDirectoryFile", "nt!NtQueryDirectoryFile", handle, status, |caller| {
-            signal(event)?;
-            Ok(caller.directory((buffer, length), class, flags, name.address()))
+            signalling(event, || caller.directory((buffer, length), class, flags, name.address()))
         })
     }
 
     /// Sends a control to the file system.
-    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
+    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
     fn ZwFsControlFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
         input_length: u32, output: usize, output_length: u32,
     ) -> NtStatus {
         on_file("ZwFsControlFile", "nt!NtFsControlFile", handle, status, |caller| {
-            signal(event)?;
             let (input, output) = ((input, input_length), (output, output_length));
-            Ok(caller.control(IRP_MJ_FILE_SYSTEM_CONTROL, code, input, output))
+            signalling(event, || caller.control(IRP_MJ_FILE_SYSTEM_CONTROL, code, input, output))
         })
     }
 
     /// Sends a control to the device.
-    partial "no asynchronous form: the call waits, APC routines are not called, an event is STATUS_NOT_SUPPORTED"
+    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
     fn ZwDeviceIoControlFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
         input_length: u32, output: usize, output_length: u32,
     ) -> NtStatus {
         on_file("ZwDeviceIoControlFile", "nt!NtDeviceIoControlFile", handle, status, |caller| {
-            signal(event)?;
             let (input, output) = ((input, input_length), (output, output_length));
-            Ok(caller.control(IRP_MJ_DEVICE_CONTROL, code, input, output))
+            signalling(event, || caller.control(IRP_MJ_DEVICE_CONTROL, code, input, output))
         })
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
         .flat_map(|header| header.lines())
         .filter_map(|line| {
             line.strip_prefix("IMPORT ")?
-                .split_once('(')?
+                .split_once(['(', ';'])?
                 .0
                 .rsplit([' ', '*'])
                 .next()

@@ -23,7 +23,9 @@ use crate::wire::CallbackEvent;
 use crate::{gate, schedule, symbols, trace, verifier};
 
 pub(crate) use image::driver_loaded;
-pub(crate) use object::{CREATE as HANDLE_CREATE, Wanted, filtered as handle_filtered};
+pub(crate) use object::{
+    CREATE as HANDLE_CREATE, DUPLICATE as HANDLE_DUPLICATE, Wanted, filtered as handle_filtered,
+};
 pub(crate) use shutdown::tell as tell_of_shutdown;
 
 /// What this module lets drivers import.

@@ -4,15 +4,15 @@
 
 use std::sync::LazyLock;
 
-use super::describe;
 use super::sid::{make, nt, paged};
 use super::token::{self, Who};
+use super::{describe, impersonation};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::layout;
 use crate::ntos::memory::Guest;
 use crate::ntos::{attach, irql, object, ps};
 use crate::status::NtStatus;
-use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
+use crate::thread::{self, APC_LEVEL, PASSIVE_LEVEL};
 use crate::verifier;
 
 const MAXIMUM_ALLOWED: u32 = 0x0200_0000;
@@ -29,9 +29,9 @@ const ALL_NECESSARY: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Subject {
-    client: usize,
-    level: u32,
-    primary: usize,
+    pub(super) client: usize,
+    pub(super) level: u32,
+    pub(super) primary: usize,
     process: u64,
 }
 layout!(Subject, 32, level @ 8, primary @ 16, process @ 24);
@@ -130,16 +130,20 @@ fn privileges(set: Guest<u32>) -> (u32, Vec<(usize, u64)>) {
     (set.add(1).read(), each.collect())
 }
 
-/// Captures a subject: its primary token is referenced until it is released.
-fn capture(process: usize, to: Guest<Subject>) {
+/// Captures a subject: its tokens are referenced until it is released.
+fn capture(thread: usize, process: usize, to: Guest<Subject>) {
     let Some(process) = ps::process_at(process) else {
         return;
     };
     let primary = token::of_process(&process);
     object::lend(primary, "token");
+    let impersonated = impersonation::of_thread(thread);
+    if let Some(impersonated) = impersonated {
+        object::lend(impersonated.token, "token");
+    }
     to.write(Subject {
-        client: 0,
-        level: 0,
+        client: impersonated.map_or(0, |impersonated| impersonated.token),
+        level: impersonated.map_or(0, |impersonated| impersonated.level),
         primary,
         process: process.pid,
     });
@@ -212,14 +216,13 @@ exports! { "ntoskrnl.exe";
     /// Captures who the current thread acts for.
     fn SeCaptureSubjectContext(subject: Guest<Subject>) {
         irql::at_most("SeCaptureSubjectContext", PASSIVE_LEVEL);
-        capture(attach::object(), subject);
+        capture(thread::current().object, attach::object(), subject);
     }
 
     /// The same for a thread of a process.
-    partial "the process's primary token: nobody impersonates"
-    fn SeCaptureSubjectContextEx(_thread: usize, process: usize, subject: Guest<Subject>) {
+    fn SeCaptureSubjectContextEx(thread: usize, process: usize, subject: Guest<Subject>) {
         irql::at_most("SeCaptureSubjectContextEx", PASSIVE_LEVEL);
-        capture(process, subject);
+        capture(thread, process, subject);
     }
 
     /// Keeps a subject's tokens from changing: nobody changes them here.
@@ -246,6 +249,9 @@ exports! { "ntoskrnl.exe";
             return;
         }
         object::ObfDereferenceObject(captured.primary);
+        if captured.client != 0 {
+            object::ObfDereferenceObject(captured.client);
+        }
         subject.write(Subject { client: 0, primary: 0, ..captured });
     }
 
@@ -302,6 +308,14 @@ exports! { "ntoskrnl.exe";
             held.iter().any(|held| *held)
         };
         u8::from(enough)
+    }
+
+    /// The token that counts for a captured subject, which keeps it.
+    fn SeQuerySubjectContextToken(subject: Guest<Subject>) -> usize {
+        irql::at_most("SeQuerySubjectContextToken", PASSIVE_LEVEL);
+        of_subject("SeQuerySubjectContextToken", subject);
+        let subject = subject.read();
+        if subject.client == 0 { subject.primary } else { subject.client }
     }
 
     /// Whether the current thread has a privilege.

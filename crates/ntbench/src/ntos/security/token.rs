@@ -1,11 +1,13 @@
-//! Tokens: who a process is.
+//! Tokens: who a process is, and whom a thread impersonates ([`super::impersonation`]).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use super::impersonation;
 use super::sid::{make, nt, paged};
 use crate::maps::HashMap;
 use crate::ntos::memory::Guest;
-use crate::ntos::{attach, irql, object, pool, ps};
+use crate::ntos::{ObjectType, attach, irql, object, pool, ps};
 use crate::status::NtStatus;
 use crate::thread::{PASSIVE_LEVEL, Process};
 use crate::{bugcheck, faults};
@@ -21,14 +23,45 @@ pub(super) enum Who {
 }
 
 #[derive(Clone, Copy)]
-struct Token {
-    address: usize,
+pub(super) struct Token {
+    pub(super) address: usize,
     who: Who,
     session: u32,
+    /// `SECURITY_IMPERSONATION_LEVEL` of an impersonation token; `None`: it is a primary one.
+    pub(super) level: Option<u32>,
+    /// Which one it is: `TOKEN_STATISTICS.TokenId`.
+    number: u64,
 }
 
-/// Primary tokens by their processes' objects.
+/// `*SeTokenObjectType`.
+static TYPE: LazyLock<ObjectType> = LazyLock::new(ObjectType::new);
+/// Primary tokens by their processes' objects; impersonation tokens by their own addresses.
 static TOKENS: LazyLock<Mutex<HashMap<usize, Token>>> = LazyLock::new(Mutex::default);
+
+/// The type of tokens.
+pub(crate) fn object_type() -> usize {
+    TYPE.value
+}
+
+/// Makes a token, which lasts: a pointer to it that is kept too long leads to nothing else.
+fn make_token(who: Who, session: u32, level: Option<u32>) -> Token {
+    static NUMBER: AtomicU64 = AtomicU64::new(0x1_0000);
+    Token {
+        address: object::allocate(0x100),
+        who,
+        session,
+        level,
+        number: NUMBER.fetch_add(1, Ordering::Relaxed),
+    }
+}
+
+/// An impersonation token, or a primary one without a level, for whoever another token stands for.
+pub(super) fn duplicate(of: Token, level: Option<u32>) -> Token {
+    let made = make_token(of.who, of.session, level);
+    let mut tokens = TOKENS.lock().unwrap_or_else(PoisonError::into_inner);
+    tokens.insert(made.address, made);
+    made
+}
 
 fn who(process: &Process) -> Who {
     match (process.pid, process.administrator) {
@@ -39,17 +72,16 @@ fn who(process: &Process) -> Who {
 }
 
 /// A process's primary token.
-pub(super) fn of_process(process: &Process) -> usize {
+pub(crate) fn of_process(process: &Process) -> usize {
     let mut tokens = TOKENS.lock().unwrap_or_else(PoisonError::into_inner);
-    let token = tokens.entry(process.object).or_insert_with(|| Token {
-        address: object::allocate(0x100),
-        who: who(process),
-        session: ps::session(process),
-    });
+    let token = tokens
+        .entry(process.object)
+        .or_insert_with(|| make_token(who(process), ps::session(process), None));
     token.address
 }
 
-fn find(address: usize) -> Option<Token> {
+/// The token at an address.
+pub(super) fn find(address: usize) -> Option<Token> {
     let tokens = TOKENS.lock().unwrap_or_else(PoisonError::into_inner);
     tokens
         .values()
@@ -58,7 +90,7 @@ fn find(address: usize) -> Option<Token> {
 }
 
 /// What a token stands for; what is no token is a bug check.
-fn token(call: &str, address: usize) -> Token {
+pub(super) fn token(call: &str, address: usize) -> Token {
     find(address).unwrap_or_else(|| {
         bugcheck::raise(
             0x3B,
@@ -140,7 +172,7 @@ fn identities(address: usize, head: &[u8], sids: &[(Vec<u8>, u32)]) -> Vec<u8> {
 }
 
 /// What a class tells, for a block at `address`: how long it is does not depend on where.
-fn told(token: Token, class: u32, address: usize) -> Option<Vec<u8>> {
+pub(super) fn told(token: Token, class: u32, address: usize) -> Option<Vec<u8>> {
     let who = token.who;
     // SE_GROUP_MANDATORY, …ENABLED_BY_DEFAULT, …ENABLED.
     let enabled = |sid| (sid, 7);
@@ -157,9 +189,24 @@ fn told(token: Token, class: u32, address: usize) -> Option<Vec<u8>> {
             bytes.extend(who.user());
             bytes
         }
-        // TokenType: primary.
-        8 => 1_u32.to_le_bytes().to_vec(),
-        // TokenSessionId: the session itself is the pointer, as SeQueryInformationToken documents.
+        // TokenPrivileges
+        3 => privileges(who),
+        // TokenDefaultDacl: none, so that the creator's is inherited.
+        6 => vec![0; 8],
+        // TokenSource
+        7 => source(),
+        // TokenType
+        8 => (1 + u32::from(token.level.is_some()))
+            .to_le_bytes()
+            .to_vec(),
+        // TokenImpersonationLevel
+        9 => token.level?.to_le_bytes().to_vec(),
+        // TokenStatistics
+        10 => statistics(token),
+        // TokenSessionId
+        12 => token.session.to_le_bytes().to_vec(),
+        // TokenHasRestrictions, TokenVirtualizationAllowed, …Enabled, TokenUIAccess, TokenIsAppContainer: none is.
+        21 | 23 | 24 | 26 | 29 => vec![0; 4],
         // TokenElevationType, TokenElevation
         18 => (1 + u32::from(who == Who::Administrator))
             .to_le_bytes()
@@ -171,7 +218,62 @@ fn told(token: Token, class: u32, address: usize) -> Option<Vec<u8>> {
     })
 }
 
+/// `TOKEN_PRIVILEGES` of all that somebody has, each enabled: numbers from 2, `SeCreateTokenPrivilege`, on.
+fn privileges(who: Who) -> Vec<u8> {
+    let held: Vec<u64> = (2..=36).filter(|number| who.has(*number)).collect();
+    let count = u32::try_from(held.len()).unwrap_or(0);
+    let mut bytes = count.to_le_bytes().to_vec();
+    for number in held {
+        bytes.extend(number.to_le_bytes());
+        // SE_PRIVILEGE_ENABLED_BY_DEFAULT, …ENABLED.
+        bytes.extend(3_u32.to_le_bytes());
+    }
+    bytes
+}
+
+/// `TOKEN_SOURCE`: the local authority's own.
+fn source() -> Vec<u8> {
+    let mut bytes = b"*SYSTEM*".to_vec();
+    bytes.extend([0; 8]);
+    bytes
+}
+
+/// `TOKEN_STATISTICS`.
+fn statistics(token: Token) -> Vec<u8> {
+    let mut bytes = token.number.to_le_bytes().to_vec();
+    bytes.extend(token.who.logon().to_le_bytes());
+    // Never expires.
+    bytes.extend(i64::MAX.to_le_bytes());
+    for word in [
+        1 + u32::from(token.level.is_some()),
+        token.level.unwrap_or(0),
+        0,
+        0,
+        u32::try_from(token.who.groups().len()).unwrap_or(0),
+        (2..=36)
+            .map(|number| u32::from(token.who.has(number)))
+            .sum(),
+    ] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(token.number.to_le_bytes());
+    bytes
+}
+
+/// `TOKEN_CONTROL`: which token, of which logon, and where it came from.
+pub(super) fn control(token: Token) -> Vec<u8> {
+    let numbers = [token.number, token.who.logon(), token.number];
+    let mut bytes: Vec<u8> = numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect();
+    bytes.extend(source());
+    bytes
+}
+
 exports! { "ntoskrnl.exe";
+    data SeTokenObjectType = || TYPE.variable;
+
     /// A process's primary token, referenced.
     fn PsReferencePrimaryToken(process: usize) -> usize {
         irql::at_most("PsReferencePrimaryToken", PASSIVE_LEVEL);
@@ -189,20 +291,6 @@ exports! { "ntoskrnl.exe";
         object::ObfDereferenceObject(token);
     }
 
-    /// The token that a thread impersonates: none does.
-    partial "NULL always: nobody impersonates"
-    fn PsReferenceImpersonationToken(_thread: usize, _copy: Guest<u8>, _effective: Guest<u8>, _level: Guest<u32>) -> usize {
-        0
-    }
-
-    /// Gives a reference back.
-    partial "nobody impersonates"
-    fn PsDereferenceImpersonationToken(token: usize) {
-        if token != 0 {
-            object::ObfDereferenceObject(token);
-        }
-    }
-
     /// Whether a token is an administrator's.
     fn SeTokenIsAdmin(address: usize) -> u8 {
         paged("SeTokenIsAdmin");
@@ -217,10 +305,20 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Whether a token is primary.
-    partial "TokenPrimary always: nobody impersonates"
     fn SeTokenType(address: usize) -> u32 {
-        token("SeTokenType", address);
-        1
+        1 + u32::from(token("SeTokenType", address).level.is_some())
+    }
+
+    /// How far an impersonation token goes.
+    fn SeTokenImpersonationLevel(address: usize) -> u32 {
+        token("SeTokenImpersonationLevel", address).level.unwrap_or(0)
+    }
+
+    /// Whether a token may not write what its restricting identities may not: none is so.
+    partial "FALSE always: no token is restricted"
+    fn SeTokenIsWriteRestricted(address: usize) -> u8 {
+        token("SeTokenIsWriteRestricted", address);
+        0
     }
 
     /// The id of the logon session that a token is of.
@@ -239,7 +337,7 @@ exports! { "ntoskrnl.exe";
     }
 
     /// What a class tells of a token, in pool that the caller frees.
-    partial "user, groups, owner, primary group, type, session, elevation and integrity level; STATUS_INVALID_INFO_CLASS for other classes"
+    partial "user, groups, privileges, owner, primary group, source, type, level, statistics, session, elevation and integrity level; STATUS_INVALID_INFO_CLASS for other classes"
     fn SeQueryInformationToken(address: usize, class: u32, out: Guest<usize>) -> NtStatus {
         irql::at_most("SeQueryInformationToken", PASSIVE_LEVEL);
         if let Some(status) = faults::check("SeQueryInformationToken") {
@@ -270,7 +368,11 @@ exports! { "ntoskrnl.exe";
     }
 }
 
-/// The current process's primary token.
+/// The token that counts for the current thread: the one that it impersonates, else its process's.
 pub(super) fn current() -> usize {
-    attach::with(|process| of_process(process))
+    let impersonated = impersonation::of_thread(crate::thread::current().object);
+    impersonated.map_or_else(
+        || attach::with(|process| of_process(process)),
+        |impersonated| impersonated.token,
+    )
 }

@@ -1,5 +1,6 @@
 //! Locks and dispatcher objects. Their state lies in the driver's memory; who waits for it is the host's affair.
 
+pub(crate) mod by_handle;
 mod event;
 mod ex_timer;
 mod fast_mutex;
@@ -26,9 +27,10 @@ use crate::export::Export;
 use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 17] {
+pub(crate) fn tables() -> [&'static [Export]; 18] {
     [
         event::exports(),
+        by_handle::exports(),
         fast_mutex::exports(),
         mutex::exports(),
         push_lock::exports(),

@@ -15,6 +15,7 @@ use crate::{bugcheck, gate, schedule};
 pub(super) const NOTIFICATION_EVENT: u8 = 0;
 pub(super) const SYNCHRONIZATION_EVENT: u8 = 1;
 pub(super) const MUTANT: u8 = 2;
+pub(crate) const PROCESS: u8 = 3;
 pub(crate) const THREAD: u8 = 6;
 pub(super) const SEMAPHORE: u8 = 5;
 pub(super) const TIMER_NOTIFICATION: u8 = 8;
@@ -63,6 +64,7 @@ pub(super) fn check(object: usize, call: &str) {
         NOTIFICATION_EVENT,
         SYNCHRONIZATION_EVENT,
         MUTANT,
+        PROCESS,
         THREAD,
         SEMAPHORE,
         TIMER_NOTIFICATION,
@@ -74,7 +76,7 @@ pub(super) fn check(object: usize, call: &str) {
             0xA,
             [8, DISPATCH_LEVEL.into(), 1, from],
             format!(
-                "{call} was given {object:#x}, which is no initialised event, mutex, semaphore, timer or thread"
+                "{call} was given {object:#x}, which is no initialised event, mutex, semaphore, timer, thread or process"
             ),
         );
     }
