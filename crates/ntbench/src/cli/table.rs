@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::mend;
 use super::paint;
+use super::place;
 use super::report::{End, FindingReport, Report};
 use super::scenario::StepResult;
 
@@ -160,15 +160,17 @@ pub(super) fn findings(findings: &[FindingReport], several: bool) {
             times => format!(" ({times} times)"),
         };
         let site = finding.site.as_deref().unwrap_or_default();
-        let (found, place) = mend::place(&finding.text, site);
-        let (found, mend) = mend::split(found, &finding.advice);
+        let (found, place) = place::place(&finding.text, site);
         println!("{} {}{times}: {found}", paint::bad("finding"), finding.rule,);
         match (place, site) {
             ("", "") => {}
             ("", site) => println!("        at {site}"),
             (place, _) => println!("        {place}"),
         }
-        println!("        {}", paint::odd(format!("to mend it: {mend}")));
+        println!(
+            "        {}",
+            paint::odd(format!("to mend it: {}", finding.advice))
+        );
     }
 }
 

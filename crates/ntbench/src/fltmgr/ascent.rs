@@ -45,8 +45,7 @@ pub(super) fn after(flight: &Flight, post: &Waiting) -> Step {
         verifier::finding(
             "failed-create-not-cancelled",
             format!(
-                "the post-create callback of {} turned a success into {status_now} and left the file open; call \
-                 FltCancelFileOpen first",
+                "the post-create callback of {} turned a success into {status_now} and left the file open",
                 instance.filter.service
             ),
         );
@@ -55,8 +54,7 @@ pub(super) fn after(flight: &Flight, post: &Waiting) -> Step {
         verifier::finding(
             "completed-not-pended",
             format!(
-                "{} completed an operation with FltCompletePendedPostOperation and returned {status} for it; return \
-                 FLT_POSTOP_MORE_PROCESSING_REQUIRED for what is pended",
+                "{} completed an operation with FltCompletePendedPostOperation and returned {status} for it",
                 instance.filter.service
             ),
         );

@@ -150,9 +150,7 @@ pub(super) fn check_cleared(operation: &Operation, function: &str) {
     if left.is_some() {
         verifier::finding(
             "cancel-routine-left",
-            format!(
-                "{function} on an operation whose cancel routine is still set; call FltClearCancelCompletion first"
-            ),
+            format!("{function} on an operation whose cancel routine is still set"),
         );
     }
 }

@@ -47,9 +47,7 @@ fn ecps(context: usize) -> Result<usize, NtStatus> {
     if size != whole && size != IO_DRIVER_CREATE_CONTEXT_SIZE_V1 {
         verifier::finding(
             "driver-create-context",
-            format!(
-                "IO_DRIVER_CREATE_CONTEXT says it has {size} bytes; initialise it with IoInitializeDriverCreateContext"
-            ),
+            format!("IO_DRIVER_CREATE_CONTEXT says it has {size} bytes"),
         );
         return Err(NtStatus::INVALID_PARAMETER);
     }

@@ -105,8 +105,7 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
         verifier::finding(
             "pended-fast-io",
             format!(
-                "{} returned FLT_PREOP_PENDING for fast I/O, which has no IRP that could wait; return \
-                 FLT_PREOP_DISALLOW_FASTIO and pend the IRP that comes instead",
+                "{} returned FLT_PREOP_PENDING for fast I/O, which has no IRP that could wait",
                 instance.filter.service
             ),
         );
@@ -120,8 +119,7 @@ pub(super) fn before(flight: &Flight, instance: &Arc<Instance>) -> Before {
         verifier::finding(
             "completed-not-pended",
             format!(
-                "{} completed an operation with FltCompletePendedPreOperation and returned {status} for it; return \
-                 FLT_PREOP_PENDING for what is pended",
+                "{} completed an operation with FltCompletePendedPreOperation and returned {status} for it",
                 instance.filter.service
             ),
         );
@@ -216,7 +214,7 @@ fn no_context(instance: &Instance, context: usize, status: &str) {
             "completion-context",
             format!(
                 "the pre-operation callback of {} returned {status} and a completion context, which nobody will ever \
-                 get back; leave it NULL, or ask for a post-operation callback",
+                 get back",
                 instance.filter.service
             ),
         );

@@ -158,9 +158,7 @@ pub(super) fn begin(data: usize, function: &str) -> Arc<Instance> {
     if std::mem::replace(&mut issued.spent, true) {
         verifier::finding(
             "callback-data-in-use",
-            format!(
-                "{function} on an operation that was sent before; call FltReuseCallbackData once it is over"
-            ),
+            format!("{function} on an operation that was sent before"),
         );
     }
     Arc::clone(&issued.instance)
@@ -264,7 +262,7 @@ fn reissue(instance: usize, data: usize) {
         if operation.file.opened().is_some() {
             verifier::finding(
                 "reissued-while-open",
-                "FltReissueSynchronousIo on a create whose file is open; call FltCancelFileOpen first",
+                "FltReissueSynchronousIo on a create whose file is open",
             );
             return;
         }

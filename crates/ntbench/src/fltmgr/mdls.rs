@@ -95,7 +95,7 @@ pub(super) fn check_swap(filter: &str, before: &IoParameterBlock, after: &IoPara
             "swapped-without-mdl",
             format!(
                 "{filter} put another buffer into an operation and left the old one's MdlAddress, which is what the file \
-                 system uses; swap both"
+                 system uses"
             ),
         );
     }

@@ -227,8 +227,7 @@ pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
         verifier::finding(
             "mandatory-unload-refused",
             format!(
-                "the unload callback of {} returned {answer} to a mandatory unload, which goes on all the same; refuse \
-                 only where FLTFL_FILTER_UNLOAD_MANDATORY is not set",
+                "the unload callback of {} returned {answer} to a mandatory unload, which goes on all the same",
                 filter.service
             ),
         );
@@ -239,7 +238,7 @@ pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
             "unload-without-unregister",
             format!(
                 "the unload callback of {} succeeded without having called FltUnregisterFilter: the driver goes away \
-                 and its callbacks stay; call FltUnregisterFilter before returning",
+                 and its callbacks stay",
                 filter.service
             ),
         );

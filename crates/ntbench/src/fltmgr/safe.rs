@@ -43,8 +43,7 @@ exports! { "fltmgr.sys";
         if flags & FLTFL_POST_OPERATION_DRAINING != 0 {
             verifier::finding(
                 "safe-while-draining",
-                "FltDoCompletionProcessingWhenSafe for an operation that is drained; test FLTFL_POST_OPERATION_DRAINING \
-                 first and only free the completion context",
+                "FltDoCompletionProcessingWhenSafe for an operation that is drained",
             );
             status.write(POSTOP_FINISHED_PROCESSING);
             return 0;

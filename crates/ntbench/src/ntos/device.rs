@@ -338,7 +338,7 @@ exports! { "ntoskrnl.exe";
         if below(address).is_some() {
             verifier::finding(
                 "device-still-attached",
-                format!("{} deletes a device that is attached to another one; call IoDetachDevice first", device.service),
+                format!("{} deletes a device that is attached to another one", device.service),
             );
             if let Some(lower) = below(address) {
                 object(lower, |device| device.attached_device = std::ptr::null_mut());
@@ -392,7 +392,7 @@ exports! { "ntoskrnl.exe";
         irql::at_most("IoDetachDevice", APC_LEVEL);
         let Some(device) = at(target) else { wrong("IoDetachDevice", target) };
         if object(target, |device| device.attached_device).is_null() {
-            verifier::finding("device-not-attached", "IoDetachDevice on a device that nothing is attached to; pass the one below yours");
+            verifier::finding("device-not-attached", "IoDetachDevice on a device that nothing is attached to");
         }
         object(target, |device| device.attached_device = std::ptr::null_mut());
         device.settle();

@@ -77,7 +77,7 @@ pub(crate) fn open(target: Target, access: u32, attributes: u32, mode: i8) -> u6
         verifier::finding(
             "handle-in-user-process",
             "a driver opened a handle without OBJ_KERNEL_HANDLE in the context of a user process, which can use it and \
-             close it; set OBJ_KERNEL_HANDLE in the object attributes",
+             close it",
         );
     }
     insert(target, access, process, opener)

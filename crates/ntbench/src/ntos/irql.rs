@@ -15,8 +15,7 @@ pub(crate) fn at_most(function: &str, limit: u8) {
         verifier::finding(
             "irql",
             format!(
-                "{function} was called at IRQL {irql}; its documentation allows at most {limit}. \
-                 Call it before raising the IRQL or taking a spin lock, or from a work item"
+                "{function} was called at IRQL {irql}; its documentation allows at most {limit}"
             ),
         );
     }
@@ -50,7 +49,7 @@ pub(crate) fn critical_region(function: &str) {
             "critical-region",
             format!(
                 "{function} was called with normal kernel APCs enabled: the thread can be suspended while it holds the lock, and \
-                 everybody else waits. Call KeEnterCriticalRegion (or FsRtlEnterFileSystem) first"
+                 everybody else waits"
             ),
         );
     }

@@ -70,10 +70,7 @@ fn initialise(
         );
     }
     if tag == 0 {
-        verifier::finding(
-            "pool-tag",
-            format!("{call} was given tag 0; give each use a tag of its own"),
-        );
+        verifier::finding("pool-tag", format!("{call} was given tag 0"));
     }
     let bytes = if call.ends_with("Ex") {
         EX_BYTES
@@ -149,9 +146,7 @@ pub(super) fn about_to_free(start: usize, length: usize) {
     if let Some(list) = found {
         verifier::finding(
             "lookaside-in-freed-pool",
-            format!(
-                "pool is freed that holds the lookaside list at {list:#x}; delete the list first"
-            ),
+            format!("pool is freed that holds the lookaside list at {list:#x}"),
         );
     }
 }

@@ -223,7 +223,7 @@ exports! { "ntoskrnl.exe";
         if read(mdl).flags & MDL_PAGES_LOCKED != 0 {
             verifier::finding(
                 "mdl-freed-locked",
-                "IoFreeMdl on an MDL whose pages are locked; call MmUnlockPages first, or they stay locked for ever",
+                "IoFreeMdl on an MDL whose pages are locked",
             );
         }
         free(mdl);
@@ -235,7 +235,7 @@ exports! { "ntoskrnl.exe";
         known(mdl, "MmBuildMdlForNonPagedPool");
         let address = address_of(&read(mdl));
         if user::is_user(address) {
-            verifier::finding("mdl-not-nonpaged", "MmBuildMdlForNonPagedPool for a user address; lock it with MmProbeAndLockPages");
+            verifier::finding("mdl-not-nonpaged", "MmBuildMdlForNonPagedPool for a user address");
         }
         change(mdl, |mdl| {
             mdl.mapped = address;
@@ -283,8 +283,7 @@ exports! { "ntoskrnl.exe";
         if flags & (MDL_PAGES_LOCKED | MDL_SOURCE_IS_NONPAGED_POOL | MDL_PARTIAL) == 0 {
             verifier::finding(
                 "mdl-not-locked",
-                "a system address is asked for an MDL that is neither locked nor of non-paged pool; call \
-                 MmProbeAndLockPages, FltLockUserBuffer or MmBuildMdlForNonPagedPool first",
+                "a system address is asked for an MDL that is neither locked nor of non-paged pool",
             );
             return 0;
         }

@@ -98,7 +98,7 @@ exports! { "ntoskrnl.exe";
             if expression.iter().any(|unit| upcase(*unit) != *unit) {
                 verifier::finding(
                     "expression-case",
-                    "FsRtlIsNameInExpression with IgnoreCase wants its expression in upper case already; RtlUpcaseUnicodeString first, or nothing matches",
+                    "FsRtlIsNameInExpression with IgnoreCase wants its expression in upper case already",
                 );
             }
             name = name.into_iter().map(upcase).collect();

@@ -187,7 +187,7 @@ fn enumerate_by_key(table: usize, key: Guest<usize>) -> usize {
         let Some(index) = elements.iter().position(|element| *element == former) else {
             verifier::finding(
                 "table-restart-key",
-                "a generic table is enumerated on from an element that has been deleted; start again, or delete behind the enumeration",
+                "a generic table is enumerated on from an element that has been deleted",
             );
             return 0;
         };

@@ -63,10 +63,7 @@ fn forget(function: &str, address: usize) {
     if item.queued {
         verifier::finding(
             "work-item-freed-queued",
-            format!(
-                "{} freed a work item that is queued; free it in its routine",
-                item.service
-            ),
+            format!("{} freed a work item that is queued", item.service),
         );
     }
 }

@@ -34,8 +34,7 @@ impl Context<'_> {
         if user::is_user(buffer) && foreign {
             verifier::finding(
                 "user-buffer-in-wrong-process",
-                "an operation goes on in another process's thread with a buffer that is only the address in its own; \
-                 call FltLockUserBuffer before it is pended",
+                "an operation goes on in another process's thread with a buffer that is only the address in its own",
             );
             return Err(status::INVALID_USER_BUFFER);
         }

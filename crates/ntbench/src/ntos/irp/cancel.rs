@@ -57,10 +57,7 @@ fn cancel(packet: Packet) -> bool {
         let _blame = verifier::blame_routine(routine);
         verifier::finding(
             "cancel-lock-held",
-            format!(
-                "the cancel routine of {service} returned with the cancel spin lock held; it must call \
-                 IoReleaseCancelSpinLock(Irp->CancelIrql)"
-            ),
+            format!("the cancel routine of {service} returned with the cancel spin lock held"),
         );
         release(old);
     } else if thread::irql() != old {

@@ -58,7 +58,7 @@ impl Call {
                     "irp-not-completed",
                     format!(
                         "the dispatch routine of {} for {} returned {status}, and the IRP was neither completed nor \
-                         pended; call IoCompleteRequest on every path, or return STATUS_PENDING",
+                         pended",
                         self.driver,
                         major_name(self.major)
                     ),
@@ -93,25 +93,19 @@ impl Call {
             if !ended.marked {
                 verifier::finding(
                     "irp-pending-not-marked",
-                    format!(
-                        "{what} returned STATUS_PENDING for an IRP that is not marked so; call IoMarkIrpPending before, or in \
-                         a completion routine where Irp->PendingReturned is set"
-                    ),
+                    format!("{what} returned STATUS_PENDING for an IRP that is not marked so"),
                 );
             }
         } else if ended.marked {
             verifier::finding(
                 "irp-marked-not-pending",
-                format!(
-                    "{what} marked an IRP with IoMarkIrpPending and returned {returned}; return STATUS_PENDING for it"
-                ),
+                format!("{what} marked an IRP with IoMarkIrpPending and returned {returned}"),
             );
         } else if returned != ended.status {
             verifier::finding(
                 "irp-status-mismatch",
                 format!(
-                    "{what} returned {returned} for an IRP that was completed with {}; return the status that is in the IRP, \
-                     read before IoCompleteRequest",
+                    "{what} returned {returned} for an IRP that was completed with {}",
                     ended.status
                 ),
             );

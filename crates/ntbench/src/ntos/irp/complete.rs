@@ -24,16 +24,13 @@ fn look(packet: Packet) {
     if status == NtStatus::PENDING || status.0 == -1 {
         verifier::finding(
             "irp-completed-pending",
-            format!(
-                "IoCompleteRequest on an IRP whose status is {status}, which is no final one; set IoStatus.Status first"
-            ),
+            format!("IoCompleteRequest on an IRP whose status is {status}, which is no final one"),
         );
     }
     if irp.cancel_routine != 0 {
         verifier::finding(
             "irp-cancel-routine-set",
-            "IoCompleteRequest on an IRP whose cancel routine is still set; call IoSetCancelRoutine(Irp, NULL) first, and \
-             complete it only where that returns the routine",
+            "IoCompleteRequest on an IRP whose cancel routine is still set",
         );
     }
     if irp.current_location > irp.stack_count {
@@ -155,10 +152,7 @@ fn finish(packet: Packet) {
             verifier::finding_at(
                 "irp-not-taken-back",
                 site,
-                format!(
-                    "an IRP that {service} allocated was completed to its end; its completion routine must free or reuse it \
-                     and return STATUS_MORE_PROCESSING_REQUIRED, for the I/O manager knows no thread for it"
-                ),
+                format!("an IRP that {service} allocated was completed to its end"),
             );
         }
     }

@@ -334,8 +334,7 @@ exports! { "ntoskrnl.exe";
         if again || usize::from(size) < bytes(stack_size) {
             verifier::finding(
                 "irp-initialised",
-                "IoInitializeIrp on an IRP of IoAllocateIrp, or in less memory than IoSizeOfIrp says; use IoReuseIrp for the \
-                 former",
+                "IoInitializeIrp on an IRP of IoAllocateIrp, or in less memory than IoSizeOfIrp says",
             );
         }
         initialise(irp, stack_size);
@@ -350,7 +349,7 @@ exports! { "ntoskrnl.exe";
         let Some(packet) = Packet::at(irp) else { no_irp(0x1, "IoReuseIrp", irp) };
         let before = packet.read();
         if !matches!(lock().get(&irp).map(|entry| entry.owner.clone()), Some(Owner::Driver | Owner::Initialised)) {
-            verifier::finding("irp-reused", "IoReuseIrp on an IRP that is not the driver's own; it is for those of IoAllocateIrp");
+            verifier::finding("irp-reused", "IoReuseIrp on an IRP that is not the driver's own");
         }
         initialise(irp, before.stack_count);
         packet.change(|irp| {

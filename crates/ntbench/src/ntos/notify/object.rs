@@ -136,7 +136,7 @@ pub(crate) fn filtered(
             verifier::finding(
                 "object-access-added",
                 format!(
-                    "the object pre-operation callback of {} adds access ({:#x}) to what was asked for; it may only take away",
+                    "the object pre-operation callback of {} adds access ({:#x}) to what was asked for",
                     registration.service,
                     now & !wanted.access
                 ),

@@ -50,7 +50,7 @@ pub(super) fn report_leaks(service: &str) {
         verifier::finding(
             "ex-timer-leak",
             format!(
-                "{service} went away with a timer from {}; each ExAllocateTimer needs its ExDeleteTimer",
+                "{service} went away with a timer from {}",
                 symbols::describe_call(site)
             ),
         );

@@ -46,7 +46,7 @@ pub(super) fn note(older: &Held, kind: &'static str, address: usize) {
             "lock-order",
             format!(
                 "a {kind} at {address:#x} is taken while the {} at {:#x} is held, and they have been taken in the other order \
-                 at {}: two threads that do so at once wait for each other; take them in one order everywhere",
+                 at {}: two threads that do so at once wait for each other",
                 older.kind,
                 older.address,
                 symbols::describe_call(site)

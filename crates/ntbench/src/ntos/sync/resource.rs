@@ -139,8 +139,7 @@ fn acquire(at: usize, want: Want, wait: bool, call: &str) -> bool {
         verifier::finding(
             "resource-upgrade",
             format!(
-                "{call} with Wait by a thread that owns the resource at {at:#x} shared: it waits for itself. Release the shared \
-                 acquisition first"
+                "{call} with Wait by a thread that owns the resource at {at:#x} shared: it waits for itself"
             ),
         );
         bugcheck::raise(

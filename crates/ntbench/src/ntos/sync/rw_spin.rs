@@ -25,7 +25,7 @@ fn take(lock: usize, exclusive: bool) {
     if thread::irql() < DISPATCH_LEVEL {
         verifier::finding(
             "spin-lock-irql",
-            "ExAcquireSpinLock…AtDpcLevel below DISPATCH_LEVEL; use the form that raises the IRQL",
+            "ExAcquireSpinLock…AtDpcLevel below DISPATCH_LEVEL",
         );
     }
     if holds(lock) {

@@ -83,7 +83,7 @@ exports! { "ntoskrnl.exe";
     /// Takes a spin lock; the caller is at `DISPATCH_LEVEL`.
     fn KeAcquireSpinLockAtDpcLevel(lock: Guest<u64>) {
         if thread::irql() < DISPATCH_LEVEL {
-            verifier::finding("spin-lock-irql", "KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL; use KeAcquireSpinLock");
+            verifier::finding("spin-lock-irql", "KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL");
         }
         acquire(lock.address());
     }
