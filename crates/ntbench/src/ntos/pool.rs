@@ -44,7 +44,8 @@ static POOL: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 const PAGE: usize = 0x1000;
 const GUARD: usize = 16;
 const GUARD_BYTE: u8 = 0xFD;
-const FREED_BYTE: u8 = 0xF1;
+/// What freed memory is filled with.
+pub(crate) const FREED_BYTE: u8 = 0xF1;
 const FRESH_BYTE: u8 = 0xCD;
 const QUARANTINE: usize = 512;
 
@@ -54,6 +55,11 @@ static KEEP_FREED: AtomicBool = AtomicBool::new(true);
 /// Sets whether freed blocks are kept a while.
 pub(super) fn keep_freed(keep: bool) {
     KEEP_FREED.store(keep, Ordering::Relaxed);
+}
+
+/// Whether they are.
+pub(crate) fn keeps_freed() -> bool {
+    KEEP_FREED.load(Ordering::Relaxed)
 }
 
 fn lock() -> MutexGuard<'static, State> {
@@ -163,7 +169,7 @@ fn exhausted(size: usize, tag: u32) {
         "pool-exhausted",
         format!(
             "{size} bytes, tag {}, were not to be had: the drivers hold {} MB of pool, which is the machine's limit{most}; allocations fail \
-             from now on. Bound what is kept, and free what is no longer needed",
+             from now on",
             tag_text(tag),
             quota::limit() >> 20
         ),
@@ -262,7 +268,7 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
     quota::refund(block.size, block.owner.is_some());
     if block.special {
         special::free(address, block.kind);
-    } else if KEEP_FREED.load(Ordering::Relaxed) {
+    } else if keeps_freed() {
         fill(address, block.size, FREED_BYTE);
     } else {
         drop(state);
