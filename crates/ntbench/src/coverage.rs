@@ -128,7 +128,13 @@ mod tests {
         let guide = std::fs::read_to_string(GUIDE).expect("docs/ntbench.md");
         // In pieces, or these lines would be found as well.
         let mut found = in_sources(concat!("finding", "("));
-        found.extend(in_sources(concat!("finding", "_at(")));
+        for call in [
+            concat!("finding", "_at("),
+            concat!("finding", "_in("),
+            concat!("Embedded", "::new("),
+        ] {
+            found.extend(in_sources(call));
+        }
         let found: Vec<_> = found
             .iter()
             .filter_map(|rule| rule.strip_prefix('"')?.strip_suffix('"'))

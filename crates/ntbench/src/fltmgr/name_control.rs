@@ -55,6 +55,12 @@ impl NameControl {
         self.0
     }
 
+    /// Whether its buffer is still the one that was lent, which is the one to be freed.
+    pub(super) fn is_whole(&self) -> bool {
+        let string: UnicodeString = Guest::at(self.0).read();
+        controls().get(&self.0) == Some(&string.buffer.expose_provenance())
+    }
+
     /// The name in it.
     pub(super) fn units(&self) -> Vec<u16> {
         units(Guest::at(self.0).read())

@@ -231,6 +231,16 @@ fn generated(
     let keep = crate::ntos::memory::Guest::<u8>::at(usize::try_from(slot).unwrap_or(0)).read() != 0;
     let name = control.units();
     let volume = wide(&provider.volume.name);
+    if !control.is_whole() {
+        let _blame = verifier::blame_routine(routine);
+        verifier::finding(
+            "name-control-buffer",
+            format!(
+                "{} put another buffer into the name control that it was to fill in: the Filter Manager frees its own, and nobody frees that one",
+                provider.filter.service
+            ),
+        );
+    }
     let result = if !status.is_success() {
         Err(status)
     } else if !name.starts_with(&volume) {

@@ -16,9 +16,12 @@ use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
-use crate::verifier;
+use crate::verifier::{self, Embedded};
 
 static OPLOCKS: LazyLock<Oplocks> = LazyLock::new(Oplocks::default);
+
+/// Those that have not been uninitialised: what waits for one would wait for ever.
+pub(crate) static MADE: Embedded = Embedded::new("oplock-not-uninitialised", "oplock");
 
 /// An oplock as the table knows it: there is no such device.
 fn id(oplock: usize) -> FileId {
@@ -93,7 +96,7 @@ fn check(oplock: usize, data: usize, routines: Routines) -> i32 {
     if operation.fast {
         verifier::finding(
             "oplock-fast-io",
-            "FltCheckOplock on fast I/O; it takes an IRP: return FLT_PREOP_DISALLOW_FASTIO first",
+            "FltCheckOplock on fast I/O; it takes an IRP",
         );
         return PREOP_SUCCESS_WITH_CALLBACK;
     }
@@ -157,6 +160,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltInitializeOplock", APC_LEVEL);
         oplock.write(0);
         OPLOCKS.forget(id(oplock.address()));
+        MADE.begin(oplock.address());
     }
 
     /// Takes it back; who waits goes on.
@@ -164,6 +168,7 @@ exports! { "fltmgr.sys";
         irql::at_most("FltUninitializeOplock", APC_LEVEL);
         oplock.write(0);
         OPLOCKS.forget(id(oplock.address()));
+        MADE.end(oplock.address());
     }
 
     /// Grants one, or takes an acknowledgment.

@@ -73,16 +73,18 @@ pub(crate) fn about_to_free(start: usize, length: usize, pool: u64) {
         ),
         None => {}
     }
-    push_lock::filter_manager::about_to_free(start, length);
+    push_lock::filter_manager::LOCKS.about_to_free(start, length);
+    crate::fltmgr::OPLOCKS_MADE.about_to_free(start, length);
     order::forget(start, length);
 }
 
 /// Reports what a driver that goes away has left behind.
 pub(crate) fn report_leaks(service: &str) {
     resource::report_leaks(service);
-    push_lock::filter_manager::report_leaks(service);
+    push_lock::filter_manager::LOCKS.report_leaks(service);
     timer::report_leaks(service);
     ex_timer::report_leaks(service);
+    crate::fltmgr::OPLOCKS_MADE.report_leaks(service);
 }
 
 /// Waiters gather at one of a few places, by the address they wait for.

@@ -87,62 +87,12 @@ exports! { "ntoskrnl.exe";
 
 /// The Filter Manager's.
 pub(super) mod filter_manager {
-    use std::collections::BTreeMap;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Mutex, MutexGuard, PoisonError};
-
     use super::{acquire, initialise, irql, release};
-    use crate::ntos::driver;
-    use crate::verifier;
+    use crate::verifier::{self, Embedded};
 
-    /// Who initialised a push lock, and where.
-    struct Owner {
-        service: Option<String>,
-        site: usize,
-    }
-
-    /// The push locks that have not been deleted: each `FltInitializePushLock` has its `FltDeletePushLock`.
-    static LOCKS: Mutex<BTreeMap<usize, Owner>> = Mutex::new(BTreeMap::new());
-    /// Whether there ever was one: each block that is freed is asked about.
-    static ANY: AtomicBool = AtomicBool::new(false);
-
-    fn locks() -> MutexGuard<'static, BTreeMap<usize, Owner>> {
-        LOCKS.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Reports the push locks in memory that is about to be freed.
-    pub(in super::super) fn about_to_free(start: usize, length: usize) {
-        if !ANY.load(Ordering::Acquire) {
-            return;
-        }
-        let left: Vec<usize> = locks()
-            .range(start..start + length)
-            .map(|(at, _)| *at)
-            .collect();
-        for at in left {
-            if let Some(owner) = locks().remove(&at) {
-                let text =
-                    format!("pool is freed that holds the push lock at {at:#x}, initialised here");
-                verifier::finding_at("push-lock-not-deleted", owner.site, text);
-            }
-        }
-    }
-
-    /// Reports those that a driver which goes away has left.
-    pub(in super::super) fn report_leaks(service: &str) {
-        let mut left = Vec::new();
-        locks().retain(|at, owner| {
-            let mine = owner.service.as_deref() == Some(service);
-            if mine {
-                left.push((*at, owner.site));
-            }
-            !mine
-        });
-        for (at, site) in left {
-            let text = format!("{service} went away without deleting the push lock at {at:#x}");
-            verifier::finding_at("push-lock-not-deleted", site, text);
-        }
-    }
+    /// The push locks that have not been deleted: only then is their memory the caller's to free (`FltDeletePushLock`).
+    pub(in super::super) static LOCKS: Embedded =
+        Embedded::new("push-lock-not-deleted", "push lock");
 
     /// `FLT_PUSH_LOCK_DISABLE_AUTO_BOOST` changes nothing here; other bits are not documented.
     fn known(flags: u32, call: &str) {
@@ -160,17 +110,12 @@ pub(super) mod filter_manager {
         /// Initialises a push lock.
         fn FltInitializePushLock(lock: usize) {
             initialise(lock);
-            let owner = Owner {
-                service: driver::calling().map(|driver| driver.service.clone()),
-                site: verifier::here(),
-            };
-            locks().insert(lock, owner);
-            ANY.store(true, Ordering::Release);
+            LOCKS.begin(lock);
         }
 
         /// Ends the use of a push lock.
         fn FltDeletePushLock(lock: usize) {
-            locks().remove(&lock);
+            LOCKS.end(lock);
             if crate::ntos::memory::Guest::<u64>::at(lock).read() != 0 {
                 verifier::finding("push-lock-deleted-in-use", format!("FltDeletePushLock of the push lock at {lock:#x}, which somebody holds"));
             }
