@@ -303,10 +303,12 @@ macro_rules! leave_driver {
             "mov gs:[{import_rbp}], rbp\n",
             "lea r10, [rsp + 8]\n",
             "mov gs:[{kernel_sp}], r10\n",
-            "mov rax, gs:[{lowest}]\n",
-            "cmp rsp, rax\n",
-            "cmovb rax, rsp\n",
-            "mov gs:[{lowest}], rax\n",
+            "cmp rsp, gs:[{own_lowest}]\n",
+            "jae 9f\n",
+            "mov gs:[{own_lowest}], rsp\n",
+            "mov rax, [rsp]\n",
+            "mov gs:[{deepest}], rax\n",
+            "9:\n",
             "mov rsp, gs:[{host_rsp}]\n",
         )
     };
@@ -375,7 +377,8 @@ unsafe extern "win64" fn import_gate() {
         import_sp = const offset::IMPORT_SP,
         import = const offset::IMPORT,
         import_rbp = const offset::IMPORT_RBP,
-        lowest = const offset::LOWEST,
+        own_lowest = const offset::OWN_LOWEST,
+        deepest = const offset::DEEPEST,
     )
 }
 
@@ -425,7 +428,8 @@ unsafe extern "win64" fn hooked_gate() {
         import_sp = const offset::IMPORT_SP,
         import = const offset::IMPORT,
         import_rbp = const offset::IMPORT_RBP,
-        lowest = const offset::LOWEST,
+        own_lowest = const offset::OWN_LOWEST,
+        deepest = const offset::DEEPEST,
     )
 }
 

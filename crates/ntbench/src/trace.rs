@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::verifier::stack_use;
 use crate::wire::{CallbackEvent, Trace, TraceEvent};
 use crate::{stack, thread};
 
@@ -70,9 +71,17 @@ pub(crate) fn print(text: impl Into<String>) {
     });
 }
 
+/// A callback that runs.
+#[must_use]
+pub(crate) struct Running {
+    id: u64,
+    key: stack_use::Key,
+    measure: stack::Measure,
+}
+
 /// Records that a filter's callback is about to be called. The caller fills in filter, phase, operation, path and
-/// nest; the thread and its stack are added here. Returns the number to give to [`returned`].
-pub(crate) fn callback(mut event: CallbackEvent) -> u64 {
+/// nest; the thread and its stack are added here.
+pub(crate) fn callback(mut event: CallbackEvent) -> Running {
     let id = CALLBACKS.fetch_add(1, Ordering::Relaxed);
     let limits = stack::limits();
     event.id = id;
@@ -80,23 +89,36 @@ pub(crate) fn callback(mut event: CallbackEvent) -> u64 {
     event.remaining = stack::remaining();
     event.segment_low = limits.low;
     event.segment_high = limits.high;
-    stack::begin_lowest();
+    let key = stack_use::Key {
+        driver: event.filter.clone(),
+        phase: event.phase.clone(),
+        operation: event.operation.clone(),
+    };
     push(TraceEvent::Callback(event));
-    id
+    Running {
+        id,
+        key,
+        measure: stack::Measure::begin(),
+    }
 }
 
-/// Records what the callback of that number returned, and the lowest stack pointer seen in it.
-pub(crate) fn returned(id: u64, value: u64) {
-    let (lowest, elsewhere) = stack::end_lowest();
-    let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
-    let found = ring.events.iter_mut().rev().find_map(|event| match event {
-        TraceEvent::Callback(event) if event.id == id => Some(event),
-        _ => None,
-    });
-    if let Some(event) = found {
-        event.returned = Some(value);
-        event.lowest_sp = lowest;
-        event.elsewhere = elsewhere;
+impl Running {
+    /// Records what the callback returned, and how much stack it used.
+    pub(crate) fn returned(self, value: u64) {
+        let used = self.measure.end();
+        {
+            let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = ring.events.iter_mut().rev().find_map(|event| match event {
+                TraceEvent::Callback(event) if event.id == self.id => Some(event),
+                _ => None,
+            });
+            if let Some(event) = found {
+                event.returned = Some(value);
+                event.lowest_sp = used.lowest;
+                event.elsewhere = used.elsewhere;
+            }
+        }
+        stack_use::note(self.key, &used);
     }
 }
 

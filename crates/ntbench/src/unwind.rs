@@ -239,6 +239,13 @@ pub(crate) fn entry(image: &Image, rip: usize) -> Option<usize> {
     Some(image.base + place(image, table(image)?.lookup(rva)?))
 }
 
+/// Where the function at `rip` begins; `None`: nothing tells.
+pub(crate) fn start(image: &Image, rip: usize) -> Option<usize> {
+    let rva = u32::try_from(rip.checked_sub(image.base)?).ok()?;
+    let function = table(image)?.lookup(rva)?;
+    Some(image.base + function.begin_address.get() as usize)
+}
+
 /// Where a table's entry lies in the image.
 fn place(image: &Image, function: &RuntimeFunction) -> usize {
     image

@@ -48,6 +48,7 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
     let name = code::name(code).to_owned();
     // First, while everything is as it was.
     let dump = dump::write(code, parameters, &text, context);
+    verifier::stack_use::judge();
     let report = BugCheckReport {
         code,
         parameters,
@@ -61,6 +62,7 @@ pub(crate) fn end(code: u32, parameters: [u64; 4], text: impl Into<String>, cont
         name,
         trace: trace::take(),
         findings: verifier::all(),
+        stack_use: verifier::stack_use::all(),
         dump,
     };
     machine::send(&Message::BugCheck(Box::new(report)));

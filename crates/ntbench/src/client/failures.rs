@@ -16,6 +16,8 @@ pub struct Failure<T> {
     pub status: NtStatus,
     /// What had to fail before it in the same run for the driver to come there; usually nothing.
     pub after: Vec<CallStack>,
+    /// What makes it happen again, with [`MachineConfig::faults`]: this call's rule behind those of `after`.
+    pub rules: Vec<FaultRule>,
     /// Whether it came to that call again: with threads that depend on timing it may not.
     pub happened: bool,
     /// What the scenario made of it.
@@ -145,12 +147,28 @@ pub fn each_failure_with<T>(
                 let findings = report.findings.clone();
                 (true, Err(MachineError::BugCheck(report)), findings)
             }
+            Err(MachineError::TimeLimit {
+                request,
+                limit,
+                stacks,
+                findings,
+            }) => {
+                let found = findings.clone();
+                let error = MachineError::TimeLimit {
+                    request,
+                    limit,
+                    stacks,
+                    findings,
+                };
+                (true, Err(error), found)
+            }
             Err(error) => (true, Err(error), Vec::new()),
         };
         failures.push(Failure {
             stack: stack.clone(),
             status: *status,
             after: after.iter().map(|(stack, _)| stack.clone()).collect(),
+            rules: failing.iter().map(rule).collect(),
             happened,
             outcome,
             findings,

@@ -34,8 +34,12 @@ pub(crate) struct Block {
     pub(crate) in_driver: Cell<usize>,
     /// Not 0 when the import that runs now has raised an exception.
     pub(crate) raised: Cell<usize>,
-    /// The lowest stack pointer seen at an import.
+    /// The lowest stack pointer of a frame that was charged, or of a callback that is over.
     pub(crate) lowest: Cell<usize>,
+    /// The lowest stack pointer that the driver called an import with.
+    pub(crate) own_lowest: Cell<usize>,
+    /// What that call returns to.
+    pub(crate) deepest: Cell<usize>,
     /// The current segment's lowest usable address.
     pub(crate) low: Cell<usize>,
     /// One past its highest.
@@ -56,7 +60,8 @@ pub(crate) mod offset {
     pub(crate) const IMPORT_RBP: usize = BLOCK + offset_of!(Block, import_rbp);
     pub(crate) const IN_DRIVER: usize = BLOCK + offset_of!(Block, in_driver);
     pub(crate) const RAISED: usize = BLOCK + offset_of!(Block, raised);
-    pub(crate) const LOWEST: usize = BLOCK + offset_of!(Block, lowest);
+    pub(crate) const OWN_LOWEST: usize = BLOCK + offset_of!(Block, own_lowest);
+    pub(crate) const DEEPEST: usize = BLOCK + offset_of!(Block, deepest);
 }
 
 /// Each simulated thread's object, and where its region is.
@@ -134,6 +139,7 @@ pub(crate) fn install(thread_object: usize) -> io::Result<()> {
     write(PRCB + 8, thread_object); // KPRCB.CurrentThread
     write(PRCB + 24, thread_object); // KPRCB.IdleThread: never null
     write(BLOCK + std::mem::offset_of!(Block, lowest), usize::MAX);
+    write(BLOCK + std::mem::offset_of!(Block, own_lowest), usize::MAX);
     const ARCH_SET_GS: libc::c_int = 0x1001;
     // SAFETY: Linux programs do not use GS; the region it now points at is mapped for ever.
     if unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) } != 0 {

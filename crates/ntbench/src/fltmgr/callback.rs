@@ -66,7 +66,7 @@ pub(super) fn call(about: About<'_>, routine: usize, arguments: &[u64]) -> u64 {
     });
     // SAFETY: the routine is the one that the filter registered for calls with these arguments.
     let returned = unsafe { gate::call(routine, arguments) };
-    trace::returned(event, returned & 0xFFFF_FFFF);
+    event.returned(returned & 0xFFFF_FFFF);
     entered.check(&name, &filter);
     returned
 }

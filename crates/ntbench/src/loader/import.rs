@@ -87,6 +87,15 @@ impl Imports {
         self.slots.iter().filter_map(export).collect()
     }
 
+    /// Addresses in other images that are imported.
+    pub(super) fn of_images(&self) -> Vec<usize> {
+        let address = |(_, target): &(u32, Target)| match target {
+            Target::Export(_) => None,
+            Target::Image(address) => Some(*address),
+        };
+        self.slots.iter().filter_map(address).collect()
+    }
+
     /// Room that the stubs need.
     pub(super) fn stub_bytes(&self) -> usize {
         self.slots.len() * STUB_BYTES

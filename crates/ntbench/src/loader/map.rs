@@ -118,6 +118,7 @@ pub(super) fn build(data: &[u8]) -> Result<Image, Fact> {
         entry: mapping.base() + checked.entry as usize,
         sections: checked.sections,
         imports: imports.exports(),
+        imported: imports.of_images(),
         pdata: checked.pdata,
         forces_integrity: checked.forces_integrity,
         targets,

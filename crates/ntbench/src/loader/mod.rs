@@ -123,6 +123,8 @@ pub(crate) struct Image {
     pub(crate) sections: Vec<Section>,
     /// The import address table: the RVA of each slot that is bound to something of the bench's, and what that is.
     pub(crate) imports: Vec<(u32, &'static Export)>,
+    /// What it imports from other images, by address.
+    pub(crate) imported: Vec<usize>,
     /// The exception directory: where the unwind data's index lies, and how long it is.
     pub(crate) pdata: (u32, u32),
     /// Whether it was linked with `/INTEGRITYCHECK`.
@@ -148,6 +150,7 @@ impl Image {
             entry: 0,
             sections: Vec::new(),
             imports: Vec::new(),
+            imported: Vec::new(),
             pdata,
             forces_integrity: false,
             targets: None,

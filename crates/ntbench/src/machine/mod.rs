@@ -18,7 +18,7 @@ use crate::cpu::{fault, shared_data};
 use crate::wire::{Envelope, Message, Reply};
 
 pub(crate) use fuzz::sending;
-pub(crate) use modules::{all as modules, in_image, module_at, unloaded_at};
+pub(crate) use modules::{all as modules, in_code, in_image, module_at, unloaded_at};
 pub(crate) use requests::unload_later;
 
 /// The machine's exit status when the bench itself failed.

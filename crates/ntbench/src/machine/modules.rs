@@ -1,6 +1,6 @@
 //! The images that are mapped now.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::loader::{self, Image};
@@ -15,6 +15,14 @@ pub(crate) struct Module {
     pub(crate) symbols: Symbols,
     /// The service that it was loaded for.
     pub(crate) service: String,
+    /// Whether its driver is gone, and the image is kept for those that import from it.
+    pub(crate) kept: AtomicBool,
+}
+
+impl Module {
+    fn imports_from(&self, other: &Image) -> bool {
+        self.image.base != other.base && self.image.imported.iter().any(|at| other.contains(*at))
+    }
 }
 
 static MODULES: RwLock<Vec<Arc<Module>>> = RwLock::new(Vec::new());
@@ -63,8 +71,25 @@ pub(crate) fn unloaded_at(address: usize) -> Option<Unloaded> {
         .cloned()
 }
 
-/// Forgets an image and takes its memory away, whoever may still hold it.
+/// A driver is gone. Its image goes as well, whoever may still hold it, unless another image imports from it: then it goes with the
+/// last of those, as in Windows, which counts an image's importers.
 pub(super) fn remove(image: &Arc<Image>) {
+    if let Some(module) = find(|module| Arc::ptr_eq(&module.image, image)) {
+        module.kept.store(true, Ordering::Release);
+    }
+    let unneeded =
+        |module: &Module| module.kept.load(Ordering::Acquire) && importer(&module.image).is_none();
+    while let Some(module) = find(unneeded) {
+        take_away(&module.image);
+    }
+}
+
+/// A module that imports from that image.
+pub(super) fn importer(image: &Image) -> Option<Arc<Module>> {
+    all().into_iter().find(|module| module.imports_from(image))
+}
+
+fn take_away(image: &Arc<Image>) {
     MODULES
         .write()
         .unwrap_or_else(PoisonError::into_inner)
@@ -92,6 +117,15 @@ pub(crate) fn in_image(address: usize) -> bool {
     RANGES.iter().any(|(base, end)| {
         (base.load(Ordering::Acquire)..end.load(Ordering::Acquire)).contains(&address)
     })
+}
+
+/// Whether an address lies in the code of an image.
+pub(crate) fn in_code(address: usize) -> bool {
+    in_image(address)
+        && module_at(address).is_some_and(|module| {
+            let rva = u32::try_from(address - module.image.base);
+            rva.is_ok_and(|rva| module.image.is_code(rva))
+        })
 }
 
 /// The module at an address.

@@ -1,5 +1,6 @@
 //! What each request does, and on which thread.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::modules::{self, Module};
@@ -103,6 +104,7 @@ fn boot(id: u64, config: MachineConfig) {
         return reply(id, refused(format!("special pool: {error}")));
     }
     let _ = LOW_STACK.set(config.low_stack);
+    verifier::stack_use::configure(config.verifier.stack_limit);
     ntos::quota::configure(config.verifier.pool_limit);
     worker::set_limited(config.limited.clone());
     if let Some(path) = &config.crash_dump {
@@ -129,11 +131,16 @@ fn load(spec: &DriverSpec) -> Reply {
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     }
     let same = |module: &Module| module.service.eq_ignore_ascii_case(&spec.service);
-    if modules::find(same).is_some() {
-        return Reply::Refused(Refusal::Image(format!(
-            "a driver of service {} is loaded already",
-            spec.service
-        )));
+    if let Some(module) = modules::find(same) {
+        let service = &spec.service;
+        let text = match modules::importer(&module.image) {
+            Some(importer) if module.kept.load(Ordering::Acquire) => format!(
+                "the image of service {service} is still in memory, for {} imports from it: unload that first",
+                importer.service
+            ),
+            _ => format!("a driver of service {service} is loaded already"),
+        };
+        return Reply::Refused(Refusal::Image(text));
     }
     let image = match loader::load(&spec.image, spec.pdb.as_deref()) {
         Ok(image) => Arc::new(image),
@@ -143,6 +150,7 @@ fn load(spec: &DriverSpec) -> Reply {
         image: Arc::clone(&image),
         symbols: Symbols::default(),
         service: spec.service.clone(),
+        kept: AtomicBool::new(false),
     };
     if !modules::add(module) {
         return Reply::Refused(Refusal::Image("too many drivers are loaded".to_owned()));
@@ -166,7 +174,10 @@ fn load(spec: &DriverSpec) -> Reply {
 }
 
 fn unload(service: &str, mandatory: bool) -> Reply {
-    let Some(module) = modules::find(|module| module.service.eq_ignore_ascii_case(service)) else {
+    let loaded = |module: &Module| {
+        module.service.eq_ignore_ascii_case(service) && !module.kept.load(Ordering::Acquire)
+    };
+    let Some(module) = modules::find(loaded) else {
         return not_there(format!("no driver of service {service} is loaded"));
     };
     match ntos::unload_driver(service, mandatory) {
@@ -310,8 +321,10 @@ fn plug_and_play(device: &str, what: PlugAndPlay) -> Reply {
 
 fn shutdown() -> Reply {
     ntos::shutdown();
+    verifier::stack_use::judge();
     Reply::Final(FinalReport {
         findings: verifier::all(),
+        stack_use: verifier::stack_use::all(),
         trace: trace::take(),
         faults: faults::counts(),
         call_stacks: faults::call_stacks(),

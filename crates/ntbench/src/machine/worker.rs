@@ -219,6 +219,7 @@ pub(super) fn interrogate() -> ! {
         std::thread::sleep(Duration::from_millis(2));
     }
     crate::fltmgr::report_never_completed();
+    verifier::stack_use::judge();
     super::send(&Message::Found(verifier::all()));
     super::exit(super::HOST_FAULT_STATUS)
 }

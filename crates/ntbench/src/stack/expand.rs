@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::sync::LazyLock;
 
 use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
-use super::{Frame, Record, enter_segment, with_frames, with_state_mut};
+use super::{Frame, Record, enter_segment, usage, with_frames, with_state_mut};
 use crate::cpu::memory::PAGE;
 use crate::cpu::pcr;
 use crate::status::NtStatus;
@@ -56,9 +56,7 @@ pub(super) fn export(
     if context != 0 {
         verifier::finding(
             "expand-context",
-            format!(
-                "KeExpandKernelStackAndCalloutEx: Context is reserved and was {context:#x}; pass NULL"
-            ),
+            format!("KeExpandKernelStackAndCalloutEx: Context is reserved and was {context:#x}"),
         );
     }
     if thread::irql() > thread::DISPATCH_LEVEL {
@@ -138,27 +136,28 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
 /// Runs `callout` on `segment`.
 fn switched<R>(segment: Segment, callout: impl FnOnce() -> R) -> R {
     let block = pcr::block();
-    let (old_sp, old_lowest) = (block.kernel_sp.get(), block.lowest.replace(usize::MAX));
+    let old_sp = block.kernel_sp.get();
+    let high = segment.high();
+    let outer = usage::leave_segment(block);
     enter_segment(block, &segment);
-    block.kernel_sp.set(segment.high());
+    block.kernel_sp.set(high);
+    usage::enter_segment(block);
     with_state_mut(|state| {
         state.segments.push(segment);
         state.records.push(Record::Switch);
     });
     let result = with_frames(*SEGMENT, callout);
-    let lowest = block.lowest.get();
+    let inner = usage::leave_segment(block);
     let used = with_state_mut(|state| {
         state.records.pop();
         let used = state.segments.pop();
-        let high = used.as_ref().map_or(0, Segment::high);
-        state.elsewhere = state.elsewhere.max(high.saturating_sub(lowest) as u64);
         if let Some(older) = state.segments.last() {
             enter_segment(block, older);
         }
         used
     });
     block.kernel_sp.set(old_sp);
-    block.lowest.set(old_lowest);
+    outer.and_elsewhere(&inner, high).resume(block);
     if let Some(used) = used {
         segment::release(used);
     }

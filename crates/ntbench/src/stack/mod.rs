@@ -8,6 +8,7 @@ mod chain;
 mod expand;
 mod listing;
 mod segment;
+mod usage;
 
 use std::cell::RefCell;
 use std::io;
@@ -25,6 +26,7 @@ pub(crate) use chain::{Chain, Link, chain};
 pub(crate) use expand::{expand, in_callout};
 pub(crate) use listing::{Context, callers, listing};
 use segment::{KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, Segment};
+pub(crate) use usage::{Deepest, Measure, Used};
 
 /// Below a thread's stack base: what the kernel keeps there, and the trap frame of a system call. The first frame of
 /// a system call, `nt!KiSystemServiceCopyEnd`, has its Child-SP this far below the stack's end in the listing of
@@ -60,18 +62,12 @@ enum Record {
 struct State {
     segments: Vec<Segment>,
     records: Vec<Record>,
-    /// Of the callbacks around the current one: the lowest stack pointer, and the most bytes on another segment.
-    lowest: Vec<(usize, u64)>,
-    /// The most bytes that the current callback had on another segment.
-    elsewhere: u64,
 }
 
 impl State {
     const EMPTY: Self = Self {
         segments: Vec::new(),
         records: Vec::new(),
-        lowest: Vec::new(),
-        elsewhere: 0,
     };
 }
 
@@ -107,6 +103,7 @@ static SNAPSHOT_AT: OnceLock<RwLock<Vec<String>>> = OnceLock::new();
 /// Sets limits and the frames at which a listing is taken.
 pub(crate) fn configure(config: &MachineConfig) {
     segment::configure(&config.stack);
+    usage::configure(config.verifier.stack_use);
     if !config.snapshot_at.is_empty() {
         let names = SNAPSHOT_AT.get_or_init(RwLock::default);
         *names.write().unwrap_or_else(PoisonError::into_inner) = config.snapshot_at.clone();
@@ -147,31 +144,6 @@ pub(crate) fn limits() -> Limits {
 pub(crate) fn remaining() -> u64 {
     let block = pcr::block();
     block.kernel_sp.get().saturating_sub(block.low.get()) as u64
-}
-
-/// Begins a callback: from now on [`end_lowest`] knows how low the stack pointer went.
-pub(crate) fn begin_lowest() {
-    let outer = pcr::block().lowest.replace(usize::MAX);
-    with_state_mut(|state| {
-        let elsewhere = std::mem::take(&mut state.elsewhere);
-        state.lowest.push((outer, elsewhere));
-    });
-}
-
-/// Ends a callback: the lowest stack pointer that the bench saw in it, on the segment it began on, and the most bytes that
-/// it had on another one.
-pub(crate) fn end_lowest() -> (Option<u64>, u64) {
-    let (outer, elsewhere) = with_state_mut(|state| {
-        let (outer, before) = state.lowest.pop().unwrap_or((usize::MAX, 0));
-        let elsewhere = std::mem::replace(&mut state.elsewhere, before);
-        state.elsewhere = before.max(elsewhere);
-        (outer, elsewhere)
-    });
-    let block = pcr::block();
-    let lowest = block.lowest.get();
-    block.lowest.set(lowest.min(outer));
-    let lowest = (lowest != usize::MAX).then_some(lowest as u64);
-    (lowest, elsewhere)
 }
 
 /// Runs `f` with these frames, oldest first, charged to the current kernel stack. Where they do not fit the machine
@@ -548,38 +520,64 @@ mod tests {
     fn what_lies_on_another_segment_is_told_apart() {
         let (inner, outer) = simulated(StackKind::Ordinary, || {
             system_call(|| {
-                begin_lowest();
-                begin_lowest();
+                let outer = Measure::begin();
+                let inner = Measure::begin();
                 let deep = || with_frames(chain("mup.provider"), || ());
                 expand(0x6000, false, deep).expect("runs");
-                let inner = end_lowest();
-                (inner, end_lowest())
+                let inner = inner.end();
+                (inner, outer.end())
             })
         });
         let provider: u64 = chain("mup.provider")
             .iter()
             .map(|frame| u64::from(frame.bytes))
             .sum();
-        assert!(inner.1 > provider, "{:#x}", inner.1);
-        assert_eq!(outer.1, inner.1, "the outer callback was there as well");
+        assert!(inner.elsewhere > provider, "{inner:#x?}");
+        assert_eq!(
+            outer.elsewhere, inner.elsewhere,
+            "the outer callback was there as well"
+        );
     }
 
     #[test]
     fn the_lowest_stack_pointer_nests() {
         let (inner, outer, bottom) = simulated(StackKind::Ordinary, || {
             system_call(|| {
-                begin_lowest();
+                let outer = Measure::begin();
                 let (inner, bottom) = with_frames(chain("create"), || {
-                    begin_lowest();
+                    let inner = Measure::begin();
                     let bottom = with_frames(chain("mup.provider"), || {
                         pcr::block().kernel_sp.get() as u64
                     });
-                    (end_lowest().0, bottom)
+                    (inner.end(), bottom)
                 });
-                (inner, end_lowest().0, bottom)
+                (inner, outer.end(), bottom)
             })
         });
-        assert_eq!(inner, Some(bottom));
-        assert_eq!(outer, Some(bottom));
+        assert_eq!(inner.lowest, Some(bottom));
+        assert_eq!(outer.lowest, Some(bottom));
+        assert_eq!((inner.own, outer.own), (0, 0), "all of it was the kernel's");
+    }
+
+    #[test]
+    fn what_is_written_between_two_calls_is_seen() {
+        usage::configure(true);
+        let (inner, outer) = simulated(StackKind::Ordinary, || {
+            system_call(|| {
+                let outer = Measure::begin();
+                let inner = with_frames(chain("create"), || {
+                    let inner = Measure::begin();
+                    let sp = pcr::block().kernel_sp.get();
+                    touch(sp - 0x1000);
+                    inner.end()
+                });
+                (inner, outer.end())
+            })
+        });
+        usage::configure(false);
+        assert_eq!((inner.own, inner.whole), (0x1000, 0x1000));
+        assert_eq!(inner.deepest, Deepest::Unknown);
+        assert_eq!(outer.own, 0, "the inner one's is not the outer one's own");
+        assert!(outer.whole > 0x1000);
     }
 }

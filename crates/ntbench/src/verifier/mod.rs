@@ -1,11 +1,14 @@
 //! What a driver did that its contracts forbid.
 
+mod embedded;
 pub(crate) mod rules;
+pub(crate) mod stack_use;
 mod taken;
 
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
+pub(crate) use embedded::Embedded;
 pub(crate) use taken::Taken;
 
 use crate::wire::{Finding, TraceEvent};
@@ -80,6 +83,12 @@ pub(crate) fn finding(rule: &str, text: impl Into<String>) {
 pub(crate) fn finding_at(rule: &str, site: usize, text: impl Into<String>) {
     let place = (site != 0).then(|| symbols::describe_call(site));
     record(rule, text.into(), place, site);
+}
+
+/// Records a violation of a driver's whose place was described when it was seen.
+pub(crate) fn finding_in(rule: &str, driver: &str, place: Option<String>, text: String) {
+    let _blame = blame(driver);
+    record(rule, text, place, 0);
 }
 
 fn record(rule: &str, text: String, place: Option<String>, site: usize) {

@@ -69,6 +69,10 @@ const RULES: &[Rule] = &[
         "process-attached-at-return",
         "call KeUnstackDetachProcess for each KeStackAttachProcess, on every path",
     ),
+    (
+        "stack-use",
+        "take large variables from pool or a lookaside list, or do the deep work by KeExpandKernelStackAndCalloutEx",
+    ),
     // Memory.
     (
         "crt-invalid-parameter",
@@ -228,6 +232,14 @@ const RULES: &[Rule] = &[
     (
         "oplock-fast-io",
         "return FLT_PREOP_DISALLOW_FASTIO for fast I/O first",
+    ),
+    (
+        "oplock-not-uninitialised",
+        "call FltUninitializeOplock before the memory or the driver goes away",
+    ),
+    (
+        "name-control-buffer",
+        "fill the buffer that is there, and let FltCheckAndGrowNameControl make it longer",
     ),
     ("registration", "mend the structure that the text names"),
     (

@@ -97,6 +97,10 @@ pub struct VerifierConfig {
     pub quarantine: bool,
     /// How many bytes of pool all drivers together may hold; beyond it allocations fail. `None`: 512 MB.
     pub pool_limit: Option<u64>,
+    /// What callbacks use of their stack between two calls of theirs is looked for, too.
+    pub stack_use: bool,
+    /// How many bytes of its caller's stack a callback's own frames may take; more is a finding. `None`: any.
+    pub stack_limit: Option<u64>,
 }
 
 impl VerifierConfig {
@@ -106,6 +110,8 @@ impl VerifierConfig {
         force_irql: false,
         quarantine: false,
         pool_limit: None,
+        stack_use: false,
+        stack_limit: None,
     };
 }
 
@@ -116,6 +122,8 @@ impl Default for VerifierConfig {
             force_irql: true,
             quarantine: true,
             pool_limit: None,
+            stack_use: true,
+            stack_limit: None,
         }
     }
 }

@@ -109,6 +109,27 @@ pub struct CallbackEvent {
     pub returned: Option<u64>,
 }
 
+/// What the calls of one callback of a driver's for one operation used of the kernel stack, at the most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackUse {
+    /// The driver's service.
+    pub driver: String,
+    /// `pre`, `post`, `setup`, ….
+    pub callback: String,
+    /// `IRP_MJ_CREATE`, …; empty where it is for none.
+    pub operation: String,
+    /// How often it was called.
+    pub calls: u64,
+    /// Bytes of its caller's stack that the driver's own frames reached.
+    pub own: u64,
+    /// The same with the frames of the kernel's functions that it called, and of what these called.
+    pub with_callees: u64,
+    /// Bytes of another segment (`KeExpandKernelStackAndCalloutEx`); 0: it was on no other.
+    pub expanded: u64,
+    /// The driver's call that was as deep as `own`, or, from its beginning, the function below which it was.
+    pub deepest: Option<String>,
+}
+
 /// Something that a driver must not do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -133,6 +154,9 @@ pub struct Finding {
 pub struct FinalReport {
     /// Contract violations, in order.
     pub findings: Vec<Finding>,
+    /// What each callback used of the stack.
+    #[serde(default)]
+    pub stack_use: Vec<StackUse>,
     /// What is left of the trace.
     pub trace: Trace,
     /// How often each fault rule's function was called, and how often it was made to fail.
@@ -191,6 +215,9 @@ pub struct BugCheckReport {
     pub trace: Trace,
     /// What the verifier found until then.
     pub findings: Vec<Finding>,
+    /// What each callback that has returned used of the stack.
+    #[serde(default)]
+    pub stack_use: Vec<StackUse>,
     /// The crash dump, if one was asked for ([`MachineConfig::crash_dump`](super::MachineConfig::crash_dump)).
     #[serde(default)]
     pub dump: Option<DumpOutcome>,

@@ -78,7 +78,7 @@ pub(super) fn call(function: &str, address: usize, packet: Packet) -> NtStatus {
     // SAFETY: the driver put the routine into its dispatch table, whose entries take a device and a packet.
     let returned = unsafe { gate::call_within(routine, &[address as u64, packet.0 as u64]) };
     let status = driver::status_of(returned);
-    trace::returned(event, returned & 0xFFFF_FFFF);
+    event.returned(returned & 0xFFFF_FFFF);
     if passing::is_leaving() {
         return status;
     }

@@ -66,7 +66,7 @@ pub(crate) fn device_control(
     let entered = Entered::now();
     // SAFETY: the driver put the routine into its table of fast I/O, where it takes these arguments.
     let taken = unsafe { gate::call(routine, &arguments) };
-    trace::returned(event, taken & 0xFF);
+    event.returned(taken & 0xFF);
     entered.check("FastIoDeviceControl", &service);
     // SAFETY: made above by Box::into_raw; the routine has returned.
     let status = unsafe { Box::from_raw(status) };

@@ -214,8 +214,7 @@ impl Place<'_> {
             verifier::finding(
                 "notify-removed-inside",
                 format!(
-                    "{remover} is called from the {} routine that it takes away, and waits for it: for ever, on Windows. Call it from the \
-                     unload routine",
+                    "{remover} is called from the {} routine that it takes away, and waits for it: for ever, on Windows",
                     self.what
                 ),
             );
@@ -232,8 +231,8 @@ pub(super) fn left(service: &str, what: &str, site: usize, remover: &str) {
     verifier::finding(
         "notify-left",
         format!(
-            "{service} went away with the {what} routine registered that it gave at {}: the next event calls it where no code is. \
-             Call {remover} before the driver is unloaded",
+            "{service} went away with the {what} routine registered that it gave at {}, and that {remover} takes away: the next event \
+             calls it where no code is",
             symbols::describe_call(site),
         ),
     );
@@ -249,7 +248,7 @@ fn call(service: &str, what: &str, about: &str, routine: usize, arguments: &[u64
     });
     // SAFETY: the driver registered that routine for calls with these arguments.
     let returned = unsafe { gate::call(routine, arguments) };
-    trace::returned(event, returned & 0xFFFF_FFFF);
+    event.returned(returned & 0xFFFF_FFFF);
     entered.check(&format!("the {what} routine"), service);
     returned
 }
