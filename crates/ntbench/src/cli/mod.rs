@@ -5,13 +5,15 @@
 
 mod args;
 mod drivers;
-mod mend;
+mod hex;
 mod paint;
+mod place;
 mod report;
 mod run;
 mod scenario;
 mod session;
 mod show;
+mod stack_table;
 mod sweep;
 mod sweep_table;
 mod table;

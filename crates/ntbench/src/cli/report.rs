@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ntbench::MachineError;
-use ntbench::wire::{BugCheckReport, Finding, StackListing, TraceEvent};
+use ntbench::wire::{BugCheckReport, Finding, StackListing, StackUse, TraceEvent};
 use serde::Serialize;
 
 use super::scenario::StepResult;
@@ -21,6 +21,8 @@ pub(super) struct Report {
     pub(super) steps: Vec<StepResult>,
     /// What the verifier found, and how often.
     pub(super) findings: Vec<FindingReport>,
+    /// What each callback used of the kernel stack.
+    pub(super) stack_use: Vec<StackUse>,
     /// How the machine ended, where it was not shut down.
     pub(super) end: Option<End>,
     /// What the machine told, in order.
@@ -46,6 +48,9 @@ pub(super) struct DriverReport {
     pub(super) entry: Option<String>,
     /// What the unload returned.
     pub(super) unload: Option<String>,
+    /// Why it is still loaded, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) stays: Option<&'static str>,
     /// Calls of its callbacks.
     pub(super) callbacks: u64,
     /// How many findings are its.
@@ -125,6 +130,8 @@ pub(super) struct FaultReport {
     pub(super) effect: String,
     /// What is behind that.
     pub(super) detail: Vec<String>,
+    /// The command that lets that call fail again, and tells the run in full.
+    pub(super) replay: String,
 }
 
 /// Creates with so much stack left.
@@ -142,6 +149,8 @@ pub(super) struct LowStackReport {
     pub(super) outcome: String,
     /// What is behind that.
     pub(super) detail: Vec<String>,
+    /// The command that does that run again, and tells it in full.
+    pub(super) replay: String,
 }
 
 /// Schedules.

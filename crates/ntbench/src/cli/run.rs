@@ -1,5 +1,6 @@
 //! `ntbench run`: what the arguments ask for, made into machines, and what came of them told.
 
+pub(super) mod replay;
 mod seeds;
 mod tell;
 
@@ -17,7 +18,7 @@ use super::args::{Faults, Run, Sweep};
 use super::drivers::{self, DriverError};
 use super::report::{CallReport, DriverReport, End, Report};
 use super::scenario::{self, FileError, PlayError, Sites, SitesError};
-use super::session::{Plan, Session, compare};
+use super::session::{Goodbye, Plan, Session, compare};
 use super::{FAILED, NOT_TRIED, sweep, sweep_table, table};
 use tell::{entries, tell};
 
@@ -54,7 +55,7 @@ pub(super) fn run(run: &Run, matches: &ArgMatches) -> ExitCode {
     let report = if let Some(which) = &run.faults {
         fail_each(run, &plan, which)
     } else if let Some(range) = run.low_stack {
-        sweep_stack(run, &plan, range)
+        sweep_stack(run, plan, range)
     } else if let Some(count) = run.schedules {
         seeds::schedules(run, plan, count)
     } else {
@@ -107,7 +108,13 @@ fn fail_each(run: &Run, plan: &Plan, which: &Faults) -> Report {
 }
 
 /// `--low-stack`.
-fn sweep_stack(run: &Run, plan: &Plan, range: Sweep) -> Report {
+fn sweep_stack(run: &Run, mut plan: Plan, range: Sweep) -> Report {
+    if let [bytes] = range.numbers()[..] {
+        // One number is one run, which is told in full.
+        plan.config.low_stack = Some(bytes);
+        return once(run, &plan);
+    }
+    let plan = &plan;
     let mut report = once(run, plan);
     if report.exit_status != 0 {
         return report;
@@ -176,6 +183,8 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
             pool_limit: run
                 .pool_limit
                 .map(|megabytes| megabytes.saturating_mul(1 << 20)),
+            stack_use: true,
+            stack_limit: run.stack_limit.map(|bytes| bytes.0.into()),
         },
         ..MachineConfig::default()
     };
@@ -186,12 +195,20 @@ fn plan(run: &Run, matches: &ArgMatches) -> Result<Plan, NotTried> {
         sites,
         create: run.create.clone(),
         query: run.query.clone(),
+        port_context: run
+            .port_context
+            .clone()
+            .map_or_else(Vec::new, |context| context.0),
         stack: if run.large_stack {
             StackKind::Large
         } else {
             StackKind::Ordinary
         },
-        keep_loaded: run.keep_loaded,
+        end: match (run.keep_loaded, run.stop) {
+            (true, _) => Goodbye::None,
+            (false, true) => Goodbye::Stop,
+            (false, false) => Goodbye::Unload,
+        },
     })
 }
 
@@ -245,16 +262,35 @@ pub(super) fn machine(
     Ok(Left { report })
 }
 
+/// Why a driver is still there after its unload.
+fn stays(status: ntbench::NtStatus, end: Goodbye) -> Option<&'static str> {
+    match (status, end) {
+        (ntbench::NtStatus::FLT_DO_NOT_DETACH, Goodbye::Stop) => Some(
+            "it registered without an unload callback, or with FLTFL_REGISTRATION_DO_NOT_SUPPORT_SERVICE_STOP, and cannot be stopped",
+        ),
+        (ntbench::NtStatus::FLT_DO_NOT_DETACH, _) => Some(
+            "it registered without an unload callback, or its callback refused; --stop does not ask",
+        ),
+        (ntbench::NtStatus::INVALID_DEVICE_REQUEST, _) => {
+            Some("it has no unload routine (DriverObject->DriverUnload)")
+        }
+        _ => None,
+    }
+}
+
 /// Gathers what came of it.
 fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &PlayError>) -> Report {
     let mut session = session;
-    let found = match outcome {
-        Ok(left) => left.report.findings.clone(),
+    let (found, stack_use) = match outcome {
+        Ok(left) => (left.report.findings.clone(), left.report.stack_use.clone()),
         Err(PlayError::Machine(MachineError::BugCheck(report))) => {
             session.trace.extend(report.trace.events.iter().cloned());
-            report.findings.clone()
+            (report.findings.clone(), report.stack_use.clone())
         }
-        Err(_) => Vec::new(),
+        Err(PlayError::Machine(MachineError::TimeLimit { findings, .. })) => {
+            (findings.clone(), Vec::new())
+        }
+        Err(_) => (Vec::new(), Vec::new()),
     };
     let mut callbacks: BTreeMap<&str, u64> = BTreeMap::new();
     for event in &session.trace {
@@ -277,6 +313,11 @@ fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &Play
             altitude: driver.altitude.clone(),
             entry: status(&session.entries),
             unload: status(&session.unloads),
+            stays: session
+                .unloads
+                .iter()
+                .find(|(name, _)| name == service)
+                .and_then(|(_, status)| stays(*status, plan.end)),
             callbacks: callbacks.get(service.as_str()).copied().unwrap_or(0),
             findings: findings.iter().filter(its).count(),
         }
@@ -306,6 +347,7 @@ fn report(run: &Run, plan: &Plan, session: Session, outcome: Result<&Left, &Play
         drivers: drivers.collect(),
         calls: session.calls.iter().map(call).collect(),
         findings,
+        stack_use,
         end,
         steps: session.steps,
         trace: session.trace,

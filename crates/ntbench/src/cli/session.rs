@@ -22,10 +22,32 @@ pub(super) struct Plan {
     pub(super) create: Vec<String>,
     /// What is asked for its attributes.
     pub(super) query: Vec<String>,
+    /// What ports are given that are connected to without a context.
+    pub(super) port_context: Vec<u8>,
     /// The threads' stacks.
     pub(super) stack: StackKind,
-    /// Whether drivers stay.
-    pub(super) keep_loaded: bool,
+    /// How drivers go.
+    pub(super) end: Goodbye,
+}
+
+/// How drivers go at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// They stay.
+    None,
+    /// As `fltmc unload` has it: a filter may refuse.
+    Unload,
+    /// As `sc stop` has it: a filter cannot.
+    Stop,
+}
+
+/// Whether an unload's status is that of a driver that is gone, or that may stay: a filter that refuses, or cannot be stopped, and a driver
+/// without an unload routine.
+fn may_end_so(status: NtStatus) -> bool {
+    matches!(
+        status,
+        NtStatus::SUCCESS | NtStatus::FLT_DO_NOT_DETACH | NtStatus::INVALID_DEVICE_REQUEST
+    )
 }
 
 /// What came of it, as far as it came.
@@ -47,10 +69,7 @@ impl Session {
     /// Whether every driver was loaded, and unloaded if it is one that can be.
     pub(super) fn is_good(&self) -> bool {
         let statuses = self.entries.iter().map(|(_, status)| status.is_success());
-        let unloads = self
-            .unloads
-            .iter()
-            .map(|(_, status)| matches!(*status, NtStatus::SUCCESS | NtStatus::FLT_DO_NOT_DETACH));
+        let unloads = self.unloads.iter().map(|(_, status)| may_end_so(*status));
         statuses.chain(unloads).all(|good| good)
             && self
                 .steps
@@ -84,9 +103,12 @@ impl Plan {
             self.calls(machine, session)?;
             self.play(machine, observe, session)?;
         }
-        if !self.keep_loaded {
+        if self.end != Goodbye::None {
             for service in loaded.into_iter().rev() {
-                let status = machine.unload_driver(&service)?;
+                let status = match self.end {
+                    Goodbye::Stop => machine.stop_driver(&service)?,
+                    _ => machine.unload_driver(&service)?,
+                };
                 session.unloads.push((service, status));
             }
         }
@@ -104,10 +126,14 @@ impl Plan {
             stack: self.stack,
             observe,
             answered: Arc::default(),
+            context: &self.port_context,
         };
         self.sites.clean();
         for scenario in &self.scenarios {
             let mut sites: Vec<Site> = self.sites.of(scenario).collect();
+            if scenario.on.contains(&Place::Machine) {
+                sites.extend(self.sites.machine());
+            }
             if scenario.on.contains(&Place::Port) {
                 sites.extend(
                     machine

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ntbench::wire::{CallStack, Finding, MachineConfig, Refusal, TraceEvent};
+use ntbench::wire::{CallStack, FaultRule, Finding, MachineConfig, Refusal, TraceEvent, When};
 use ntbench::{Failure, Machine, MachineError, NtStatus, each_failure_with};
 
 use super::args::{Faults, Sweep};
@@ -10,7 +10,7 @@ use super::paint::Progress;
 use super::report::{
     FaultReport, FindingReport, LowStackReport, detail, findings, outcome, without_numbers,
 };
-use super::run::{Left, machine};
+use super::run::{Left, machine, replay};
 use super::scenario::{PlayError, least_left};
 use super::session::{Plan, Session};
 
@@ -129,7 +129,20 @@ fn fault_report(
             .as_ref()
             .map_or_else(|_| String::new(), |session| effect(session, undisturbed)),
         detail: detail(error, &new),
+        replay: replay::command(&["--faults"], &rules(failure)),
     }
+}
+
+/// The options that let a call fail again.
+fn rules(failure: &Failure<Session>) -> Vec<String> {
+    let mut words = Vec::new();
+    for FaultRule { call, status, when } in &failure.rules {
+        if let When::Stack(hash) = when {
+            words.push("--fault".to_owned());
+            words.push(format!("{call}={status}@stack:{hash:x}"));
+        }
+    }
+    words
 }
 
 /// What a program, or whoever loads the driver, notices of the failure.
@@ -245,5 +258,9 @@ fn low_stack_report(
         without_too: false,
         outcome,
         detail,
+        replay: replay::command(
+            &["--low-stack"],
+            &["--low-stack".to_owned(), format!("{bytes:#x}")],
+        ),
     }
 }

@@ -7,11 +7,11 @@ use super::table::fit;
 const WAY: usize = 64;
 
 /// A frame without its file: `module!function+0x12`.
-fn short(frame: &str) -> &str {
+pub(super) fn short(frame: &str) -> &str {
     frame.split(" (").next().unwrap_or(frame)
 }
 
-fn column<'a>(texts: impl Iterator<Item = &'a str>, least: usize) -> usize {
+pub(super) fn column<'a>(texts: impl Iterator<Item = &'a str>, least: usize) -> usize {
     texts
         .map(|text| text.chars().count())
         .max()
@@ -82,6 +82,7 @@ pub(super) fn faults(reports: &[FaultReport]) {
         for line in &report.detail {
             println!("    {line}");
         }
+        println!("    that run again:\n        {}", report.replay);
     }
     println!(
         "\n{} calls failed, one a run; {}",
@@ -146,6 +147,7 @@ pub(super) fn low_stack(reports: &[LowStackReport]) {
         for line in &report.detail {
             println!("    {line}");
         }
+        println!("    that run again:\n        {}", report.replay);
     }
     println!(
         "\nleft: bytes of kernel stack where each create begins, in nt!NtCreateFile; at: where a filter's pre-create callback does, at \

@@ -8,7 +8,8 @@ use clap::{Args, Parser, Subcommand};
 use ntbench::wire::{DfsNamespace, Server, WINDOWS_BUILD};
 
 pub(super) use values::{
-    DfsArgument, Fault, Faults, Instance, Parameter, ShareArgument, Sweep, Transfer, VolumeArgument,
+    Bytes, Context, DfsArgument, Fault, Faults, Instance, Parameter, ShareArgument, Sweep,
+    Transfer, VolumeArgument,
 };
 
 /// Runs Windows minifilters in a Linux process, strictly.
@@ -103,6 +104,9 @@ pub(super) struct Run {
     /// A scenario's result that differs from the one without the drivers is a failure: for filters that only look on
     #[arg(long, requires = "scenario", help_heading = WORK)]
     pub(super) unchanged: bool,
+    /// The context that scenarios connect to communication ports with, where their steps give none: a text, or hex:BYTES
+    #[arg(long, value_name = "TEXT|hex:BYTES", requires = "scenario", help_heading = WORK)]
+    pub(super) port_context: Option<Context>,
     /// An object to open, for example \??\UNC\server\share\file
     #[arg(long, value_name = "NAME", help_heading = WORK)]
     pub(super) create: Vec<String>,
@@ -115,15 +119,18 @@ pub(super) struct Run {
     /// Do not unload the drivers at the end
     #[arg(long, help_heading = WORK)]
     pub(super) keep_loaded: bool,
+    /// Stop the drivers at the end as `sc stop` does, which a filter cannot refuse; otherwise they are unloaded as by `fltmc unload`
+    #[arg(long, conflicts_with = "keep_loaded", help_heading = WORK)]
+    pub(super) stop: bool,
 
-    /// A kernel call to make fail: always, the n-th time, or from the n-th on
-    #[arg(long, value_name = "CALL=STATUS[@N|@N+]", help_heading = TROUBLE)]
+    /// A kernel call to make fail: always, the n-th time, from the n-th on, or the first from a call stack that --faults has told of
+    #[arg(long, value_name = "CALL=STATUS[@N|@N+|@stack:HASH]", help_heading = TROUBLE)]
     pub(super) fault: Vec<Fault>,
     /// Run once for each unique call stack of a call that can fail (or of that call only), which fails then
     #[arg(long, value_name = "all|CALL[=STATUS]", help_heading = TROUBLE)]
     pub(super) faults: Option<Faults>,
-    /// Run once for each number of bytes that creates find left of their kernel stack
-    #[arg(long, value_name = "FROM..TO:STEP", conflicts_with = "faults", help_heading = TROUBLE)]
+    /// Run once for each number of bytes that creates find left of their kernel stack, or once with one number
+    #[arg(long, value_name = "FROM..TO:STEP|BYTES", conflicts_with = "faults", help_heading = TROUBLE)]
     pub(super) low_stack: Option<Sweep>,
     /// Let a seed choose which thread runs from one kernel call to the next; the same seed runs the same way again
     #[arg(long, value_name = "SEED", help_heading = TROUBLE)]
@@ -134,6 +141,10 @@ pub(super) struct Run {
     /// Fail allocations once all drivers together hold so many MB of pool [default: 512]
     #[arg(long, value_name = "MB", help_heading = TROUBLE)]
     pub(super) pool_limit: Option<u64>,
+
+    /// How many bytes of its caller's stack a callback's own frames may take; more is a finding
+    #[arg(long, value_name = "BYTES", help_heading = TROUBLE)]
+    pub(super) stack_limit: Option<Bytes>,
 
     /// The whole result as JSON on standard output
     #[arg(long, help_heading = REPORT)]

@@ -168,15 +168,20 @@ impl FromStr for Fault {
     fn from_str(text: &str) -> Result<Self, String> {
         let (call, rest) = text
             .split_once('=')
-            .ok_or("write CALL=STATUS, CALL=STATUS@N or CALL=STATUS@N+")?;
+            .ok_or("write CALL=STATUS, CALL=STATUS@N, CALL=STATUS@N+ or CALL=STATUS@stack:HASH")?;
         let (status, when) = match rest.split_once('@') {
             None => (rest, When::Always),
             Some((status, count)) => {
                 let number =
                     |digits: &str| digits.parse().map_err(|_| format!("{count:?} is no count"));
-                let when = match count.strip_suffix('+') {
-                    Some(digits) => When::From(number(digits)?),
-                    None => When::Nth(number(count)?),
+                let when = match (count.strip_prefix("stack:"), count.strip_suffix('+')) {
+                    (Some(hash), _) => {
+                        When::Stack(u64::from_str_radix(hash, 16).map_err(|_| {
+                            format!("{hash:?} is no call stack's hash, as --faults tells it")
+                        })?)
+                    }
+                    (None, Some(digits)) => When::From(number(digits)?),
+                    (None, None) => When::Nth(number(count)?),
                 };
                 (status, when)
             }
@@ -235,15 +240,53 @@ impl Sweep {
     }
 }
 
+/// What a program gives a port when it connects.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Context(pub(in crate::cli) Vec<u8>);
+
+impl FromStr for Context {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("hex:") {
+            Some(digits) => crate::cli::hex::bytes(digits)
+                .map(Self)
+                .ok_or_else(|| "expected pairs of hexadecimal digits after hex:".to_owned()),
+            None => Ok(Self(text.as_bytes().to_vec())),
+        }
+    }
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Bytes(pub(in crate::cli) u32);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        number(text).map(Self)
+    }
+}
+
 impl FromStr for Sweep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        const MOST: u32 = 0x12000;
-        let grammar = "write FROM..TO:STEP in bytes, for example 0x6000..0x1000:0x400";
+        let grammar =
+            "write FROM..TO:STEP in bytes, for example 0x6000..0x1000:0x400, or one number";
+        if let Ok(only) = number(text) {
+            return Self::checked(only, only, 1, grammar);
+        }
         let (range, step) = text.split_once(':').ok_or(grammar)?;
         let (from, to) = range.split_once("..").ok_or(grammar)?;
-        let (from, to, step) = (number(from)?, number(to)?, number(step)?);
+        Self::checked(number(from)?, number(to)?, number(step)?, grammar)
+    }
+}
+
+impl Sweep {
+    fn checked(from: u32, to: u32, step: u32, grammar: &str) -> Result<Self, String> {
+        const MOST: u32 = 0x12000;
         if step == 0 {
             return Err(format!("a step of 0 never arrives; {grammar}"));
         }

@@ -2,7 +2,7 @@
 
 use ntbench::wire::{MachineConfig, ScheduleConfig};
 
-use super::{machine, once};
+use super::{machine, once, replay};
 use crate::cli::args::Run;
 use crate::cli::paint::Progress;
 use crate::cli::report::{Report, SchedulesReport};
@@ -37,7 +37,10 @@ pub(super) fn schedules(run: &Run, mut plan: Plan, count: u64) -> Report {
             .is_ok_and(|left| session.is_good() && left.report.findings.is_empty());
         if !good {
             tried.failed = Some(seed);
-            tried.replay = Some(replay(seed));
+            tried.replay = Some(replay::command(
+                &["--schedules", "--seed"],
+                &["--seed".to_owned(), seed.to_string()],
+            ));
             break;
         }
     }
@@ -59,29 +62,4 @@ pub(super) fn schedules(run: &Run, mut plan: Plan, count: u64) -> Report {
     }
     report.schedules = Some(tried);
     report
-}
-
-/// This command line with one seed instead of many.
-fn replay(seed: u64) -> String {
-    let mut words = vec!["ntbench".to_owned()];
-    let mut given = std::env::args().skip(1);
-    while let Some(word) = given.next() {
-        match word.as_str() {
-            "--schedules" | "--seed" => drop(given.next()),
-            word if word.starts_with("--schedules=") || word.starts_with("--seed=") => {}
-            _ => words.push(quoted(&word)),
-        }
-    }
-    words.push(format!("--seed {seed}"));
-    words.join(" ")
-}
-
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }

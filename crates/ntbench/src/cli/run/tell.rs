@@ -1,5 +1,7 @@
 //! What came of a machine, on a terminal.
 
+use std::collections::BTreeSet;
+
 use ntbench::MachineError;
 use ntbench::wire::Refusal;
 
@@ -8,7 +10,7 @@ use crate::cli::args::Run;
 use crate::cli::report::Report;
 use crate::cli::scenario::PlayError;
 use crate::cli::session::Plan;
-use crate::cli::{show, table};
+use crate::cli::{show, stack_table, table};
 
 /// Tells it on a terminal.
 pub(super) fn tell(run: &Run, plan: &Plan, report: &Report, outcome: &Result<Left, PlayError>) {
@@ -30,6 +32,14 @@ pub(super) fn tell(run: &Run, plan: &Plan, report: &Report, outcome: &Result<Lef
             }
         }
     }
+    let hints: BTreeSet<&String> = report
+        .steps
+        .iter()
+        .filter_map(|step| step.hint.as_ref())
+        .collect();
+    for hint in hints {
+        eprintln!("ntbench: hint: {hint}");
+    }
     if run.trace || report.steps.is_empty() {
         show::events(&report.trace);
     }
@@ -41,7 +51,15 @@ pub(super) fn tell(run: &Run, plan: &Plan, report: &Report, outcome: &Result<Lef
         Err(PlayError::Sites(error)) => eprintln!("ntbench: {error}"),
         Ok(_) => {}
     }
+    for driver in &report.drivers {
+        if let Some(why) = driver.stays {
+            eprintln!("ntbench: hint: {} stays loaded: {why}", driver.service);
+        }
+    }
     table::findings(&report.findings, several);
+    if run.stack_limit.is_some() || !report.steps.is_empty() {
+        stack_table::uses(&report.stack_use, several);
+    }
     if several || !report.steps.is_empty() {
         table::drivers(report);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ntbench::wire::{Completion, CreateFile, FileCall, PortFuzz};
+use ntbench::wire::{Completion, CreateFile, FileCall, PortFuzz, ProcessSpec, Refusal};
 use ntbench::{DirectoryChange, MachineError, NtStatus, Thread};
 
 use super::Site;
@@ -32,12 +32,18 @@ impl From<NtStatus> for Done {
 pub(super) struct Handles {
     files: HashMap<String, u64>,
     ports: HashMap<String, Connection>,
+    processes: HashMap<String, Thread>,
 }
 
 impl Handles {
     fn file(&self, name: &str) -> u64 {
         // A handle that is not there is none: the system call answers that it is invalid.
         self.files.get(name).copied().unwrap_or(0)
+    }
+
+    /// The first thread of a process that was started under that name.
+    pub(super) fn process(&self, name: &str) -> Option<&Thread> {
+        self.processes.get(name)
     }
 
     /// Closes whatever is open and was not in `before`.
@@ -50,6 +56,11 @@ impl Handles {
         for (name, port) in std::mem::take(&mut self.ports) {
             if !before.ports.contains_key(&name) {
                 port.close(thread)?;
+            }
+        }
+        for (name, process) in std::mem::take(&mut self.processes) {
+            if !before.processes.contains_key(&name) {
+                process.end()?;
             }
         }
         Ok(())
@@ -164,7 +175,10 @@ impl Handles {
                 context,
                 answer,
                 then,
-            } => match thread.connect_port(&site.fill_in(port), context)? {
+            } => match thread.connect_port(
+                &site.fill_in(port),
+                context.as_deref().unwrap_or(with.context),
+            )? {
                 Ok(port) => {
                     let connection = Connection::answer(port, with, answer, then)?;
                     self.ports.insert(step.file.clone(), connection);
@@ -192,9 +206,49 @@ impl Handles {
                 }
                 None => NtStatus::INVALID_HANDLE.into(),
             },
+            Act::Registry { key, act, .. } => thread.registry(key, act.clone())?.status.into(),
+            Act::Start {
+                image,
+                command_line,
+            } => self.start(step, with, thread, image, command_line.as_ref())?,
+            Act::Exit => match self.processes.remove(&step.file) {
+                Some(process) => {
+                    process.end()?;
+                    NtStatus::SUCCESS.into()
+                }
+                None => NtStatus::INVALID_HANDLE.into(),
+            },
             // Its threads are started by whoever plays the scenario.
             Act::Together { .. } => NtStatus::SUCCESS.into(),
         })
+    }
+}
+
+impl Handles {
+    /// Starts a process; one that a driver forbids ends with the driver's status.
+    fn start(
+        &mut self,
+        step: &Step,
+        with: &Play<'_>,
+        thread: &Thread,
+        image: &str,
+        command_line: Option<&String>,
+    ) -> Result<Done, MachineError> {
+        let spec = ProcessSpec {
+            image: image.to_owned(),
+            command_line: command_line.cloned(),
+            stack: with.stack,
+        };
+        match thread.start_process(spec) {
+            Ok(process) => {
+                if let Some(before) = self.processes.insert(step.file.clone(), process) {
+                    before.end()?;
+                }
+                Ok(NtStatus::SUCCESS.into())
+            }
+            Err(MachineError::Refused(Refusal::Process { status, .. })) => Ok(status.into()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -262,6 +316,10 @@ pub(super) fn told(step: &Step) -> String {
         Act::Connect { port, .. } => format!("connect to {port}"),
         Act::Send { input, .. } => format!("send {} bytes", input.len()),
         Act::Fuzz { count } => format!("send {count} random messages"),
+        Act::Registry { told, .. } => told.clone(),
+        Act::Start { image, .. } => format!("start {image}"),
+        Act::Exit if step.file == "process" => "exit".to_owned(),
+        Act::Exit => format!("exit ({})", step.file),
         Act::Together { threads, times } => format!("{} threads, {times} times", threads.len()),
     }
 }

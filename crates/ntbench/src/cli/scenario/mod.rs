@@ -29,6 +29,11 @@ const BUILT_IN: &[(&str, &str)] = &[
     ),
     ("reparse", include_str!("../../../scenarios/reparse.toml")),
     ("locks", include_str!("../../../scenarios/locks.toml")),
+    ("registry", include_str!("../../../scenarios/registry.toml")),
+    (
+        "processes",
+        include_str!("../../../scenarios/processes.toml"),
+    ),
     ("remote", include_str!("../../../scenarios/remote.toml")),
     ("ports", include_str!("../../../scenarios/ports.toml")),
     (

@@ -1,6 +1,6 @@
 //! What a scenario is, once its words have become what a machine can be asked.
 
-use ntbench::wire::{CreateFile, FileCall};
+use ntbench::wire::{CreateFile, FileCall, RegistryAct};
 use ntbench::{NtStatus, ReparsePoint};
 
 use super::pattern::Pattern;
@@ -16,15 +16,18 @@ pub(in crate::cli) enum Place {
     Dfs,
     /// At a communication port.
     Port,
+    /// Nowhere in particular: once on a machine.
+    Machine,
 }
 
 impl Place {
     /// As scenario files write it.
-    pub(in crate::cli) const ALL: [(&'static str, Self); 4] = [
+    pub(in crate::cli) const ALL: [(&'static str, Self); 5] = [
         ("volume", Self::Volume),
         ("share", Self::Share),
         ("dfs", Self::Dfs),
         ("port", Self::Port),
+        ("machine", Self::Machine),
     ];
 }
 
@@ -111,8 +114,8 @@ pub(in crate::cli) enum Act {
     Connect {
         /// The port.
         port: String,
-        /// The context.
-        context: Vec<u8>,
+        /// The context; `None`: that of the command line.
+        context: Option<Vec<u8>>,
         /// What the filter's questions are answered with.
         answer: Answer,
         /// What is then sent to the filter, message by message.
@@ -130,6 +133,24 @@ pub(in crate::cli) enum Act {
         /// How many.
         count: u64,
     },
+    /// A call on a registry key, and how it is told.
+    Registry {
+        /// The key.
+        key: String,
+        /// What is done to it.
+        act: RegistryAct,
+        /// How a table tells it.
+        told: String,
+    },
+    /// `NtCreateUserProcess`; the step's name is the process's first thread from then on.
+    Start {
+        /// Its image.
+        image: String,
+        /// What it is started with.
+        command_line: Option<String>,
+    },
+    /// The process ends.
+    Exit,
     /// Threads that run at the same time.
     Together {
         /// What each does.

@@ -42,6 +42,9 @@ pub(in crate::cli) struct StepResult {
     pub(in crate::cli) wrong: Option<String>,
     /// How it ends without the drivers, where that is something else.
     pub(in crate::cli) without: Option<String>,
+    /// What can be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::cli) hint: Option<String>,
 }
 
 /// Why a scenario was not played to its end.
@@ -65,6 +68,8 @@ pub(in crate::cli) struct Play<'a> {
     pub(in crate::cli) observe: bool,
     /// How many questions of filters have been answered since the last step.
     pub(in crate::cli) answered: Arc<AtomicU32>,
+    /// What ports are given that are connected to without a context.
+    pub(in crate::cli) context: &'a [u8],
 }
 
 /// Plays a scenario. What came of the steps until a machine's death stays in `results`, and what the machine told in `trace`.
@@ -82,7 +87,8 @@ pub(in crate::cli) fn play(
     let mut threads: HashMap<String, Thread> = HashMap::new();
     let mut handles = Handles::default();
     for step in &scenario.steps {
-        let thread = match threads.get(&step.thread) {
+        let known = handles.process(&step.thread).or(threads.get(&step.thread));
+        let thread = match known {
             Some(thread) => thread.clone(),
             None => {
                 let thread = with.thread(&step.thread)?;
@@ -104,6 +110,7 @@ pub(in crate::cli) fn play(
             let done = handles.act(step, with, &thread, site)?;
             if let Some(result) = results.last_mut() {
                 note(result, step, &done);
+                result.hint = hint(step, done.status, site, with.context);
             }
         }
         results[first].answered = with.answered.swap(0, Ordering::AcqRel);
@@ -221,6 +228,7 @@ fn blank(scenario: &Scenario, site: &Site, step: &Step, thread: Option<String>) 
         findings: 0,
         wrong: None,
         without: None,
+        hint: None,
     }
 }
 
@@ -244,6 +252,26 @@ fn note(result: &mut StepResult, step: &Step, done: &Done) {
         let found = done.text.as_deref().unwrap_or_default();
         result.wrong = Some(format!("expected {expected:?}, not {found:?}"));
     }
+}
+
+/// What to do about a port that refuses a program.
+fn hint(step: &Step, status: NtStatus, site: &Site, usual: &[u8]) -> Option<String> {
+    let Act::Connect { port, context, .. } = &step.act else {
+        return None;
+    };
+    // Without a port of that name nobody was asked.
+    if status.is_success() || status == NtStatus::OBJECT_NAME_NOT_FOUND {
+        return None;
+    }
+    let port = site.fill_in(port);
+    let given = match context.as_deref().unwrap_or(usual) {
+        [] => "without a context".to_owned(),
+        bytes => format!("with a context of {} bytes", bytes.len()),
+    };
+    Some(format!(
+        "port {port} refused a connection {given}: {status}. If its filter wants another one, give it to the built-in scenarios by \
+         --port-context TEXT or --port-context hex:0102, or write `text` or `hex` in the `connect` step of a scenario file"
+    ))
 }
 
 /// Takes the machine's trace: what the filters did belongs to the step just done.

@@ -127,6 +127,16 @@ impl Sites {
         self.sites.iter().filter(can).cloned()
     }
 
+    /// No place in particular: the first one holds what files there are.
+    pub(in crate::cli) fn machine(&self) -> Option<Site> {
+        let files = self.sites.first()?;
+        Some(Site {
+            place: Place::Machine,
+            label: "the machine".to_owned(),
+            ..files.clone()
+        })
+    }
+
     /// A communication port. What a program does with files while it is connected it does at the first of the places.
     pub(in crate::cli) fn port(&self, name: &str) -> Option<Site> {
         let files = self.sites.first()?;

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::file::{Mistake, place};
 use super::model::Step;
 use super::names::{self, Words};
+use crate::cli::hex;
 
 /// A step as it is written.
 #[derive(Deserialize)]
@@ -41,6 +42,11 @@ pub(super) struct Raw {
     wait: Option<Spanned<bool>>,
     paging: Option<Spanned<bool>>,
     port: Option<Spanned<String>>,
+    key: Option<Spanned<String>>,
+    name: Option<Spanned<String>>,
+    number: Option<Spanned<u32>>,
+    image: Option<Spanned<String>>,
+    command_line: Option<Spanned<String>>,
     times: Option<Spanned<u32>>,
     transaction: Option<Spanned<String>>,
     answer: Option<Spanned<String>>,
@@ -136,6 +142,14 @@ const OPERATIONS: &[(&str, &[&str], &[&str])] = &[
     ("send", &[], &["text", "hex", "output"]),
     ("fuzz", &[], &["times"]),
     ("disconnect", &[], &[]),
+    ("create-key", &["key"], &[]),
+    ("open-key", &["key"], &[]),
+    ("delete-key", &["key"], &[]),
+    ("set-value", &["key", "name"], &["text", "number", "hex"]),
+    ("query-value", &["key", "name"], &[]),
+    ("delete-value", &["key", "name"], &[]),
+    ("start", &["image"], &["command-line"]),
+    ("exit", &[], &[]),
     ("together", &["threads"], &["times"]),
 ];
 const CREATE: &[&str] = &[
@@ -183,6 +197,11 @@ impl Raw {
             ("wait", at(self.wait.as_ref())),
             ("paging", at(self.paging.as_ref())),
             ("port", at(self.port.as_ref())),
+            ("key", at(self.key.as_ref())),
+            ("name", at(self.name.as_ref())),
+            ("number", at(self.number.as_ref())),
+            ("image", at(self.image.as_ref())),
+            ("command-line", at(self.command_line.as_ref())),
             ("times", at(self.times.as_ref())),
             ("transaction", at(self.transaction.as_ref())),
             ("answer", at(self.answer.as_ref())),
@@ -279,25 +298,9 @@ fn bytes(raw: &Raw) -> Result<Vec<u8>, Mistake> {
     }
 }
 
-fn from_hex(hex: &Spanned<String>) -> Result<Vec<u8>, Mistake> {
-    let wrong = || Mistake::at(hex, "expected bytes as pairs of hexadecimal digits");
-    let digits: Vec<u8> = hex
-        .get_ref()
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    if !digits.len().is_multiple_of(2) {
-        return Err(wrong());
-    }
-    let pair = |pair: &[u8]| {
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let value = digit(pair[0])? * 16 + digit(pair[1])?;
-        u8::try_from(value).ok()
-    };
-    digits
-        .chunks(2)
-        .map(|two| pair(two).ok_or_else(wrong))
-        .collect()
+fn from_hex(text: &Spanned<String>) -> Result<Vec<u8>, Mistake> {
+    hex::bytes(text.get_ref())
+        .ok_or_else(|| Mistake::at(text, "expected bytes as pairs of hexadecimal digits"))
 }
 
 fn expected(field: Option<&Spanned<OneOrMore>>) -> Result<Vec<NtStatus>, Mistake> {
@@ -342,6 +345,7 @@ pub(super) fn step(raw: Spanned<Raw>, text: &str, outermost: bool) -> Result<Ste
             &raw.file,
             match raw.r#do.get_ref().as_str() {
                 "begin" | "commit" | "rollback" => "transaction",
+                "start" | "exit" => "process",
                 _ => "file",
             },
         ),

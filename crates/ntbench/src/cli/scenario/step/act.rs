@@ -1,7 +1,7 @@
 //! What each operation of a scenario file becomes.
 
 use ntbench::ReparsePoint;
-use ntbench::wire::{CreateFile, FileCall};
+use ntbench::wire::{CreateFile, FileCall, RegistryAct, RegistryValue};
 use toml::Spanned;
 
 use super::{Raw, Word, bits, bytes, from_hex, number, step};
@@ -186,7 +186,10 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
                 .port
                 .as_ref()
                 .map_or_else(|| "{port}".to_owned(), |port| port.get_ref().clone()),
-            context: bytes(&raw)?,
+            context: match (&raw.text, &raw.hex) {
+                (None, None) => None,
+                _ => Some(bytes(&raw)?),
+            },
             answer: answer(&raw)?,
             then: then(&raw)?,
         }),
@@ -197,7 +200,61 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
         "fuzz" => Ok(Act::Fuzz {
             count: raw.times.map_or(1000, |times| (*times.get_ref()).into()),
         }),
-        _ => together(raw, text),
+        "start" => Ok(Act::Start {
+            image: path(&raw.image),
+            command_line: raw.command_line.map(Spanned::into_inner),
+        }),
+        "exit" => Ok(Act::Exit),
+        "together" => together(raw, text),
+        _ => registry(&raw, &word),
+    }
+}
+
+/// What is done to a registry key.
+fn registry(raw: &Raw, word: &str) -> Result<Act, Mistake> {
+    let given = |field: &Option<Spanned<String>>| {
+        field
+            .as_ref()
+            .map_or_else(String::new, |text| text.get_ref().clone())
+    };
+    let (key, name) = (given(&raw.key), given(&raw.name));
+    if !key.starts_with('\\')
+        && let Some(key) = &raw.key
+    {
+        return Err(Mistake::at(
+            key,
+            r"expected a key's whole name, like `\Registry\Machine\Software\Product`",
+        ));
+    }
+    let (verb, of) = word.split_once('-').unwrap_or((word, ""));
+    let told = match of {
+        "key" => format!("{verb} {key}"),
+        _ => format!(r"{verb} {key}\{name}"),
+    };
+    let act = match word {
+        "create-key" => RegistryAct::Create,
+        "open-key" => RegistryAct::Open,
+        "delete-key" => RegistryAct::Delete,
+        "query-value" => RegistryAct::Query { name },
+        "delete-value" => RegistryAct::DeleteValue { name },
+        _ => RegistryAct::Set {
+            name,
+            value: value(raw)?,
+        },
+    };
+    Ok(Act::Registry { key, act, told })
+}
+
+/// A value for the registry: of the kind that the field says.
+fn value(raw: &Raw) -> Result<RegistryValue, Mistake> {
+    match (&raw.text, &raw.number, &raw.hex) {
+        (Some(text), None, None) => Ok(RegistryValue::Sz(text.get_ref().clone())),
+        (None, Some(number), None) => Ok(RegistryValue::Dword(*number.get_ref())),
+        (None, None, Some(hex)) => from_hex(hex).map(RegistryValue::Binary),
+        _ => Err(Mistake::at(
+            &raw.r#do,
+            "`set-value` needs one of `text` (REG_SZ), `number` (REG_DWORD) and `hex` (REG_BINARY)",
+        )),
     }
 }
 
