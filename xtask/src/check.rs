@@ -20,6 +20,8 @@ use crate::{
 const DRIVER: &str = "headroom";
 /// The variable by which tests find the driver's image.
 const DRIVER_VARIABLE: &str = "HEADROOM_SYS";
+/// The variable by which the bench's own tests find a driver of somebody's to run beside theirs in C.
+const BENCH_VARIABLE: &str = "NTBENCH_DRIVER";
 /// The variable by which tests find a browser.
 const BROWSER_VARIABLE: &str = "HEADROOM_CHROMIUM";
 /// Drivers for tests to run: the variable that names each, and its image.
@@ -114,6 +116,7 @@ pub(crate) fn run(layout: &Layout, options: setup::Options) -> Result<()> {
     }
     match built {
         Some(built) => {
+            images.push((BENCH_VARIABLE.to_owned(), built.sys.clone()));
             images.push((DRIVER_VARIABLE.to_owned(), built.sys));
             #[cfg(not(windows))]
             steps.run("fuzzing, quick", || fuzz::quick(layout, &images));

@@ -1,65 +1,11 @@
 //! What `ntbench run` does with several drivers, scenarios, failing calls, little stack, seeds and drivers that know no end.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod command;
 mod model;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use model::compile;
+use command::{file, image, ntbench, shown};
 use serde_json::Value;
-
-/// What the command said, and its exit status.
-struct Ran {
-    status: i32,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    /// Its standard output as JSON.
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}\n{}", self.out))
-    }
-
-    #[track_caller]
-    fn says(&self, text: &str) {
-        assert!(
-            self.out.contains(text) || self.err.contains(text),
-            "{text:?} is not said:\n{}\n{}",
-            self.out,
-            self.err
-        );
-    }
-}
-
-fn ntbench(arguments: &[&str]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_ntbench"))
-        .args(arguments)
-        .output()
-        .expect("the command runs");
-    Ran {
-        status: output.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&output.stdout).into_owned(),
-        err: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
-}
-
-/// Two drivers of one kind need two images' names: a service has one driver.
-fn image(name: &str, defines: &[&str]) -> String {
-    compile(name, defines).display().to_string()
-}
-
-fn file(name: &str, text: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("{}-{name}", std::process::id()));
-    std::fs::write(&path, text).expect("a file");
-    path
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
-}
 
 #[test]
 fn several_drivers_are_loaded_upwards_and_their_findings_told_apart() {

@@ -6,7 +6,7 @@ mod core;
 use core::{clang, compile, load, machine, scratch};
 
 use ntbench::wire::{DriverSpec, MachineConfig, Refusal};
-use ntbench::{MachineError, imports, map_image};
+use ntbench::{MachineError, NtStatus, imports, map_image};
 
 fn good() -> Vec<u8> {
     std::fs::read(compile("expand", &["SIZE=0x6000", "WAIT=0", "CONTEXT=0"])).expect("an image")
@@ -362,6 +362,42 @@ fn a_driver_imports_from_one_that_is_loaded_and_through_its_forwarders() {
         .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
         .collect();
     assert_eq!(words, [42, 0xC000_0005, 1, 1], "{words:x?}");
+}
+
+#[test]
+fn an_image_stays_as_long_as_another_imports_from_it() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/core/lender.c");
+    let lender = clang::driver(&source, "lender", &["-DLENDER"], &[]);
+    let library = clang::library(&scratch(), "lender.sys", &["LenderAdd"]);
+    let borrower = clang::driver(&source, "borrower", &[], &[&library.display().to_string()]);
+    let machine = machine(MachineConfig::default());
+    let service = |name: &str, image: &std::path::Path| {
+        machine.load_driver(DriverSpec {
+            image: image.to_owned(),
+            service: name.to_owned(),
+            ..DriverSpec::default()
+        })
+    };
+    let modules = || -> Vec<String> {
+        let modules = machine.modules().expect("modules");
+        modules.into_iter().map(|module| module.name).collect()
+    };
+    service("lender", &lender).expect("loads");
+    service("borrower", &borrower).expect("loads");
+    let status = machine.unload_driver("lender").expect("unloads");
+    assert_eq!(status, NtStatus::SUCCESS, "its driver goes");
+    assert_eq!(modules(), ["lender", "borrower"], "its image does not");
+    match service("lender", &lender) {
+        Err(MachineError::Refused(Refusal::Image(text))) => {
+            assert!(text.contains("borrower imports from it"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // What it does at its unload calls into the lender: nothing ends here.
+    machine.unload_driver("borrower").expect("unloads");
+    assert_eq!(modules(), [""; 0], "both are gone");
+    service("lender", &lender).expect("loads again");
+    machine.shutdown().expect("a report");
 }
 
 #[test]

@@ -34,6 +34,10 @@ static const FLT_OPERATION_REGISTRATION Operations[] = { { IRP_MJ_OPERATION_END,
 static NTSTATUS Connect(PVOID client, PVOID cookie, const uint8_t *context, ULONG size, PVOID *connection)
 {
     DbgPrint("connect cookie=%p size=%u first=%u\n", cookie, size, size ? *context : 0);
+#ifdef WANTS
+    if (size != 3 || context[0] != 1 || context[1] != 2 || context[2] != 3)
+        return (NTSTATUS)0xC000000D;
+#endif
     if (size && *context == 9)
         return (NTSTATUS)0xC0000059; /* STATUS_REVISION_MISMATCH */
     Client = Last = client;

@@ -213,6 +213,7 @@ fn machine(misuse: &str) -> Machine {
         verifier: VerifierConfig {
             special_pool: !misuse.contains("without special pool"),
             pool_limit: Some(16 << 20),
+            stack_limit: misuse.starts_with("stack-use").then_some(0x800),
             ..VerifierConfig::default()
         },
         ..MachineConfig::default()
@@ -241,7 +242,7 @@ fn try_play(misuse: &str) -> Result<Vec<Finding>, MachineError> {
         })
     };
     let loaded = load("rules", misuse, instances)?;
-    if misuse == "generated-name" {
+    if matches!(misuse, "generated-name" | "name-control-buffer") {
         // Names are asked of the filters below the one that wants them.
         let above = InstanceSpec {
             altitude: "380000".to_owned(),

@@ -87,7 +87,14 @@ static VOID Objects(PUNICODE_STRING path)
     PVOID object = NULL;
     UNICODE_STRING name, lower;
 
-    if (IS("handle-leak: key")) {
+    if (IS("oplock-not-uninitialised: static")) {
+        static PVOID oplock;
+        FltInitializeOplock(&oplock); /* here */
+    } else if (IS("oplock-not-uninitialised: pool")) {
+        PVOID *oplock = ExAllocatePool2(POOL_FLAG_NON_PAGED, 64, TAG);
+        FltInitializeOplock(oplock); /* here */
+        ExFreePoolWithTag(oplock, TAG);
+    } else if (IS("handle-leak: key")) {
         InitializeObjectAttributes(&attributes, path, OBJ_KERNEL_HANDLE, NULL, NULL);
         ZwOpenKey(&handle, KEY_READ, &attributes); /* here */
     } else if (IS("handle-leak: file"))

@@ -8,6 +8,37 @@ static VOID NTAPI CancelNothing(PFLT_CALLBACK_DATA Data)
     UNREFERENCED_PARAMETER(Data);
 }
 
+/* Of an operation that is completed after its end. */
+static KEVENT Ended;
+
+static VOID FLTAPI CompleteTwice(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
+{
+    UNREFERENCED_PARAMETER(context);
+    FltFreeDeferredIoWorkItem(item);
+    FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL);
+    KeWaitForSingleObject(&Ended, Executive, KernelMode, FALSE, NULL);
+    FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here: 0xF5: completed after its end */
+}
+
+/* Holds more than it should, and gives it away. */
+static VOID Deep(VOID)
+{
+    volatile ULONGLONG room[0xE00 / 8];
+    KeInitializeEvent((PKEVENT)room, NotificationEvent, FALSE); /* here: stack-use: at a call */
+}
+
+/* The same without a call. */
+static UCHAR Sum(UCHAR seed)
+{
+    volatile UCHAR room[0xE00];
+    UCHAR sum = 0;
+    for (ULONG at = 0; at < sizeof(room); at++)
+        room[at] = seed++;
+    for (ULONG at = 0; at < sizeof(room); at++)
+        sum += room[at];
+    return sum;
+}
+
 static VOID FLTAPI Later(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
 {
     LARGE_INTEGER moment = { .QuadPart = -1000000ll };
@@ -17,10 +48,10 @@ static VOID FLTAPI Later(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
     FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here: user-buffer-in-wrong-process: neither */
 }
 
-static FLT_PREOP_CALLBACK_STATUS Defer(PFLT_CALLBACK_DATA Data)
+static FLT_PREOP_CALLBACK_STATUS Defer(PFLT_CALLBACK_DATA Data, PVOID routine)
 {
     PFLT_DEFERRED_IO_WORKITEM item = FltAllocateDeferredIoWorkItem();
-    FltQueueDeferredIoWorkItem(item, Data, Later, DelayedWorkQueue, NULL);
+    FltQueueDeferredIoWorkItem(item, Data, routine, DelayedWorkQueue, NULL);
     return FLT_PREOP_PENDING;
 }
 
@@ -83,8 +114,17 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_R
         return FLT_PREOP_PENDING;
     }
     if (IS("user-buffer-in-wrong-process: neither") && FLT_IS_IRP_OPERATION(Data)) {
-        return Defer(Data);
+        return Defer(Data, Later);
     }
+    if (IS("0xF5: completed after its end") && FLT_IS_IRP_OPERATION(Data) && !Left) {
+        Left = Data;
+        KeInitializeEvent(&Ended, NotificationEvent, FALSE);
+        return Defer(Data, CompleteTwice);
+    }
+    if (IS("stack-use: at a call"))
+        Deep();
+    if (IS("stack-use: between two calls")) /* in PreRead */
+        Left = (PVOID)(ULONG_PTR)Sum(3);
     if (IS("never-completed") && FLT_IS_IRP_OPERATION(Data)) /* in PreRead */
         return FLT_PREOP_PENDING;
     if (IS("cancel-routine-left") && FLT_IS_IRP_OPERATION(Data)) {
@@ -180,6 +220,13 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostCreate(PFLT_CALLBACK_DATA Data, PCF
     UNREFERENCED_PARAMETER(Flags);
     if (!NT_SUCCESS(Data->IoStatus.Status))
         return FLT_POSTOP_FINISHED_PROCESSING;
+    if (IS("0xF5: completed after its end") && Left) {
+        /* The read is over: its thread is here. It waits for the end of the machine. */
+        KEVENT never;
+        KeSetEvent(&Ended, IO_NO_INCREMENT, FALSE);
+        KeInitializeEvent(&never, NotificationEvent, FALSE);
+        KeWaitForSingleObject(&never, Executive, KernelMode, FALSE, NULL);
+    }
     if (IS("failed-create-not-cancelled")) { /* in PostCreate */
         Data->IoStatus.Status = STATUS_ACCESS_DENIED;
         Data->IoStatus.Information = 0;
@@ -223,6 +270,10 @@ static NTSTATUS FLTAPI GenerateName(PFLT_INSTANCE Instance, PFILE_OBJECT FileObj
         FileName->Name.Length = 4;
         FileName->Name.Buffer[0] = L'\\';
         FileName->Name.Buffer[1] = L'x';
+    }
+    if (IS("name-control-buffer")) { /* in GenerateName */
+        static WCHAR name[] = L"\\Device\\HarddiskVolume1\\a.txt";
+        RtlInitUnicodeString(&FileName->Name, name);
     }
     return STATUS_SUCCESS;
 }

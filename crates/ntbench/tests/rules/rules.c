@@ -58,7 +58,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING Registry
         Registration.OperationRegistration = Endless;
     if (IS("registration: size"))
         Registration.Size = 40;
-    if (IS("generated-name"))
+    if (IS("generated-name") || IS("name-control-buffer"))
         Registration.GenerateFileNameCallback = GenerateName;
     status = FltRegisterFilter(DriverObject, &Registration, &Filter); /* here: registration: twice *//* here: registration: no end *//* here: registration: size *//* here: fltmgr-leak: filter of a failing DriverEntry */
     if (!NT_SUCCESS(status))
