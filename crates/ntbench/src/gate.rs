@@ -19,7 +19,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::cpu::pcr::{self, offset};
 use crate::export::{Export, ExportKind};
-use crate::{faults, schedule, stack};
+use crate::{faults, schedule, stack, user};
 
 /// Where the driver called from.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +72,7 @@ pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
         arguments
     };
     schedule::point("");
+    user::enter_process();
     let entered = |kernel_sp| {
         // SAFETY: `in_call` gives an aligned SP with room above it for the arguments' home area, on a kernel stack that
         // nobody else runs on; the rest is the caller's promise.

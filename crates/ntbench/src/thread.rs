@@ -1,7 +1,7 @@
 //! Simulated threads: each is a thread of the host with a kernel stack of its own.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::cpu::memory::Mapping;
 use crate::ntos::sync::wait;
@@ -80,6 +80,8 @@ pub(crate) struct Thread {
     /// Creates under way on this thread.
     pub(crate) creates: AtomicU32,
     irql: AtomicU8,
+    /// The process whose addresses it sees: its own, or the one that it is attached to.
+    context: AtomicU64,
 }
 
 thread_local! {
@@ -142,6 +144,16 @@ impl Thread {
         self.process.pid == SYSTEM_PID
     }
 
+    /// The id of the process whose addresses it sees. Safe in a signal handler.
+    pub(crate) fn context(&self) -> u64 {
+        self.context.load(Ordering::Relaxed)
+    }
+
+    /// It sees that process's addresses from now on.
+    pub(crate) fn set_context(&self, pid: u64) {
+        self.context.store(pid, Ordering::Relaxed);
+    }
+
     /// Its process's id.
     pub(crate) fn pid(&self) -> u64 {
         self.process.pid
@@ -153,6 +165,7 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
     process.threads.fetch_add(1, Ordering::AcqRel);
     let object = opaque_object(tid);
     wait::initialise(object, wait::THREAD, HEADER_BYTES, 0);
+    let context = AtomicU64::new(process.pid);
     let thread = Box::leak(Box::new(Thread {
         tid,
         process,
@@ -161,6 +174,7 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
         special_apc_disable: AtomicI32::new(0),
         creates: AtomicU32::new(0),
         irql: AtomicU8::new(PASSIVE_LEVEL),
+        context,
     }));
     CURRENT.set(Some(thread));
     ALL.lock()

@@ -3,15 +3,18 @@
 //! Everything below [`END`] is user space to drivers under test (`MmHighestUserAddress` and its kin say so too), and none
 //! of the host's own memory lies there. The bench divides the processor's addresses lower than Windows does because
 //! Linux gives this process the lower half only. Pages are handed out of one arena whose state is a table, so that a
-//! probe needs no touch. One address space serves all simulated processes: a driver that keeps a user address and uses
-//! it in another process finds the first one's memory, or nothing.
+//! probe needs no touch. One address space serves all simulated processes, no two of which are given the same address: a driver
+//! that keeps a user address and uses it in another process finds that it is not there ([`owners`]).
 
 mod arena;
+mod owners;
 mod trap;
 
 use crate::status::NtStatus;
+use crate::thread;
 
 pub(crate) use arena::{Alias, Pages, State};
+use owners::owner;
 pub(crate) use trap::{Trap, stepped, touched};
 
 /// One past the highest user address.
@@ -31,6 +34,29 @@ pub(crate) struct UserBuffer {
 /// Whether an address is one of user space: null pointers are.
 pub(crate) fn is_user(address: usize) -> bool {
     address < END
+}
+
+/// The process that the current thread is in; 0: it is no thread of the machine's.
+pub(crate) fn current() -> u64 {
+    thread::try_current().map_or(0, thread::Thread::context)
+}
+
+/// The current thread is about to run driver code, or to run on in it after a wait: other processes' addresses are not there.
+#[inline]
+pub(crate) fn enter_process() {
+    owners::enter(|| thread::try_current().map(thread::Thread::context));
+}
+
+/// A fault of the current thread's: whether the page had only been taken away from other processes, and is there again.
+/// Safe in a signal handler.
+pub(crate) fn give_back(address: usize, write: bool, in_host: bool) -> bool {
+    owners::give_back(address, write, (!in_host).then(current))
+}
+
+/// The process whose page is at an address, where that is another one than the current thread's.
+pub(crate) fn foreign(address: usize) -> Option<u64> {
+    let owner = owner(address);
+    (owner != 0 && owner != current()).then_some(owner)
 }
 
 /// What `ProbeForRead` checks: the range's alignment, and that it is no system memory. Not that it is there.
@@ -65,20 +91,26 @@ pub(crate) fn probe_for_write(
     alignment: usize,
 ) -> Result<(), NtStatus> {
     probe_for_read(address, length, alignment)?;
-    if length == 0 || arena::all(address, length, State::ReadWrite) {
-        Ok(())
-    } else {
-        Err(NtStatus::ACCESS_VIOLATION)
-    }
+    lockable(address, length, true, current())
 }
 
-/// Whether each page of a range is there: what locking it for reading finds out.
+/// Whether each page of a range is there in that process, and may be written: what locking it finds out.
 ///
 /// # Errors
 /// `STATUS_ACCESS_VIOLATION`.
-pub(crate) fn probe_readable(address: usize, length: usize) -> Result<(), NtStatus> {
+pub(crate) fn lockable(
+    address: usize,
+    length: usize,
+    write: bool,
+    pid: u64,
+) -> Result<(), NtStatus> {
     probe_for_read(address, length, 1)?;
-    if length == 0 || arena::there(address, length) {
+    let there = if write {
+        |address, length| arena::all(address, length, State::ReadWrite)
+    } else {
+        arena::there
+    };
+    if length == 0 || there(address, length) && owners::all(address, length, pid) {
         Ok(())
     } else {
         Err(NtStatus::ACCESS_VIOLATION)

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::memory::{Mapping, PAGE};
+use super::page_fault::{FETCH, WRITE};
 use super::pcr::{self, Block};
 use super::{emulate, guarded, shared_data, verdict};
 use crate::ntos::special;
@@ -187,7 +188,7 @@ pub(super) const EFLAGS_TRAP: libc::greg_t = 0x100;
 
 /// What the bench arranges on the spot: emulated instructions, buffers that count their touches, and its own guarded
 /// loops.
-fn arranged(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
+fn arranged(signal: libc::c_int, fault: &Fault, context: &mut libc::ucontext_t) -> bool {
     let flags = register(context, libc::REG_EFL);
     if fault.trap == verdict::DEBUG && user::stepped() {
         set_register(context, libc::REG_EFL, flags & !SINGLE_STEP);
@@ -208,6 +209,13 @@ fn arranged(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
     }
     if thread::irql() < thread::DISPATCH_LEVEL && user::touched(fault.address) {
         set_register(context, libc::REG_EFL, flags | SINGLE_STEP);
+        return true;
+    }
+    // A bus error is a view's that is longer than its file; nothing of a program's may be run.
+    if signal == libc::SIGSEGV
+        && fault.error & FETCH == 0
+        && user::give_back(fault.address, fault.error & WRITE != 0, fault.in_host)
+    {
         return true;
     }
     if let Some(rip) = guarded::recover(fault).filter(|_| fault.in_host) {
@@ -258,7 +266,7 @@ unsafe extern "C" fn handler(
         );
         return;
     }
-    if arranged(&fault, context) {
+    if arranged(signal, &fault, context) {
         return;
     }
     let in_import = block.import_sp.get() != 0;

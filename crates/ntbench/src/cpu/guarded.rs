@@ -7,8 +7,9 @@
 use std::cell::Cell;
 
 use crate::cpu::fault::Fault;
+use crate::cpu::page_fault;
 use crate::seh::{self, Exception};
-use crate::{thread, user};
+use crate::{gate, thread, user};
 
 std::arch::global_asm!(
     ".globl ntbench_guarded_forward, ntbench_guarded_forward_end",
@@ -123,8 +124,30 @@ fn ended() -> bool {
     true
 }
 
+/// Whether what a driver wants done touches another process's memory, to write it (1) or to read it (0); the exception is
+/// raised then.
+fn is_foreign(places: &[(u64, usize)], count: usize) -> bool {
+    let found = places.iter().find_map(|(operation, address)| {
+        let owner = user::foreign(*address).filter(|_| count != 0)?;
+        Some((*operation, *address, owner))
+    });
+    let Some((operation, address, owner)) = found else {
+        return false;
+    };
+    if let Some(site) = gate::call_site() {
+        let verb = if operation == 0 { "reads" } else { "writes" };
+        let what = format!("{} {verb} {address:#x}", site.import);
+        page_fault::foreign(&what, owner, site.return_address);
+    }
+    seh::raise(Exception::access_violation(operation, address as u64));
+    true
+}
+
 /// `memmove`. Raises the exception in the driver when a user address is not there; the bytes before it are copied.
 pub(crate) fn copy(to: usize, from: usize, count: usize) {
+    if is_foreign(&[(1, to), (0, from)], count) {
+        return;
+    }
     if to.wrapping_sub(from) >= count {
         // SAFETY: on the driver's word; a fault is dealt with above, or is the bug check that it would be in Windows.
         unsafe { copy_forward(to, from, count) };
@@ -137,6 +160,9 @@ pub(crate) fn copy(to: usize, from: usize, count: usize) {
 
 /// `memset`. As [`copy`].
 pub(crate) fn fill(to: usize, byte: u8, count: usize) {
+    if is_foreign(&[(1, to)], count) {
+        return;
+    }
     // SAFETY: as in `copy`.
     unsafe { fill_bytes(to, u32::from(byte), count) };
     ended();
@@ -144,6 +170,9 @@ pub(crate) fn fill(to: usize, byte: u8, count: usize) {
 
 /// How many bytes are equal before the first that are not; `None`: the exception is raised.
 pub(crate) fn compare(left: usize, right: usize, count: usize) -> Option<usize> {
+    if is_foreign(&[(0, left), (0, right)], count) {
+        return None;
+    }
     // SAFETY: as in `copy`.
     let rest = unsafe { compare_bytes(left, right, count) };
     (!ended()).then(|| count.saturating_sub(rest))

@@ -8,12 +8,12 @@ use crate::ntos::pool::tag_text;
 use crate::ntos::special;
 use crate::seh::Exception;
 use crate::stack::Context;
-use crate::{machine, symbols, thread, user};
+use crate::{machine, symbols, thread, user, verifier};
 
 /// Page-fault error code bits.
 const PRESENT: u64 = 1;
 pub(super) const WRITE: u64 = 2;
-const FETCH: u64 = 16;
+pub(super) const FETCH: u64 = 16;
 
 /// Below it lies what Windows gives no process: a null pointer and its fields.
 const NULL_REGION: usize = 0x1_0000;
@@ -37,9 +37,16 @@ pub(super) fn give(fault: &Fault) -> ! {
     let present = fault.error & PRESENT != 0 && fault.address < LINUX;
     let no_execute = present && fault.error & FETCH != 0;
     if user::is_user(fault.address) && irql < thread::DISPATCH_LEVEL && !no_execute {
+        let stranger = user::foreign(fault.address);
+        if let Some(owner) = stranger {
+            let what = format!("{}: {verb} {address:#x}", at(fault));
+            foreign(&what, owner, fault.registers.rip + 1);
+        }
         let what = || {
             let near = if fault.address < NULL_REGION {
                 "a null pointer or next to one"
+            } else if stranger.is_some() {
+                "a user address of another process"
             } else {
                 "a user address that is not there or does not allow it"
             };
@@ -108,6 +115,19 @@ pub(super) fn give(fault: &Fault) -> ! {
         text,
         context,
     )
+}
+
+/// A user address is used in another process than its own: in Windows it leads to nothing there, or to something else.
+pub(super) fn foreign(what: &str, owner: u64, site: usize) {
+    verifier::finding_at(
+        "user-address-in-wrong-process",
+        site,
+        format!(
+            "{what}, a user address of process {owner:#x}, in a thread that is in process {:#x}; attach to it \
+             (KeStackAttachProcess), or lock the buffer while its own thread runs",
+            thread::current().context()
+        ),
+    );
 }
 
 /// Ends the machine if the address is one of special pool, or of a pageable section.

@@ -13,12 +13,12 @@ use crate::abi::io::{
     IRP_MJ_SET_INFORMATION, IRP_MJ_SET_QUOTA, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MJ_WRITE,
 };
 use crate::abi::params::Control;
-use crate::faults;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, mdl};
+use crate::ntos::{irql, mdl, ps};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
 use crate::verifier;
+use crate::{faults, user};
 
 /// `METHOD_BUFFERED`.
 pub(super) const METHOD_BUFFERED: u32 = 0;
@@ -160,7 +160,9 @@ fn lock_user_buffer(data: usize) -> NtStatus {
     if made == 0 {
         return NtStatus::INSUFFICIENT_RESOURCES;
     }
-    if let Err(status) = mdl::lock_pages(made, slots.write) {
+    // In the process that the operation is of, whatever thread asks: a safe post-operation routine runs in one of the system's.
+    let pid = ps::process_at(operation.process).map_or_else(user::current, |process| process.pid);
+    if let Err(status) = mdl::lock_pages_in(pid, made, slots.write) {
         mdl::free(made);
         return status;
     }

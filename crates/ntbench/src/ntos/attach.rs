@@ -1,8 +1,8 @@
 //! Threads that run in another process's address space for a while.
 //!
 //! `KeStackAttachProcess`, `KeUnstackDetachProcess`, `KeAttachProcess`; bug checks 0x5 (`INVALID_PROCESS_ATTACH_ATTEMPT`) and 0x6
-//! (`INVALID_PROCESS_DETACH_ATTEMPT`). All processes share one address space here, so what changes is the current process and
-//! the table that handles are looked up in.
+//! (`INVALID_PROCESS_DETACH_ATTEMPT`). What changes is the current process, the table that handles are looked up in, and whose
+//! user addresses are there ([`user::enter_process`]).
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::memory::Guest;
 use super::{irql, ps};
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL, Process};
-use crate::{bugcheck, verifier};
+use crate::{bugcheck, user, verifier};
 
 /// What `KAPC_STATE` holds for its one reader, the detach: the process before, and how deep the thread was attached.
 #[repr(C)]
@@ -58,11 +58,21 @@ pub(super) fn depth() -> usize {
 
 /// Detaches what a driver has left attached; gives where it attached itself, 0 where it did not.
 pub(super) fn back_to(depth: usize) -> usize {
-    ATTACHED.with_borrow_mut(|attached| {
+    let site = ATTACHED.with_borrow_mut(|attached| {
         let site = attached.get(depth).map_or(0, |attached| attached.site);
         attached.truncate(depth);
         site
-    })
+    });
+    if site != 0 {
+        changed();
+    }
+    site
+}
+
+/// The current process has changed: its addresses are there now, and no other's.
+fn changed() {
+    thread::current().set_context(pid());
+    user::enter_process();
 }
 
 fn attach(call: &str, object: usize, state: Guest<ApcState>) {
@@ -98,6 +108,7 @@ fn attach(call: &str, object: usize, state: Guest<ApcState>) {
             site,
         });
     });
+    changed();
 }
 
 fn detach(call: &str, state: usize) {
@@ -115,23 +126,21 @@ fn detach(call: &str, state: usize) {
         );
     }
     ATTACHED.with_borrow_mut(Vec::pop);
+    changed();
 }
 
 exports! { "ntoskrnl.exe";
     /// Attaches the thread to a process, whatever it is attached to.
-    partial "all processes share one address space"
     fn KeStackAttachProcess(process: usize, state: Guest<ApcState>) {
         attach("KeStackAttachProcess", process, state);
     }
 
     /// Detaches it, with what the attach has filled in.
-    partial "all processes share one address space"
     fn KeUnstackDetachProcess(state: Guest<ApcState>) {
         detach("KeUnstackDetachProcess", state.address());
     }
 
     /// Attaches a thread that is not attached.
-    partial "all processes share one address space"
     fn KeAttachProcess(object: usize) {
         if depth() != 0 {
             bugcheck::raise(
@@ -144,7 +153,6 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Detaches it.
-    partial "all processes share one address space"
     fn KeDetachProcess() {
         detach("KeDetachProcess", 0);
     }

@@ -102,17 +102,17 @@ pub(crate) fn set_swapped(mdl: usize, swapped: bool) {
     }
 }
 
-/// Locks what a list describes, for a caller of the current process; `Err`: some of it is not there.
+/// Locks what a list describes, in the current process; `Err`: some of it is not there.
 pub(crate) fn lock_pages(mdl: usize, write: bool) -> Result<(), NtStatus> {
+    lock_pages_in(user::current(), mdl, write)
+}
+
+/// The same, in that process.
+pub(crate) fn lock_pages_in(pid: u64, mdl: usize, write: bool) -> Result<(), NtStatus> {
     let now = read(mdl);
     let (start, length) = (address_of(&now), now.byte_count as usize);
     if user::is_user(start) {
-        let there = if write {
-            user::probe_for_write(start, length, 1)
-        } else {
-            user::probe_readable(start, length)
-        };
-        there?;
+        user::lockable(start, length, write, pid)?;
     }
     change(mdl, |mdl| {
         mdl.flags |= MDL_PAGES_LOCKED | if write { MDL_WRITE_OPERATION } else { 0 };

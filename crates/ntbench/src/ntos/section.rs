@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::handle::{self, Target};
 use super::memory::Guest;
 use super::object::Counted;
-use super::{driver, irql, section_type};
+use super::{attach, driver, irql, ps, section_type};
 use crate::abi::flt::KERNEL_MODE;
 use crate::cpu::memory::PAGE;
 use crate::namespace::open::OpenFile;
@@ -135,6 +135,8 @@ struct Wanted {
     offset: i64,
     size: usize,
     protection: u32,
+    /// The process in which it is shown.
+    pid: u64,
 }
 
 fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
@@ -158,7 +160,7 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
     let left = left.filter(|left| *left > 0 && wanted.size <= left.next_multiple_of(PAGE));
     let left = left.ok_or(NtStatus::INVALID_VIEW_SIZE)?;
     let size = if wanted.size == 0 { left } else { wanted.size };
-    let pages = Pages::new(size.div_ceil(PAGE)).map_err(|_| NtStatus::NO_MEMORY)?;
+    let pages = Pages::of(wanted.pid, size.div_ceil(PAGE)).map_err(|_| NtStatus::NO_MEMORY)?;
     let from = u64::try_from(wanted.offset).map_err(|_| NtStatus::INVALID_VIEW_SIZE)?;
     pages
         .cover(section.open.data()?, from, write)
@@ -178,13 +180,13 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
     Ok((base, length))
 }
 
-/// Whether a handle stands for a process: one address space serves them all.
-pub(super) fn process(handle: u64) -> Result<(), NtStatus> {
+/// The id of the process that a handle stands for.
+pub(super) fn process(handle: u64) -> Result<u64, NtStatus> {
     if handle == u64::MAX {
-        return Ok(());
+        return Ok(attach::pid());
     }
     match handle::look_up(handle, KERNEL_MODE)?.0 {
-        Target::Process(_) => Ok(()),
+        Target::Process(object) => Ok(ps::process_at(object).map_or(0, |process| process.pid)),
         _ => Err(NtStatus::OBJECT_TYPE_MISMATCH),
     }
 }
@@ -200,9 +202,10 @@ exports! { "ntoskrnl.exe";
         if let Some(status) = faults::check("ZwMapViewOfSection") {
             return status;
         }
-        if let Err(status) = process(into) {
-            return status;
-        }
+        let pid = match process(into) {
+            Ok(pid) => pid,
+            Err(status) => return status,
+        };
         // ViewShare or ViewUnmap.
         if !matches!(inherit, 1 | 2) {
             return NtStatus::INVALID_PARAMETER_8;
@@ -210,7 +213,7 @@ exports! { "ntoskrnl.exe";
         if base.read() != 0 {
             return NtStatus::CONFLICTING_ADDRESSES;
         }
-        let wanted = Wanted { offset: offset.read_opt().unwrap_or(0), size: size.read(), protection };
+        let wanted = Wanted { offset: offset.read_opt().unwrap_or(0), size: size.read(), protection, pid };
         match map(section, wanted) {
             Ok((at, length)) => {
                 base.write(at);

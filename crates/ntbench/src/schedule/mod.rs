@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::wire::{ScheduleConfig, TraceEvent};
-use crate::{gate, thread, trace};
+use crate::{gate, thread, trace, user};
 use state::{Standing, State};
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -189,6 +189,7 @@ fn take_turn(
     while let Some(schedule) = guard.as_mut() {
         if schedule.state.members[ticket].standing == Standing::Running {
             schedule.started();
+            user::enter_process();
             break;
         }
         let turn = Arc::clone(&schedule.turns[ticket]);
@@ -267,7 +268,7 @@ pub(crate) fn wait<'a, T>(
         wait_turn(std::ptr::from_ref(changed).addr(), until);
         return mutex.lock().unwrap_or_else(PoisonError::into_inner);
     }
-    match until {
+    let guard = match until {
         None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Some(until) => {
             let left = until.saturating_duration_since(Instant::now());
@@ -276,7 +277,9 @@ pub(crate) fn wait<'a, T>(
                 .unwrap_or_else(PoisonError::into_inner)
                 .0
         }
-    }
+    };
+    user::enter_process();
+    guard
 }
 
 /// A moment later, in a loop that waits for what another thread does.
@@ -303,6 +306,7 @@ pub(crate) fn sleep_until(end: Instant) {
         }
     } else {
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
+        user::enter_process();
     }
 }
 

@@ -5,12 +5,13 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use super::owners;
 use crate::cpu::memory::PAGE;
 
 /// Where the arena begins: an address that looks like a Windows program's heap.
-const BASE: usize = 0x200_0000_0000;
+pub(super) const BASE: usize = 0x200_0000_0000;
 /// How many pages it has: 1 GB, of which only what is touched costs memory.
-const PAGES: usize = 1 << 18;
+pub(super) const PAGES: usize = 1 << 18;
 
 /// What a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,17 @@ pub(crate) enum State {
     ReadOnly = 1,
     /// May be read and written.
     ReadWrite = 2,
+}
+
+impl State {
+    /// The one that this number stands for.
+    pub(super) const fn of(number: u8) -> Self {
+        match number {
+            1 => Self::ReadOnly,
+            2 => Self::ReadWrite,
+            _ => Self::Absent,
+        }
+    }
 }
 
 static STATES: [AtomicU8; PAGES] = [const { AtomicU8::new(0) }; PAGES];
@@ -135,8 +147,13 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Fresh zeroed pages that may be read and written.
+    /// Fresh zeroed pages that may be read and written, of the process that the current thread is in.
     pub(crate) fn new(count: usize) -> io::Result<Self> {
+        Self::of(super::current(), count)
+    }
+
+    /// The same, of that process; 0: of all.
+    pub(crate) fn of(pid: u64, count: usize) -> io::Result<Self> {
         let free = FREE
             .as_ref()
             .map_err(|error| io::Error::new(error.kind(), "user space could not be mapped"))?;
@@ -153,6 +170,7 @@ impl Pages {
         }
         drop(free);
         let pages = Self { first, count };
+        owners::own(first, count, pid);
         pages.set(0, count, State::ReadWrite)?;
         Ok(pages)
     }
@@ -248,6 +266,12 @@ fn bits(state: State) -> libc::c_int {
 
 /// Changes pages of the arena. Safe in a signal handler.
 pub(super) fn protect(address: usize, length: usize, state: State) -> io::Result<()> {
+    owners::show(address, length, state);
+    access(address, length, state)
+}
+
+/// As [`protect`], whatever their owner may do with them.
+pub(super) fn access(address: usize, length: usize, state: State) -> io::Result<()> {
     let bits = bits(state);
     // SAFETY: callers name pages of the arena alone, which holds nothing of the host's.
     if unsafe { libc::mprotect(std::ptr::with_exposed_provenance_mut(address), length, bits) } != 0
@@ -260,6 +284,7 @@ pub(super) fn protect(address: usize, length: usize, state: State) -> io::Result
 impl Drop for Pages {
     fn drop(&mut self) {
         let base = std::ptr::with_exposed_provenance_mut(self.base());
+        owners::disown(self.first, self.count);
         // SAFETY: the pages are this buffer's; their contents are forgotten.
         unsafe { libc::madvise(base, self.length(), libc::MADV_REMOVE) };
         if self.set(0, self.count, State::Absent).is_err() {

@@ -146,6 +146,10 @@ const RULES: &[Rule] = &[
         "user-buffer-in-wrong-process",
         "call FltLockUserBuffer before the operation is pended",
     ),
+    (
+        "user-address-in-wrong-process",
+        "lock and map the buffer (MmProbeAndLockPages, FltLockUserBuffer) while its own thread runs, or attach to its process",
+    ),
     // IRPs and devices.
     (
         "irp-not-completed",

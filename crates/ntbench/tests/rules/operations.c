@@ -44,6 +44,8 @@ static VOID FLTAPI Later(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
     LARGE_INTEGER moment = { .QuadPart = -1000000ll };
     UNREFERENCED_PARAMETER(context);
     FltFreeDeferredIoWorkItem(item);
+    if (IS("user-address-in-wrong-process: and 0x7E"))
+        *(volatile UCHAR *)Data->Iopb->Parameters.Read.ReadBuffer = 0; /* here */
     KeDelayExecutionThread(KernelMode, FALSE, &moment);
     FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here: user-buffer-in-wrong-process: neither */
 }
@@ -113,9 +115,8 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_R
         FltCompletePendedPreOperation(Data, FLT_PREOP_SUCCESS_NO_CALLBACK, NULL); /* here */
         return FLT_PREOP_PENDING;
     }
-    if (IS("user-buffer-in-wrong-process: neither") && FLT_IS_IRP_OPERATION(Data)) {
+    if ((IS("user-buffer-in-wrong-process: neither") || IS("user-address-in-wrong-process: and 0x7E")) && FLT_IS_IRP_OPERATION(Data))
         return Defer(Data, Later);
-    }
     if (IS("0xF5: completed after its end") && FLT_IS_IRP_OPERATION(Data) && !Left) {
         Left = Data;
         KeInitializeEvent(&Ended, NotificationEvent, FALSE);
