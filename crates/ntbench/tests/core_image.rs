@@ -109,14 +109,39 @@ fn an_indirect_call_leads_to_a_function() {
 
 #[test]
 fn what_is_discarded_is_gone() {
-    let report = bug_check("init", &[], &["/section:INIT,erd"]);
-    assert_eq!(
-        (report.code, report.parameters[1]),
-        (0x50, 0x10),
-        "{}",
-        report.text
+    // By its flag, and by its name alone.
+    for link in [&["/section:INIT,erd"][..], &[]] {
+        let report = bug_check("init", &[], link);
+        assert_eq!(
+            (report.code, report.parameters[1]),
+            (0x50, 0x10),
+            "{}",
+            report.text
+        );
+        assert!(report.text.contains("init!once"), "{}", report.text);
+    }
+}
+
+#[test]
+fn what_may_be_patched_is_left_as_it_was_linked() {
+    for table in ["-DRETPOLINES=2", "-DRETPOLINES=99"] {
+        let flags = [GUARD, &[table]].concat();
+        let seen = loads("guard_import", &flags, &["/guard:cf"]);
+        assert_eq!(seen[0], 0x6000, "{table}");
+    }
+}
+
+#[test]
+fn sections_begin_on_pages_or_on_several() {
+    let seen = loads("cookie", &[], &["/align:8192"]);
+    assert_ne!(seen[0], 0);
+    let machine = machine(MachineConfig::default());
+    let image = compile("cookie", &[], &["/align:32"]);
+    let refused = load(&machine, image).expect_err("a refusal").to_string();
+    assert!(
+        refused.contains("a section alignment of 0x20, no multiple of 0x1000"),
+        "{refused}"
     );
-    assert!(report.text.contains("init!once"), "{}", report.text);
 }
 
 #[test]

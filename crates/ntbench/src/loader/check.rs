@@ -39,12 +39,9 @@ pub(super) fn check(data: &[u8]) -> Result<Checked<'_>, Fact> {
     driver(headers)?;
     let optional = headers.optional_header();
     let size = optional.size_of_image();
-    if optional.section_alignment() != PAGE as u32 {
-        let text = format!(
-            "section alignment {:#x}, the loader maps pages of 0x1000",
-            optional.section_alignment()
-        );
-        return Err(damaged(text));
+    let alignment = optional.section_alignment();
+    if alignment == 0 || !(alignment as usize).is_multiple_of(PAGE) {
+        return Err(Fact::Alignment(alignment));
     }
     if size == 0 || size > LARGEST_IMAGE || !(size as usize).is_multiple_of(PAGE) {
         return Err(damaged(format!("SizeOfImage {size:#x}")));
@@ -56,7 +53,7 @@ pub(super) fn check(data: &[u8]) -> Result<Checked<'_>, Fact> {
             data.len()
         )));
     }
-    let (sections, raw) = sections(&pe, data.len(), size, header_bytes)?;
+    let (sections, raw) = sections(&pe, data.len(), size, (header_bytes, alignment))?;
     let directory = |index: usize, name: &str| -> Result<(u32, u32), Fact> {
         let Some(entry) = pe.data_directory(index) else {
             return Ok((0, 0));
@@ -186,7 +183,12 @@ fn driver(headers: &ImageNtHeaders64) -> Result<(), Fact> {
 
 type Sections = (Vec<Section>, Vec<(usize, usize)>);
 
-fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<Sections, Fact> {
+fn sections(
+    pe: &PeFile64<'_>,
+    file: usize,
+    size: u32,
+    (headers, alignment): (u32, u32),
+) -> Result<Sections, Fact> {
     let (mut sections, mut raw) = (Vec::new(), Vec::new());
     let mut end_of_previous = headers;
     for header in pe.section_table().iter() {
@@ -212,7 +214,8 @@ fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<S
             )));
         }
         // "In ascending order and adjacent", says the PE format of the addresses of sections.
-        if rva as usize != (end_of_previous as usize).next_multiple_of(PAGE) {
+        let aligned = u64::from(end_of_previous).next_multiple_of(alignment.into());
+        if u64::from(rva) != aligned {
             return Err(damaged(format!(
                 "section {name} at {rva:#x} does not begin where what lies before it ends, at {end_of_previous:#x}"
             )));
@@ -250,6 +253,8 @@ fn sections(pe: &PeFile64<'_>, file: usize, size: u32, headers: u32) -> Result<S
             size: length,
             characteristics,
             pageable: name.starts_with("PAGE"),
+            discardable: characteristics & pe::IMAGE_SCN_MEM_DISCARDABLE != 0
+                || name.starts_with("INIT"),
         });
         raw.push((offset, used));
     }

@@ -323,7 +323,7 @@ pub(crate) fn retire(image: &Image) {
 /// Takes the discardable sections away, as Windows does once `DriverEntry` has succeeded.
 pub(crate) fn discard_init(image: &Image) {
     for section in &image.sections {
-        if section.characteristics & pe::IMAGE_SCN_MEM_DISCARDABLE != 0 {
+        if section.discardable {
             let start = image.base + section.rva as usize;
             // A failure leaves the section readable, which is only less strict.
             let _ = image

@@ -67,6 +67,11 @@ pub(crate) enum Fact {
     /// A header that contradicts the file or itself.
     #[error("is damaged: {0}")]
     Damaged(String),
+    /// Sections that do not begin on pages of their own: Windows maps such an image as one, all of it writable and executable.
+    #[error(
+        "has a section alignment of {0:#x}, no multiple of 0x1000 (linked with /ALIGN?), which Windows refuses with HVCI and the bench always"
+    )]
+    Alignment(u32),
     /// It cannot be moved from its preferred base.
     #[error(
         "has no relocations (linked with /FIXED?), and no driver is loaded at its preferred base"
@@ -101,6 +106,8 @@ pub(crate) struct Section {
     pub(crate) characteristics: u32,
     /// Whether Windows pages it: its name begins with PAGE.
     pub(crate) pageable: bool,
+    /// Whether Windows takes it away once `DriverEntry` has succeeded: by its flag, or because its name begins with INIT.
+    pub(crate) discardable: bool,
 }
 
 /// A mapped driver.

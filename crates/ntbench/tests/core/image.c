@@ -47,6 +47,13 @@ extern u8 __guard_fids_table[], __guard_fids_count[], __guard_flags[];
 #define GUARD (u64)&__guard_check_icall_fptr, (u64)&__guard_dispatch_icall_fptr, (u64)__guard_fids_table, (u64)__guard_fids_count
 #endif
 
+#ifdef RETPOLINES
+/* What Windows may patch where an indirect call goes through the import table: one place, in a table that a section of the
+ * linker's own goes with (IMAGE_DYNAMIC_RELOCATION_TABLE, then one for IMAGE_DYNAMIC_RELOCATION_GUARD_IMPORT_CONTROL_TRANSFER). */
+__attribute__((section("DVRT"), used)) static const u32 dynamic[] = { 1, 24, 3, 0, 12, 0x1000, 12, 0 };
+__attribute__((section(".retplne"), used)) static const u8 retpolines[16] = { 0x52, 0x65, 0x74, 0x70 };
+#endif
+
 __attribute__((used)) const struct {
     u32 size, rest[21];
     u64 cookie, handlers[2], guard[4];
@@ -55,6 +62,9 @@ __attribute__((used)) const struct {
 } _load_config_used = {
     .size = sizeof(_load_config_used),
     .cookie = (u64)&__security_cookie,
+#ifdef RETPOLINES
+    .others[8] = (u64)RETPOLINES << 32, /* the table begins that section */
+#endif
 #ifdef GUARDED
     .guard = { GUARD },
     .flags = 0x500, /* instrumented, with a table */
