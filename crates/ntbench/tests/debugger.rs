@@ -124,6 +124,25 @@ fn gdb_stops_at_a_line_and_steps() {
 }
 
 #[test]
+fn gdb_goes_on_where_the_bench_called_the_driver() {
+    let source = source().with_file_name("crossing.c");
+    let image = clang::driver(&source, "crossing", &["-fno-optimize-sibling-calls"], &[]);
+    let Some(out) = gdb(&image, &["break innermost", "run", "backtrace"]) else {
+        return;
+    };
+    if out.contains("Python scripting is not supported") {
+        println!("skipped: this gdb has no Python");
+        return;
+    }
+    // Each on a segment of its own, or two.
+    let functions = ["second", "inner", "first", "outer", "DriverEntry"];
+    let places = functions.map(|function| out.find(&format!("in {function} () at")));
+    assert!(places.iter().all(Option::is_some), "{out}");
+    assert!(places.is_sorted(), "{out}");
+    assert!(!out.contains("Backtrace stopped"), "{out}");
+}
+
+#[test]
 fn lldb_shows_the_same() {
     let lldb = ["lldb", "lldb-19", "lldb-16", "lldb-14"];
     let found = lldb
