@@ -14,7 +14,7 @@ use crate::status::NtStatus;
 use crate::thread;
 
 pub(crate) use arena::{Alias, Pages, State};
-use owners::owner;
+pub(crate) use owners::owner;
 pub(crate) use trap::{Trap, stepped, touched};
 
 /// One past the highest user address.

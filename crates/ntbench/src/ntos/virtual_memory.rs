@@ -1,4 +1,4 @@
-//! User memory that a driver takes for the current process: `ZwAllocateVirtualMemory`, `ZwFreeVirtualMemory`.
+//! User memory that a driver takes for a process: `ZwAllocateVirtualMemory`, `ZwFreeVirtualMemory`.
 //!
 //! A region is reserved once and committed whole or in parts; releasing takes all of it. Its pages go with the machine
 //! where nobody frees them, as a process's go with the process.
@@ -11,7 +11,7 @@ use super::{irql, section};
 use crate::cpu::memory::PAGE;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
-use crate::user::{Pages, State};
+use crate::user::{self, Pages, State};
 
 /// `MEM_…`.
 const COMMIT: u32 = 0x1000;
@@ -44,6 +44,7 @@ fn pages(base: usize, size: usize) -> Option<(usize, usize)> {
 }
 
 fn allocate(
+    pid: u64,
     base: usize,
     size: usize,
     kind: u32,
@@ -67,13 +68,14 @@ fn allocate(
             .range(..=first)
             .next_back()
             .filter(|(start, region)| first + count * PAGE <= **start + region.length())
+            .filter(|(start, _)| user::owner(**start) == pid)
             .ok_or(NtStatus::CONFLICTING_ADDRESSES)?;
         region
             .set((first - start) / PAGE, count, wanted)
             .map_err(|_| NtStatus::NO_MEMORY)?;
         return Ok((first, count * PAGE));
     }
-    let made = Pages::new(count).map_err(|_| NtStatus::NO_MEMORY)?;
+    let made = Pages::of(pid, count).map_err(|_| NtStatus::NO_MEMORY)?;
     let shown = if kind & COMMIT == 0 {
         State::Absent
     } else {
@@ -85,13 +87,14 @@ fn allocate(
     Ok((base, count * PAGE))
 }
 
-fn free(base: usize, size: usize, kind: u32) -> Result<(usize, usize), NtStatus> {
+fn free(pid: u64, base: usize, size: usize, kind: u32) -> Result<(usize, usize), NtStatus> {
     if !matches!(kind, DECOMMIT | RELEASE) {
         return Err(NtStatus::INVALID_PARAMETER_4);
     }
     let mut regions = lock();
     let found = regions.range(..=base).next_back();
     let found = found.filter(|(start, region)| base < **start + region.length());
+    let found = found.filter(|(start, _)| user::owner(**start) == pid);
     let (start, length) = found
         .map(|(start, region)| (*start, region.length()))
         .ok_or(NtStatus::MEMORY_NOT_ALLOCATED)?;
@@ -146,20 +149,17 @@ exports! { "ntoskrnl.exe";
         process: u64, base: Guest<usize>, _zero_bits: usize, size: Guest<usize>, kind: u32, protection: u32,
     ) -> NtStatus {
         irql::at_most("ZwAllocateVirtualMemory", PASSIVE_LEVEL);
-        if let Err(status) = section::process(process) {
-            return status;
-        }
-        told(allocate(base.read(), size.read(), kind, protection), base, size)
+        let made = section::process(process)
+            .and_then(|pid| allocate(pid, base.read(), size.read(), kind, protection));
+        told(made, base, size)
     }
 
     /// Gives it back.
     partial "regions are released whole: STATUS_UNABLE_TO_FREE_VM for a part"
     fn ZwFreeVirtualMemory(process: u64, base: Guest<usize>, size: Guest<usize>, kind: u32) -> NtStatus {
         irql::at_most("ZwFreeVirtualMemory", PASSIVE_LEVEL);
-        if let Err(status) = section::process(process) {
-            return status;
-        }
-        told(free(base.read(), size.read(), kind), base, size)
+        let freed = section::process(process).and_then(|pid| free(pid, base.read(), size.read(), kind));
+        told(freed, base, size)
     }
 
     /// The same.

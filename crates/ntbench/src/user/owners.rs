@@ -34,7 +34,7 @@ fn page(address: usize) -> Option<usize> {
 }
 
 /// The process that a page belongs to; 0: none.
-pub(super) fn owner(address: usize) -> u64 {
+pub(crate) fn owner(address: usize) -> u64 {
     page(address).map_or(0, |page| OWNERS[page].load(Ordering::Acquire).into())
 }
 
