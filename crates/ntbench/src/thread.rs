@@ -1,7 +1,7 @@
 //! Simulated threads: each is a thread of the host with a kernel stack of its own.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use crate::cpu::memory::Mapping;
 use crate::ntos::sync::wait;
@@ -82,6 +82,7 @@ pub(crate) struct Thread {
     irql: AtomicU8,
     /// The process whose addresses it sees: its own, or the one that it is attached to.
     context: AtomicU64,
+    waits: AtomicBool,
 }
 
 thread_local! {
@@ -119,6 +120,17 @@ pub(crate) fn try_current() -> Option<&'static Thread> {
     CURRENT.get()
 }
 
+/// Says that the current thread waits, while there is one and `wait` runs.
+pub(crate) fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    let Some(thread) = try_current() else {
+        return wait();
+    };
+    thread.waits.store(true, Ordering::Release);
+    let done = wait();
+    thread.waits.store(false, Ordering::Release);
+    done
+}
+
 /// The current thread's IRQL.
 pub(crate) fn irql() -> u8 {
     current().irql()
@@ -137,6 +149,11 @@ impl Thread {
             special::trim();
         }
         old
+    }
+
+    /// Whether it waits for what somebody else does.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
     }
 
     /// Whether it belongs to the system process.
@@ -175,6 +192,7 @@ pub(crate) fn adopt(tid: u64, process: Arc<Process>) -> &'static Thread {
         creates: AtomicU32::new(0),
         irql: AtomicU8::new(PASSIVE_LEVEL),
         context,
+        waits: AtomicBool::new(false),
     }));
     CURRENT.set(Some(thread));
     ALL.lock()

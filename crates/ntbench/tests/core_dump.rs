@@ -301,9 +301,13 @@ fn other_threads_are_there_and_ended_ones_are_not() {
     };
     let ended = start().expect("a thread");
     let lives = start().expect("a thread");
+    let tid = ended.info().tid;
     ended.end().expect("its end");
     // What ends a thread does not wait for it.
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let gone = machine.await_threads(std::time::Duration::from_secs(60), |threads| {
+        threads.iter().all(|thread| thread.tid != tid)
+    });
+    assert!(gone.expect("the machine lives"), "the thread has not ended");
     let outcome = load(&machine, compile("recurse", &[]));
     assert!(
         matches!(outcome, Err(MachineError::BugCheck(_))),

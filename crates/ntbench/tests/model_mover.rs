@@ -3,10 +3,9 @@
 mod model;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use model::{Bench, compile, lines, open, rules, spec, start};
-use ntbench::wire::{DriverSpec, Trace};
+use ntbench::wire::DriverSpec;
 use ntbench::{NtStatus, Port};
 
 /// A name that the filter pends.
@@ -38,16 +37,7 @@ fn ask(port: &Port, what: &str) -> NtStatus {
 
 /// Waits until a line is printed, and gives what came with it.
 fn until(bench: &Bench, line: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    for _ in 0..500 {
-        let trace: Trace = bench.trace();
-        all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|other| other == line) {
-            return all;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("no {line:?}: {all:?}");
+    model::until(&bench.machine, line, |told| told == line)
 }
 
 #[test]

@@ -3,8 +3,6 @@
 mod model;
 mod volume;
 
-use std::time::Duration;
-
 use model::{compile, lines, rules, spec, start};
 use ntbench::wire::{FileCall, Transferred};
 use ntbench::{DirectoryChange, NtStatus, Thread};
@@ -177,16 +175,7 @@ fn what_finds_no_room_is_to_be_listed_again() {
 
 /// Waits until a line that begins so is printed; all that came before it.
 fn until(bench: &VolumeBench, line: &str) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for _ in 0..500 {
-        let trace = bench.machine.trace().unwrap();
-        all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|other| other.starts_with(line)) {
-            return all;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("no {line:?}: {all:?}");
+    model::until(&bench.machine, line, |told| told.starts_with(line))
 }
 
 fn filtered() -> (VolumeBench, Thread) {

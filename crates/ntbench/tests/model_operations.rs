@@ -6,8 +6,8 @@ mod model;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{Bench, compile, lines, open, rules, spec, start};
-use ntbench::wire::{CreateFile, DriverSpec, FileCall, MachineConfig, Trace};
+use model::{Bench, compile, lines, open, rules, spec, start, until_waits};
+use ntbench::wire::{CreateFile, DriverSpec, FileCall, MachineConfig};
 use ntbench::{NtStatus, ReparsePoint, Thread};
 
 const README: &str = "\\Docs\\Deep\\Readme.txt";
@@ -56,16 +56,7 @@ fn found(bench: Bench, service: &str) -> Vec<String> {
 
 /// Waits until a line is printed, and gives all that came.
 fn until(bench: &Bench, line: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    for _ in 0..500 {
-        let trace: Trace = bench.trace();
-        all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|other| other == line) {
-            return all;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("no {line:?}: {all:?}");
+    model::until(&bench.machine, line, |told| told == line)
 }
 
 #[test]
@@ -368,7 +359,7 @@ fn a_pended_read_goes_on_in_a_system_thread() {
     std::thread::scope(|scope| {
         let write = || bench.thread.write(file, Some(0), b"TEXT").unwrap();
         let waiting = scope.spawn(write);
-        std::thread::sleep(Duration::from_millis(50));
+        until_waits(&bench.machine, &bench.thread);
         assert_eq!(
             other.cancel_io(&bench.thread).unwrap().status,
             NtStatus::SUCCESS

@@ -81,16 +81,7 @@ impl Keeper {
 
     /// Waits until a line is printed; all that came.
     fn until(&self, line: &str) -> Vec<String> {
-        let mut all: Vec<String> = Vec::new();
-        for _ in 0..500 {
-            let trace = self.bench.machine.trace().unwrap();
-            all.extend(lines(&trace).into_iter().map(str::to_owned));
-            if all.iter().any(|other| other == line) {
-                return all;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("no {line:?}: {all:?}");
+        model::until(&self.bench.machine, line, |told| told == line)
     }
 
     /// Time for what should not happen.

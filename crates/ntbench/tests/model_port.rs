@@ -4,7 +4,7 @@ mod model;
 
 use std::time::Duration;
 
-use model::{Bench, bug_check, compile, lines, rules, spec, start};
+use model::{Bench, bug_check, compile, lines, rules, spec, start, until_waits};
 use ntbench::wire::{FaultRule, MachineConfig, StackKind, ThreadSpec, When};
 use ntbench::{NtStatus, Thread};
 
@@ -130,7 +130,8 @@ fn messages_go_to_a_client_that_waits_and_its_reply_comes_back() {
         NtStatus::TIMEOUT
     );
     bench.trace();
-    let listener = port.on(&start(&bench.machine));
+    let ear = start(&bench.machine);
+    let listener = port.on(&ear);
     std::thread::scope(|scope| {
         let heard = scope.spawn(|| {
             let told = listener.get_message(100, None).unwrap();
@@ -146,6 +147,8 @@ fn messages_go_to_a_client_that_waits_and_its_reply_comes_back() {
             assert_eq!(long.unwrap(), NtStatus::BUFFER_OVERFLOW);
             (told, asked)
         });
+        // The first message is sent for a moment only.
+        until_waits(&bench.machine, &ear);
         assert_eq!(port.send(&[1], 0).unwrap().0, NtStatus::SUCCESS);
         assert_eq!(port.send(&[2], 0).unwrap().0, NtStatus::SUCCESS);
         assert_eq!(port.send(&[2], 0).unwrap().0, NtStatus::BUFFER_OVERFLOW);
@@ -173,10 +176,11 @@ fn messages_go_to_a_client_that_waits_and_its_reply_comes_back() {
 fn who_waits_hears_of_the_end() {
     let bench = talking(&[]);
     let port = bench.thread.connect_port(PORT, &[]).unwrap().unwrap();
-    let listener = port.on(&start(&bench.machine));
+    let ear = start(&bench.machine);
+    let listener = port.on(&ear);
     std::thread::scope(|scope| {
         let heard = scope.spawn(|| listener.get_message(100, None).unwrap().status);
-        std::thread::sleep(Duration::from_millis(50));
+        until_waits(&bench.machine, &ear);
         port.clone().close().unwrap();
         assert_eq!(heard.join().unwrap(), NtStatus::PORT_DISCONNECTED);
     });

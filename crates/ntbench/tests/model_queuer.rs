@@ -2,8 +2,6 @@
 
 mod model;
 
-use std::time::Duration;
-
 use model::{Bench, compile, lines, open, start};
 use ntbench::{NtStatus, Port};
 
@@ -26,17 +24,9 @@ fn ask(port: &Port, what: &str) {
 
 /// Waits until the filter has queued one.
 fn queued(bench: &Bench) {
-    let mut all = Vec::new();
-    for _ in 0..500 {
-        let trace = bench.trace();
-        all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|line| line == "inserted 00000000") {
-            assert_eq!(all[0], "insert mine=1 context=0000000000000012 irql=2");
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("nothing queued: {all:?}");
+    let inserted = "inserted 00000000";
+    let all = model::until(&bench.machine, inserted, |line| line == inserted);
+    assert_eq!(all[0], "insert mine=1 context=0000000000000012 irql=2");
 }
 
 #[test]

@@ -4,8 +4,6 @@
 mod model;
 mod volume;
 
-use std::time::Duration;
-
 use model::{compile, lines, rules, spec, start};
 use ntbench::wire::FileCall;
 use ntbench::{NtStatus, Thread};
@@ -44,13 +42,7 @@ fn unlock(thread: &Thread, file: u64) -> NtStatus {
 
 /// Waits until a line is printed.
 fn until(bench: &VolumeBench, line: &str) {
-    for _ in 0..500 {
-        if lines(&bench.machine.trace().unwrap()).contains(&line) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("no {line:?}");
+    model::until(&bench.machine, line, |told| told == line);
 }
 
 #[test]

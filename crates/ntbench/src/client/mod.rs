@@ -8,6 +8,7 @@ mod measure;
 mod notify;
 mod port;
 mod reparse;
+mod threads;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;

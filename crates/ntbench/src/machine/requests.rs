@@ -12,9 +12,10 @@ use crate::abi::io::{
 use crate::cpu::memory;
 use crate::loader;
 use crate::symbols::Symbols;
+use crate::thread::{self, Thread};
 use crate::wire::{
     Completion, DriverSpec, FinalReport, LoadedDriver, MachineConfig, NtStatus, PlugAndPlay,
-    Refusal, Reply, Request, SystemCall, Usage,
+    Refusal, Reply, Request, SystemCall, ThreadState, Usage,
 };
 use crate::{bugcheck, debugger, faults, fltmgr, ntos, schedule, stack, trace, verifier};
 
@@ -50,6 +51,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Trace => reply(id, Reply::Trace(trace::take())),
         Request::Modules => reply(id, Reply::Modules(modules::infos())),
         Request::Usage => reply(id, Reply::Usage(usage())),
+        Request::Threads => reply(id, Reply::Threads(threads())),
         Request::Ports => reply(id, Reply::Names(fltmgr::port::names())),
         Request::Together { threads } => {
             let tickets: Vec<_> = threads.into_iter().filter_map(worker::ticket).collect();
@@ -302,6 +304,14 @@ fn usage() -> Usage {
         pool_bytes,
         resident_bytes: resident.unwrap_or(0) << 10,
     }
+}
+
+fn threads() -> Vec<ThreadState> {
+    let state = |thread: &Thread| ThreadState {
+        tid: thread.tid,
+        waits: thread.waits(),
+    };
+    thread::all().into_iter().map(state).collect()
 }
 
 fn plug_and_play(device: &str, what: PlugAndPlay) -> Reply {

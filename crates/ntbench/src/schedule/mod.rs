@@ -252,7 +252,7 @@ pub(crate) fn wait_turn(what: usize, until: Option<Instant>) -> bool {
     schedule.state.waits(ticket, what, until);
     schedule.stopped("a wait");
     schedule.decide();
-    drop(take_turn(guard, ticket));
+    thread::waiting(|| drop(take_turn(guard, ticket)));
     true
 }
 
@@ -268,7 +268,7 @@ pub(crate) fn wait<'a, T>(
         wait_turn(std::ptr::from_ref(changed).addr(), until);
         return mutex.lock().unwrap_or_else(PoisonError::into_inner);
     }
-    let guard = match until {
+    let guard = thread::waiting(|| match until {
         None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
         Some(until) => {
             let left = until.saturating_duration_since(Instant::now());
@@ -277,7 +277,7 @@ pub(crate) fn wait<'a, T>(
                 .unwrap_or_else(PoisonError::into_inner)
                 .0
         }
-    };
+    });
     user::enter_process();
     guard
 }

@@ -106,6 +106,8 @@ pub enum Request {
     Modules,
     /// What memory is in use now.
     Usage,
+    /// Which threads there are, and which of them wait.
+    Threads,
     /// The names of the communication ports that filters offer.
     Ports,
     /// These threads will make calls at the same time.
@@ -221,6 +223,8 @@ pub enum Reply {
     Modules(Vec<ModuleInfo>),
     /// Memory in use.
     Usage(Usage),
+    /// Threads that have not ended.
+    Threads(Vec<ThreadState>),
     /// Names.
     Names(Vec<String>),
     /// The end.
@@ -315,6 +319,15 @@ pub struct Usage {
     pub pool_bytes: u64,
     /// Memory of the machine's process that is resident and not shared with a file, in bytes: the bench's own with the drivers'.
     pub resident_bytes: u64,
+}
+
+/// A thread that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadState {
+    /// Its thread id.
+    pub tid: u64,
+    /// Whether it waits in the kernel for what somebody else does, or for a time.
+    pub waits: bool,
 }
 
 /// A thread as started.

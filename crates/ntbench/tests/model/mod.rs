@@ -9,6 +9,7 @@ mod mingw;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use ntbench::wire::{
     CallbackEvent, CreateFile, DfsLink, DfsNamespace, DriverSpec, FinalReport, InstanceSpec,
@@ -283,4 +284,31 @@ pub(crate) fn bug_check<T: std::fmt::Debug>(result: Result<T, MachineError>) -> 
         Err(MachineError::BugCheck(report)) => (report.code, report.parameters[0], report.text),
         other => panic!("no bug check but {other:?}"),
     }
+}
+
+/// How long something that has to come is waited for: much longer than it takes, however busy the host is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Gathers what drivers print until one of the lines is as `holds` says; all that came.
+pub(crate) fn until(machine: &Machine, what: &str, holds: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let began = Instant::now();
+    loop {
+        let trace = machine.trace().expect("the machine lives");
+        all.extend(lines(&trace).into_iter().map(str::to_owned));
+        if all.iter().any(|line| holds(line)) {
+            return all;
+        }
+        assert!(began.elapsed() < PATIENCE, "no {what:?}: {all:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Returns when a thread waits in the kernel: whatever would end the wait may be done now.
+pub(crate) fn until_waits(machine: &Machine, thread: &Thread) {
+    let tid = thread.info().tid;
+    let waits = machine.await_threads(PATIENCE, |threads| {
+        threads.iter().any(|known| known.tid == tid && known.waits)
+    });
+    assert!(waits.expect("the machine lives"), "nobody waits");
 }
