@@ -341,8 +341,22 @@ fn a_run_goes_on_for_as_long_as_it_is_told() {
     assert!(calls > 100, "{calls}");
 }
 
+/// Whenever it is sent: also before anything was seen, on a host that is slow enough.
 #[test]
 fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
+    let began = Instant::now();
+    let mut after = Duration::from_millis(700);
+    while !interrupted(after) {
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "nothing is seen"
+        );
+        after *= 2;
+    }
+}
+
+/// Interrupts a run of an hour so long after it began. Returns whether it had seen something by then.
+fn interrupted(after: Duration) -> bool {
     let folder = tempfile::tempdir().unwrap();
     let scratch = folder.path().join("tmp");
     fs::create_dir(&scratch).unwrap();
@@ -351,7 +365,7 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
             "run",
             "wide",
             "--duration",
-            "60s",
+            "1h",
             "--policy",
             "always",
             "--json",
@@ -366,10 +380,10 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
         .unwrap();
     let waited = Instant::now();
     while fs::read_dir(&scratch).unwrap().next().is_none() {
-        assert!(waited.elapsed() < Duration::from_secs(30), "it never began");
+        assert!(waited.elapsed() < Duration::from_secs(60), "it never began");
         std::thread::sleep(Duration::from_millis(20));
     }
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(after);
     let interrupt = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
@@ -378,15 +392,11 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
     std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
     let status = child.wait().unwrap();
     assert!(
-        waited.elapsed() < Duration::from_secs(45),
+        waited.elapsed() < Duration::from_secs(600),
         "it ended long before its time"
     );
     assert_eq!(status.code(), Some(130), "{text}");
     let data: Value = serde_json::from_str(&text).unwrap();
-    assert!(
-        !list(&data, "without_driver").is_empty(),
-        "what was seen until then is told"
-    );
     assert!(folder.path().join("out/wide.html").is_file());
     let left: Vec<_> = fs::read_dir(&scratch)
         .unwrap()
@@ -394,6 +404,8 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
         .map(|entry| entry.path())
         .collect();
     assert!(left.is_empty(), "{left:?}");
+    // What was seen until then is told.
+    !list(&data, "without_driver").is_empty()
 }
 
 #[test]

@@ -4,7 +4,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::port::{Client, context};
 use common::{
@@ -378,9 +378,14 @@ fn a_client_that_waits_hears_of_new_records() {
 fn an_unload_ends_the_waiting_of_clients() {
     let (machine, _folder, _) = machine(&[]);
     let client = Client::connect(&machine);
+    let ear = thread(&machine, StackKind::Ordinary);
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| client.wait(&machine, Duration::from_secs(25)));
-        std::thread::sleep(Duration::from_millis(100));
+        let waiter = scope.spawn(|| client.wait_on(&ear, Duration::from_secs(25)));
+        let waits = machine.await_threads(Duration::from_secs(20), |threads| {
+            let tid = ear.info().tid;
+            threads.iter().any(|known| known.tid == tid && known.waits)
+        });
+        assert!(waits.unwrap(), "nobody waits");
         unload(&machine);
         assert_eq!(waiter.join().unwrap().map(drop), Err(PORT_DISCONNECTED));
     });
@@ -404,11 +409,12 @@ fn unload(machine: &Machine) {
 #[test]
 fn an_unload_amid_clients_that_talk() {
     let (machine, _folder, path) = machine(&[text("AncestorOpens", "Top")]);
-    let opened = AtomicU32::new(0);
+    let [opened, served] = [const { AtomicU32::new(0) }; 2];
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for number in 0..2 {
-            let (machine, client) = (&machine, Client::connect(&machine));
+            let (machine, served) = (&machine, &served);
+            let client = Client::connect(machine);
             scope.spawn(move || {
                 let mut answered = 0;
                 let last = loop {
@@ -422,24 +428,28 @@ fn an_unload_amid_clients_that_talk() {
                         break sent;
                     }
                     answered += 1;
+                    served.fetch_add(u32::from(answered == 1), Ordering::Relaxed);
                 };
-                assert!(is_over(last) && answered > 0, "{last}, {answered}");
+                assert!(is_over(last), "{last}, {answered}");
                 let waited = client.wait(machine, Duration::from_secs(1));
                 assert!(waited.is_err_and(is_over));
             });
         }
         let waiting = Client::connect(&machine);
-        let (driven, waits) = (&machine, waiting);
+        let (driven, waits, told) = (&machine, waiting, &served);
         scope.spawn(move || {
             let mut newest = 0;
             let last = loop {
                 match waits.wait(driven, Duration::from_secs(20)) {
                     // Two that are sent at once may arrive in either order.
-                    Ok(notification) => newest = notification.newest.max(newest),
+                    Ok(notification) => {
+                        told.fetch_add(u32::from(newest == 0), Ordering::Relaxed);
+                        newest = notification.newest.max(newest);
+                    }
                     Err(last) => break last,
                 }
             };
-            assert!(is_over(last) && newest > 0, "{last}, {newest}");
+            assert!(is_over(last), "{last}, {newest}");
         });
         let opener = thread(&machine, StackKind::Ordinary);
         let (path, opened, over) = (&path, &opened, &over);
@@ -449,12 +459,17 @@ fn an_unload_amid_clients_that_talk() {
                 opened.fetch_add(1, Ordering::Relaxed);
             }
         });
-        while opened.load(Ordering::Relaxed) < 300 {
-            std::thread::yield_now();
+        // Until each of the clients has had an answer: else it might only find out that the port is gone.
+        let began = Instant::now();
+        while (opened.load(Ordering::Relaxed) < 300 || served.load(Ordering::Relaxed) < 3)
+            && began.elapsed() < Duration::from_secs(60)
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
         unload(&machine);
         over.store(true, Ordering::Relaxed);
     });
+    assert_eq!(served.into_inner(), 3, "a client never had an answer");
     assert_eq!(
         Client::try_connect(&machine, context()).map(drop),
         Err(NtStatus(0xc000_0034)),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ntbench::wire::{PortMessage, StackKind, ThreadSpec};
-use ntbench::{Machine, Port};
+use ntbench::{Machine, Port, Thread};
 use protocol::NtStatus;
 use protocol::port::{
     Hello, MAXIMUM_REQUEST_BYTES, Notification, NotificationKind, PORT_NAME, Reply, Request,
@@ -112,12 +112,18 @@ impl Client {
         limit: Duration,
     ) -> Result<Notification, NtStatus> {
         let waiter = super::thread(machine, StackKind::Ordinary);
-        let answer = self
-            .port
-            .on(&waiter)
-            .get_message(4096, Some(limit))
-            .unwrap();
+        let notified = self.wait_on(&waiter, limit);
         waiter.end().unwrap();
+        notified
+    }
+
+    /// Waits for a notification on a thread that is there already.
+    pub(crate) fn wait_on(
+        &self,
+        waiter: &Thread,
+        limit: Duration,
+    ) -> Result<Notification, NtStatus> {
+        let answer = self.port.on(waiter).get_message(4096, Some(limit)).unwrap();
         // STATUS_TIMEOUT is a success code.
         if status(answer.status) != NtStatus::SUCCESS {
             return Err(status(answer.status));
