@@ -158,6 +158,13 @@ exports! { "fltmgr.sys";
     /// Makes an oplock of the driver's memory: nobody holds one.
     fn FltInitializeOplock(oplock: Guest<usize>) {
         irql::at_most("FltInitializeOplock", APC_LEVEL);
+        let before = oplock.read();
+        if before != 0 {
+            verifier::finding(
+                "oplock-not-null",
+                format!("FltInitializeOplock of an oplock pointer that holds {before:#x}, and not NULL"),
+            );
+        }
         oplock.write(0);
         OPLOCKS.forget(id(oplock.address()));
         MADE.begin(oplock.address());

@@ -242,6 +242,10 @@ const RULES: &[Rule] = &[
         "call FltUninitializeOplock before the memory or the driver goes away",
     ),
     (
+        "oplock-not-null",
+        "set the pointer to NULL before the first FltInitializeOplock",
+    ),
+    (
         "name-control-buffer",
         "fill the buffer that is there, and let FltCheckAndGrowNameControl make it longer",
     ),

@@ -90,6 +90,10 @@ static VOID Objects(PUNICODE_STRING path)
     if (IS("oplock-not-uninitialised: static")) {
         static PVOID oplock;
         FltInitializeOplock(&oplock); /* here */
+    } else if (IS("oplock-not-null")) {
+        PVOID oplock = Driver;
+        FltInitializeOplock(&oplock); /* here */
+        FltUninitializeOplock(&oplock);
     } else if (IS("oplock-not-uninitialised: pool")) {
         PVOID *oplock = ExAllocatePool2(POOL_FLAG_NON_PAGED, 64, TAG);
         FltInitializeOplock(oplock); /* here */

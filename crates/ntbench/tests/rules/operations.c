@@ -91,7 +91,7 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_R
         return pending;
     }
     if (IS("oplock-fast-io") && !FLT_IS_IRP_OPERATION(Data)) {
-        PVOID oplock;
+        PVOID oplock = NULL;
         FltInitializeOplock(&oplock);
         FltCheckOplock(&oplock, Data, NULL, NULL, NULL); /* here */
         FltUninitializeOplock(&oplock);
