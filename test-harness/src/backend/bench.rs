@@ -18,7 +18,6 @@ use super::{
 };
 use crate::model::{BugCheck, Losses, RecordView};
 use crate::settings;
-use told::finding;
 
 /// The driver's service, module and filter.
 pub const SERVICE: &str = "headroom";
@@ -256,7 +255,7 @@ impl Machine for Bench {
             .map_err(|error| stopped("ending the machine", error))?;
         told.tell(&trace);
         told.tell(&report.trace);
-        told.findings = report.findings.iter().map(finding).collect();
+        told.findings = report.findings.iter().map(ToString::to_string).collect();
         Ok(told)
     }
 }
@@ -393,7 +392,7 @@ fn stopped(doing: &str, error: MachineError) -> Stopped {
         MachineError::BugCheck(report) => {
             let mut told = Told::default();
             told.tell(&report.trace);
-            told.findings = report.findings.iter().map(finding).collect();
+            told.findings = report.findings.iter().map(ToString::to_string).collect();
             Stopped::BugCheck(Box::new(BugCheck::from(&*report)), Box::new(told))
         }
         other => Environment::Machine {

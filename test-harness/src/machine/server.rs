@@ -114,7 +114,7 @@ impl Server {
         }
         match self.machine.clone().shutdown() {
             Ok(report) => Ok(Unloaded {
-                findings: report.findings.iter().map(finding).collect(),
+                findings: report.findings.iter().map(ToString::to_string).collect(),
                 bug_check: None,
             }),
             Err(error) => ended_by(error),
@@ -134,7 +134,7 @@ impl Server {
 fn ended_by(error: BenchError) -> Result<Unloaded, Answer> {
     match error {
         BenchError::BugCheck(report) => Ok(Unloaded {
-            findings: report.findings.iter().map(finding).collect(),
+            findings: report.findings.iter().map(ToString::to_string).collect(),
             bug_check: Some(Box::new(told(*report))),
         }),
         // It is gone, whatever was the matter: there is nothing left to unload.
@@ -150,13 +150,6 @@ fn told(report: BugCheckReport) -> BugCheckReport {
     BugCheckReport {
         trace: ntbench::wire::Trace::default(),
         ..report
-    }
-}
-
-fn finding(finding: &ntbench::wire::Finding) -> String {
-    match &finding.site {
-        Some(site) => format!("{}: {} (at {site})", finding.rule, finding.text),
-        None => format!("{}: {}", finding.rule, finding.text),
     }
 }
 

@@ -68,7 +68,7 @@ impl<T> fmt::Display for Failure<T> {
             write!(f, "\n  {error}")?;
         }
         for finding in &self.findings {
-            write!(f, "\n  {}: {}", finding.rule, finding.text)?;
+            write!(f, "\n  {finding}")?;
         }
         Ok(())
     }

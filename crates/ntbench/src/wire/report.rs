@@ -1,5 +1,6 @@
 //! What a machine tells: its trace, its findings, its stack, its end.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -102,7 +103,7 @@ pub struct CallbackEvent {
     pub segment_high: u64,
     /// The lowest stack pointer that the bench saw in the callback, on the segment it was entered on.
     pub lowest_sp: Option<u64>,
-    /// The most that it used of another segment, by `KeExpandKernelStackAndCalloutEx`; 0: it was on no other.
+    /// The most that a callout of `KeExpandKernelStackAndCalloutEx` used in it, on another segment or this one; 0: there was none.
     #[serde(default)]
     pub elsewhere: u64,
     /// What it returned, once it has.
@@ -124,7 +125,8 @@ pub struct StackUse {
     pub own: u64,
     /// The same with the frames of the kernel's functions that it called, and of what these called.
     pub with_callees: u64,
-    /// Bytes of another segment (`KeExpandKernelStackAndCalloutEx`); 0: it was on no other.
+    /// Bytes that callouts of `KeExpandKernelStackAndCalloutEx` had, on another segment or, where it was large enough, the same one: what was
+    /// asked for is not counted in `own`. 0: there was none.
     pub expanded: u64,
     /// The driver's call that was as deep as `own`, or, from its beginning, the function below which it was.
     pub deepest: Option<String>,
@@ -147,6 +149,16 @@ pub struct Finding {
     /// The service of the driver that did it; `None`: the machine cannot tell.
     #[serde(default)]
     pub driver: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.text)?;
+        if let Some(site) = &self.site {
+            write!(f, " (at {site})")?;
+        }
+        write!(f, "; to mend it: {}", self.advice)
+    }
 }
 
 /// What a machine says at its end.

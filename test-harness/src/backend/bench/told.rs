@@ -31,13 +31,6 @@ impl Told {
     }
 }
 
-pub(super) fn finding(finding: &ntbench::wire::Finding) -> String {
-    match &finding.site {
-        Some(site) => format!("{}: {} (at {site})", finding.rule, finding.text),
-        None => format!("{}: {}", finding.rule, finding.text),
-    }
-}
-
 /// What became of a crash dump, in a line.
 fn told(dump: &DumpOutcome) -> String {
     match dump {
