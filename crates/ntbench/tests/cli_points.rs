@@ -207,6 +207,18 @@ fn what_callbacks_use_of_the_stack_is_a_table_and_too_much_a_finding() {
         assert!(create["deepest"].is_string(), "{create}");
 
         let own = bytes("own");
+        // Where the callout runs in place, what it uses was asked for all the same.
+        let ran = ntbench(&[&words[..], &["--large-stack", "--json"]].concat());
+        let report = ran.json();
+        let is_create =
+            |row: &&Value| row["operation"] == "IRP_MJ_CREATE" && row["callback"] == "pre";
+        let large = rows(&report, "stack_use")
+            .iter()
+            .find(is_create)
+            .expect("a row");
+        assert_eq!(large["own"], own, "{large}");
+        assert!(large["expanded"].as_u64() > Some(0), "{large}");
+
         let limited = |limit: u64| {
             let limit = limit.to_string();
             ntbench(&[&words[..], &["--stack-limit", &limit]].concat())

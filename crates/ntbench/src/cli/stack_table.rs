@@ -43,6 +43,10 @@ pub(super) fn uses(uses: &[StackUse], several: bool) {
     };
     for (used, name) in rows.iter().zip(&names) {
         let deepest = used.deepest.as_deref().map_or("-", short);
+        let deepest = match deepest.strip_suffix("+0x0") {
+            Some(function) => format!("below {function}"),
+            None => deepest.to_owned(),
+        };
         println!(
             "  {}{name:<callbacks$}  {:>6}  {:>8}  {:>12}  {:>8}  {deepest}",
             driver(&used.driver),

@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use super::segment::{self, KERNEL_LARGE_STACK_SIZE, KERNEL_STACK_SIZE, NoSegment, Segment};
 use super::{Frame, Record, enter_segment, usage, with_frames, with_state_mut};
 use crate::cpu::memory::PAGE;
-use crate::cpu::pcr;
+use crate::cpu::pcr::{self, Block};
 use crate::status::NtStatus;
 use crate::{bugcheck, cost, faults, gate, thread, verifier};
 
@@ -111,7 +111,7 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
     let block = pcr::block();
     let sp = block.kernel_sp.get();
     if sp - block.low.get() >= size {
-        return Ok(callout());
+        return Ok(in_place(block, callout));
     }
     let grown = with_state_mut(|state| {
         let segment = state.segments.last_mut()?;
@@ -119,7 +119,7 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
         grown.then(|| block.low.set(segment.low()))
     });
     if grown.is_some() {
-        return Ok(callout());
+        return Ok(in_place(block, callout));
     }
     // A temporary segment is large; only what is asked for, and never less than an ordinary stack, is committed.
     let commit = (size + PAGE)
@@ -131,6 +131,17 @@ fn reserved<R>(size: u64, wait: bool, callout: impl FnOnce() -> R) -> Result<R, 
     })?;
     // Should even these not fit, the machine ends as Windows would: with the segment in hand and no way to reach it.
     Ok(with_frames(*SWITCH, || switched(segment, callout)))
+}
+
+/// Runs `callout` where it is. What it uses was asked for, as on a segment of its own.
+fn in_place<R>(block: &Block, callout: impl FnOnce() -> R) -> R {
+    let sp = block.kernel_sp.get();
+    let outer = usage::leave_segment(block);
+    usage::enter_segment(block);
+    let result = callout();
+    let inner = usage::leave_segment(block);
+    outer.and_below(&inner, sp).resume(block);
+    result
 }
 
 /// Runs `callout` on `segment`.

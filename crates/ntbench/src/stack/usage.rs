@@ -49,7 +49,7 @@ pub(super) struct Stretch {
     deepest: Deepest,
     /// Where the pattern was written.
     painted: (usize, usize),
-    /// The most bytes of another segment.
+    /// The most bytes of a callout's.
     elsewhere: u64,
 }
 
@@ -97,6 +97,15 @@ impl Stretch {
         Self {
             elsewhere: self.elsewhere.max(inner.elsewhere).max(used),
             ..self
+        }
+    }
+
+    /// This one, once what began below it at `sp` is over: it is of the same segment, and not the driver's own.
+    pub(super) fn and_below(self, inner: &Self, sp: usize) -> Self {
+        Self {
+            // The word below is what it returned to.
+            lowest: self.lowest.min(inner.lowest).min(sp - 8),
+            ..self.and_elsewhere(inner, sp)
         }
     }
 }
@@ -170,7 +179,7 @@ pub(crate) struct Used {
     pub(crate) own: u64,
     /// The same with the frames of what it called.
     pub(crate) whole: u64,
-    /// The most bytes of another segment.
+    /// The most bytes that a callout of `KeExpandKernelStackAndCalloutEx` had, here or on another segment.
     pub(crate) elsewhere: u64,
     /// How the driver came to the lowest of `own`.
     pub(crate) deepest: Deepest,
@@ -203,13 +212,12 @@ impl Measure {
             usize::MAX => 0,
             sp => self.entry.saturating_sub(sp) as u64,
         };
-        let outer = Stretch {
-            // The word below its entry is what it returned to.
-            lowest: self.outer.lowest.min(inner.lowest).min(self.entry - 8),
-            elsewhere: self.outer.elsewhere.max(inner.elsewhere),
-            ..self.outer
-        };
-        outer.resume(block);
+        let elsewhere = self.outer.elsewhere.max(inner.elsewhere);
+        Stretch {
+            elsewhere,
+            ..self.outer.and_below(&inner, self.entry)
+        }
+        .resume(block);
         Used {
             lowest: (inner.lowest != usize::MAX).then_some(inner.lowest as u64),
             own: below(inner.own),
