@@ -25,6 +25,7 @@
 
 #![no_std]
 
+pub mod attached;
 pub mod images;
 pub mod mark;
 pub mod ring;

@@ -111,6 +111,16 @@ impl Default for Mark {
     }
 }
 
+/// The generation that marks are of now. Relaxed: each mark carries the generation that it is of.
+pub fn generation(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
+}
+
+/// Begins the next generation: all marks start afresh.
+pub fn next_generation(word: &AtomicU64) -> u64 {
+    word.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+}
+
 /// Makes the word at least `to`.
 fn raise(word: &AtomicU64, to: u64) {
     let mut seen = word.load(Ordering::Relaxed);

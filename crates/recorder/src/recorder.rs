@@ -7,9 +7,10 @@ use core::slice;
 use protocol::{Anchor, LAYOUT_VERSION, NtStatus, Record, SIGNATURE, SLOT_BYTES};
 use zerocopy::FromZeros as _;
 
+use crate::attached;
 use crate::ring::{Claim, Counters, Drained, ReadError, Ring};
 use crate::slot::Slot;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 
 /// A `protocol::Anchor` that can be written to by many threads.
 ///
@@ -22,7 +23,7 @@ pub struct Recorder {
     anchor_bytes: u32,
     record_bytes: u32,
     slot_bytes: u32,
-    ring: core::sync::atomic::AtomicPtr<Slot<Record>>,
+    ring: AtomicPtr<Slot<Record>>,
     capacity: AtomicU64,
     qpc_frequency: AtomicU64,
     counters: Counters,
@@ -83,7 +84,7 @@ impl Recorder {
             anchor_bytes: size_of::<Anchor>() as u32,
             record_bytes: size_of::<Record>() as u32,
             slot_bytes: SLOT_BYTES as u32,
-            ring: core::sync::atomic::AtomicPtr::new(null_mut()),
+            ring: AtomicPtr::new(null_mut()),
             capacity: AtomicU64::new(0),
             qpc_frequency: AtomicU64::new(0),
             counters: Counters::new(),
@@ -125,11 +126,9 @@ impl Recorder {
         }
         // SAFETY: the memory is that long and the caller's alone.
         unsafe { memory.as_ptr().write_bytes(0, bytes) };
-        self.capacity.store(slots as u64, Ordering::Relaxed);
         self.qpc_frequency.store(qpc_frequency, Ordering::Relaxed);
         self.counters.head.store(0, Ordering::Relaxed);
-        // Release: whoever sees the ring sees its zeroed slots and its size.
-        self.ring.store(memory.as_ptr().cast(), Ordering::Release);
+        attached::give(&self.ring, &self.capacity, memory.cast(), slots);
         Ok(())
     }
 
@@ -139,23 +138,16 @@ impl Recorder {
     /// No claim, read or completion is under way, and none begins before the next attach: for a minifilter, after
     /// `FltUnregisterFilter` has returned.
     pub unsafe fn detach(&self) -> Option<NonNull<u8>> {
-        NonNull::new(self.ring.swap(null_mut(), Ordering::AcqRel).cast())
+        // Relaxed: the caller has ordered it after every use.
+        NonNull::new(self.ring.swap(null_mut(), Ordering::Relaxed).cast())
     }
 
     #[inline]
     fn ring(&self) -> Option<Ring<'_, Record>> {
-        let slots = self.ring.load(Ordering::Acquire);
-        if slots.is_null() {
-            return None;
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "it was a usize when it was stored"
-        )]
-        let capacity = self.capacity.load(Ordering::Relaxed) as usize;
+        let (slots, capacity) = attached::get(&self.ring, &self.capacity)?;
         // SAFETY: attach was given that many slots' bytes and zeroed them, which is a valid slot; the memory stays until
         // detach, which the caller of detach has ordered after every use.
-        let slots = unsafe { slice::from_raw_parts(slots, capacity) };
+        let slots = unsafe { slice::from_raw_parts(slots.as_ptr(), capacity) };
         Ring::new(slots, &self.counters)
     }
 

@@ -1,9 +1,9 @@
 //! The atomics, and the cell that is shared through them: core's, or loom's stand-ins which see every access.
 
 #[cfg(feature = "loom")]
-pub(crate) use crate::weaken::AtomicU64;
+pub(crate) use crate::weaken::{AtomicPtr, AtomicU64};
 #[cfg(not(feature = "loom"))]
-pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 #[cfg(feature = "loom")]
 pub(crate) use loom::cell::UnsafeCell;
 #[cfg(feature = "loom")]

@@ -7,7 +7,7 @@ use protocol::{
     PROCESS_WAYS, ProcessWords, process_key,
 };
 
-use crate::mark::{Mark, Sample};
+use crate::mark::{self, Mark, Sample};
 use crate::sync::{AtomicU64, Ordering};
 use crate::table::{self, Entry, Noted};
 
@@ -77,8 +77,7 @@ impl Watermarks {
     /// Moves the marks that `sample` goes beyond: the system's and the depth's always, the image's unless that is counted
     /// as turned away or skipped.
     pub fn note(&self, sample: &Sample, image_name: &[u8; IMAGE_NAME_BYTES]) {
-        // Relaxed: each mark carries the generation that it is of.
-        let generation = self.generation.load(Ordering::Relaxed);
+        let generation = mark::generation(&self.generation);
         self.system.note(generation, sample);
         let depth = usize::try_from(sample.depth).unwrap_or(usize::MAX);
         if let Some(mark) = self.nest.get(depth.min(NEST_SLOTS - 1)) {
@@ -108,7 +107,7 @@ impl Watermarks {
     /// Moves the system's marks alone, for a create of which nothing was learned but what was left of the stack: for want of
     /// stack.
     pub fn note_before(&self, before: u32) {
-        let generation = self.generation.load(Ordering::Relaxed);
+        let generation = mark::generation(&self.generation);
         self.system.note_before(generation, before);
     }
 
@@ -117,9 +116,7 @@ impl Watermarks {
     /// What a create finds that is under way meanwhile is a mark of the generation it began in, or none; only its count of
     /// one can go to the next. Generations repeat after 2^32 resets.
     pub fn reset(&self) -> u64 {
-        self.generation
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_add(1)
+        mark::next_generation(&self.generation)
     }
 
     /// Copies all of it to `plain`, which is large: it had better not lie on a stack.

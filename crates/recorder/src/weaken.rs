@@ -68,6 +68,27 @@ impl AtomicU64 {
     }
 }
 
+/// `AtomicPtr` of loom.
+pub struct AtomicPtr<T>(loom::sync::atomic::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    /// Loom's are made at run time.
+    #[must_use]
+    pub fn new(value: *mut T) -> Self {
+        Self(loom::sync::atomic::AtomicPtr::new(value))
+    }
+
+    #[track_caller]
+    pub(crate) fn load(&self, order: Ordering) -> *mut T {
+        self.0.load(chosen(order))
+    }
+
+    #[track_caller]
+    pub(crate) fn store(&self, value: *mut T, order: Ordering) {
+        self.0.store(value, chosen(order));
+    }
+}
+
 /// The ordering that stands at the caller's place, or the weaker one.
 #[track_caller]
 fn chosen(asked: Ordering) -> Ordering {

@@ -1,6 +1,7 @@
 //! Every interleaving of small cases, under the C11 memory model; and of each ordering, that weakening it makes a case fail.
 #![cfg(feature = "loom")]
 
+mod attached;
 mod images;
 mod orderings;
 mod ring;
@@ -18,6 +19,7 @@ macro_rules! cases {
 }
 
 cases! {
+    attached::memory_that_is_given_is_seen_as_it_was_left,
     images::a_kept_name_is_found_whole_and_for_its_process_alone,
     images::of_two_names_kept_at_once_none_is_mixed,
     ring::two_writers_never_share_a_slot,
@@ -31,6 +33,7 @@ cases! {
     table::the_marks_of_a_former_image_hide_nothing_of_the_next,
     table::an_image_is_entered_in_one_place_though_there_are_two,
     table::a_mark_is_never_lost_and_a_late_one_never_counts,
+    table::a_create_amid_a_reset_is_of_one_generation,
 }
 
 /// Explores with at most this many forced switches: three threads beyond that take hours.

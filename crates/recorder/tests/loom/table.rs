@@ -3,7 +3,7 @@
 use loom::sync::Arc;
 use loom::thread;
 use recorder::Sample;
-use recorder::mark::Mark;
+use recorder::mark::{self, Mark};
 use recorder::table::{self, Entry, Noted};
 use recorder::weaken::AtomicU64;
 
@@ -154,5 +154,37 @@ pub(crate) fn an_image_is_entered_in_one_place_though_there_are_two() {
         assert_eq!(entered.count(), 1);
         let words = table::find(&ways.0, 1).unwrap().told(1);
         assert_eq!(words.creates, kept as u64);
+    });
+}
+
+/// A create that comes while all marks start afresh is one of the generation that it found: only its count may go to the next.
+pub(crate) fn a_create_amid_a_reset_is_of_one_generation() {
+    explore(4, || {
+        let marks = Arc::new((Mark::new(), AtomicU64::new(1)));
+        let sample = |before| Sample {
+            before,
+            inside: None,
+            spent: None,
+            depth: 0,
+        };
+        let note = move |marks: &(Mark, AtomicU64), before| {
+            let generation = mark::generation(&marks.1);
+            marks.0.note(generation, &sample(before));
+            generation
+        };
+        let other = marks.clone();
+        let creates = thread::spawn(move || note(&other, 10));
+        assert_eq!(mark::next_generation(&marks.1), 2);
+        assert_eq!(note(&marks, 20), 2);
+        let found = creates.join().unwrap();
+        let told = marks.0.words().told(2);
+        match found {
+            1 => assert!(
+                told.lowest_before == Some(20) && matches!(told.creates, 1 | 2),
+                "{told:?}"
+            ),
+            2 => assert_eq!((told.lowest_before, told.creates), (Some(10), 2)),
+            other => panic!("generation {other}"),
+        }
     });
 }
