@@ -265,7 +265,7 @@ fn a_reader_keeps_writers_off_the_one_slot_it_looks_at() {
 #[test]
 fn many_writers_and_readers_at_once() {
     const WRITERS: u64 = 4;
-    const EACH: u64 = 50_000;
+    const EACH: u64 = if cfg!(miri) { 100 } else { 50_000 };
     let slots: Vec<Slot<[u64; 8]>> = (0..8).map(|_| Slot::new([0; 8])).collect();
     let counters = Counters::new();
     let ring = Ring::new(&slots, &counters).unwrap();

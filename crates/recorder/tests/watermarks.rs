@@ -210,7 +210,7 @@ fn the_least_worrying_image_makes_room_and_only_for_a_worse_one() {
 #[test]
 fn minima_are_never_lost_among_many_threads() {
     const THREADS: u32 = 4;
-    const EACH: u32 = 40_000;
+    const EACH: u32 = if cfg!(miri) { 500 } else { 40_000 };
     let marks = Watermarks::new();
     let names = rivals(PROCESS_WAYS * 3);
     // Image n never goes below 0x100 * (n + 1), and gets there: the first eight are the most worrying.
@@ -303,25 +303,27 @@ fn minima_are_never_lost_among_many_threads() {
 /// Resets among creates: what was noted before the last reset is gone, what was noted after it is there.
 #[test]
 fn resets_among_many_threads() {
+    const EACH: u32 = if cfg!(miri) { 100 } else { 20_000 };
+    const RESETS: u64 = if cfg!(miri) { 20 } else { 1_000 };
     let marks = Watermarks::new();
     thread::scope(|scope| {
         for thread in 0..3_u32 {
             let marks = &marks;
             scope.spawn(move || {
-                for round in 0..20_000 {
+                for round in 0..EACH {
                     marks.note(&sample(0x10 + round % 7), &name(&format!("p{thread}")));
                 }
             });
         }
         scope.spawn(|| {
-            for _ in 0..1_000 {
+            for _ in 0..RESETS {
                 marks.reset();
                 thread::yield_now();
             }
         });
     });
     let generation = marks.reset();
-    assert_eq!(generation, 1_002);
+    assert_eq!(generation, RESETS + 2);
     marks.note(&sample(0x5000), &name("p0"));
     let plain = copy(&marks);
     assert_eq!(plain.system().lowest_before, Some(0x5000));
