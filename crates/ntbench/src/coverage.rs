@@ -192,6 +192,17 @@ mod tests {
     }
 
     #[test]
+    fn every_function_of_the_filter_manager_is_known_by_name() {
+        let names = include_str!("../assets/fltmgr-exports.txt");
+        let absent: Vec<_> = names
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter(|name| export::find("fltmgr.sys", name).is_none())
+            .collect();
+        assert_eq!(absent, [""; 0]);
+    }
+
+    #[test]
     fn no_name_is_offered_twice() {
         let mut names: Vec<_> = export::all()
             .map(|export| (export.dll, export.name))

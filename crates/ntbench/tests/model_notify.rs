@@ -4,7 +4,7 @@ mod model;
 mod volume;
 
 use model::{compile, lines, rules, spec, start};
-use ntbench::wire::{FileCall, Transferred};
+use ntbench::wire::{CreateFile, FileCall, StackKind, ThreadSpec, Transferred};
 use ntbench::{DirectoryChange, NtStatus, Thread};
 use volume::{CREATE, DELETE, OPEN, OVERWRITE, READ, VolumeBench, WRITE};
 
@@ -305,4 +305,76 @@ fn a_wait_ends_with_the_handle_the_directory_a_cancel_or_the_filter() {
         assert_eq!(told(&waits.join().unwrap().unwrap()), ["added late"]);
     });
     assert_eq!(rules(&bench.machine.shutdown().unwrap()), [""; 0]);
+}
+
+#[test]
+fn a_filter_keeps_a_list_of_who_watches_and_reports_to_it() {
+    let bench = VolumeBench::new();
+    for name in ["x.txt", "quiet"] {
+        std::fs::write(bench.folder.join("Folder").join(name), "text").unwrap();
+    }
+    let driver = spec(compile("announcer", &[]), "370000");
+    let loaded = bench.machine.load_driver(driver).unwrap();
+    assert_eq!(loaded.status, NtStatus::SUCCESS);
+    let folder = bench.try_open("\\Folder", READ, OPEN, DIRECTORY).unwrap().0;
+    let root = bench.try_open("\\", READ, OPEN, DIRECTORY).unwrap().0;
+    let names = ["\\Folder\\quiet", "\\Folder\\x.txt", "\\a.txt"];
+    let files = names.map(|name| bench.open(name, WRITE));
+    // The first question waits, and is cancelled; what comes then is kept for the next.
+    let ask = |handle, tree| so_far(&bench, handle, 8, tree, 256);
+    for (handle, tree) in [(folder, false), (root, true)] {
+        assert_eq!(ask(handle, tree).status, NtStatus::CANCELLED);
+    }
+    for file in files {
+        bench.thread.write(file, Some(0), b"T").unwrap();
+    }
+    assert_eq!(told(&ask(folder, false)), ["modified x.txt"]);
+    assert_eq!(
+        told(&ask(root, true)),
+        ["modified Folder\\x.txt", "modified a.txt"]
+    );
+    let watcher = {
+        let spec = ThreadSpec {
+            process_image: "watcher.exe".to_owned(),
+            process: 0,
+            stack: StackKind::Ordinary,
+        };
+        bench.machine.thread(spec).unwrap()
+    };
+    let directory = watcher.create_file(&CreateFile {
+        name: r"\??\C:\Folder".to_owned(),
+        access: READ | 0x10_0000,
+        options: DIRECTORY,
+        ..CreateFile::default()
+    });
+    let directory = directory.unwrap().handle;
+    std::thread::scope(|scope| {
+        let watcher = &watcher;
+        let waits = || {
+            let wait = move || watcher.watch_directory(directory, 8, false, 256).unwrap();
+            let waits = scope.spawn(wait);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(!waits.is_finished());
+            waits
+        };
+        let waiting = waits();
+        bench.thread.write(files[0], Some(0), b"T").unwrap();
+        bench.thread.write(files[2], Some(0), b"T").unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!waiting.is_finished());
+        bench.thread.write(files[1], Some(0), b"T").unwrap();
+        assert_eq!(told(&waiting.join().unwrap()), ["modified x.txt"]);
+        let waiting = waits();
+        // A handle is its process's.
+        let pid = watcher.info().pid;
+        bench.machine.end_process(pid).unwrap();
+        assert_eq!(waiting.join().unwrap().status, NtStatus::CANCELLED);
+    });
+    for file in files.into_iter().chain([root, folder]) {
+        bench.close(file);
+    }
+    let unloaded = bench.machine.unload_driver("announcer").unwrap();
+    assert_eq!(unloaded, NtStatus::SUCCESS);
+    let report = bench.machine.shutdown().unwrap();
+    assert!(report.findings.is_empty(), "{:#?}", report.findings);
 }

@@ -667,12 +667,12 @@ fn many_operations_can_wait_at_once() {
     let bench = loaded("vigil", &[], MachineConfig::default());
     let folder = opened(&bench.thread, &named("\\Docs", 3));
     bench.thread.file(folder, FileCall::Flush).unwrap();
-    assert_eq!(lines(&bench.trace()), ["sent 24 worked 00000000"]);
+    assert_eq!(lines(&bench.trace()), ["sent 120 worked 00000000"]);
     assert_eq!(
         bench.machine.unload_driver("vigil").unwrap(),
         NtStatus::SUCCESS
     );
-    assert_eq!(lines(&bench.trace()), ["over 24"]);
+    assert_eq!(lines(&bench.trace()), ["over 120"]);
     assert!(rules(&bench.end()).is_empty());
 }
 

@@ -36,9 +36,11 @@ pub(crate) const FILE_NO_INTERMEDIATE_BUFFERING: u32 = 0x8;
 pub(crate) const FILE_SYNCHRONOUS_IO_ALERT: u32 = 0x10;
 pub(crate) const FILE_SYNCHRONOUS_IO_NONALERT: u32 = 0x20;
 pub(crate) const FILE_NON_DIRECTORY_FILE: u32 = 0x40;
+pub(crate) const FILE_NO_EA_KNOWLEDGE: u32 = 0x200;
 pub(crate) const FILE_RANDOM_ACCESS: u32 = 0x800;
 pub(crate) const FILE_DELETE_ON_CLOSE: u32 = 0x1000;
 pub(crate) const FILE_OPEN_BY_FILE_ID: u32 = 0x2000;
+pub(crate) const FILE_OPEN_REQUIRING_OPLOCK: u32 = 0x1_0000;
 pub(crate) const FILE_OPEN_REPARSE_POINT: u32 = 0x20_0000;
 /// `FILE_VALID_OPTION_FLAGS`.
 /// `FILE_COMPLETE_IF_OPLOCKED`, `FILE_RESERVE_OPFILTER`.

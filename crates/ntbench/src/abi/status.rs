@@ -38,6 +38,8 @@ pub(crate) const REPARSE_ATTRIBUTE_CONFLICT: NtStatus = value(0xC000_02B2);
 /// `STATUS_INVALID_OPLOCK_PROTOCOL`.
 pub(crate) const INVALID_OPLOCK_PROTOCOL: NtStatus = value(0xC000_00E3);
 
+/// `STATUS_CANNOT_BREAK_OPLOCK`.
+pub(crate) const CANNOT_BREAK_OPLOCK: NtStatus = value(0xC000_0909);
 /// `STATUS_BAD_DESCRIPTOR_FORMAT`.
 pub(crate) const BAD_DESCRIPTOR_FORMAT: NtStatus = value(0xC000_00E7);
 /// `STATUS_INVALID_EA_NAME`.

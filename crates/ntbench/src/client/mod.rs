@@ -111,6 +111,28 @@ impl Machine {
         }
     }
 
+    /// Ends a process with all its threads, whatever they wait for: its handles are closed, its ports disconnected.
+    ///
+    /// # Errors
+    /// When it has no threads.
+    pub fn end_process(&self, pid: u64) -> Result<(), MachineError> {
+        match self.link.ask(Request::EndProcess { pid })? {
+            Reply::Done => Ok(()),
+            other => Err(protocol("EndProcess", &other)),
+        }
+    }
+
+    /// Installs a driver without starting it: another filter may have it loaded (`FltLoadFilter`).
+    ///
+    /// # Errors
+    /// When the machine is gone.
+    pub fn install_driver(&self, spec: DriverSpec) -> Result<(), MachineError> {
+        match self.link.ask(Request::InstallDriver(spec))? {
+            Reply::Done => Ok(()),
+            other => Err(protocol("InstallDriver", &other)),
+        }
+    }
+
     /// Unloads a driver by its service name, as `fltmc unload` does: its filter may refuse.
     ///
     /// # Errors

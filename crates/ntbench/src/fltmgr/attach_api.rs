@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::objects::{self, Filter, FilterState, Instance, Volume};
-use super::{attach, info, inquiries};
+use super::{attach, info};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::FLTFL_INSTANCE_SETUP_MANUAL_ATTACHMENT;
 use crate::faults;
@@ -70,7 +70,7 @@ fn find(
 }
 
 /// Writes addresses into a driver's array, all of them or none; `take` references each.
-fn list<T>(
+pub(super) fn list<T>(
     found: &[Arc<T>],
     array: Guest<usize>,
     room: u32,
@@ -92,7 +92,7 @@ fn list<T>(
 }
 
 /// The volume of a name: a device's, or a drive letter's.
-fn volume_named(name: &str) -> Option<Arc<Volume>> {
+pub(super) fn volume_named(name: &str) -> Option<Arc<Volume>> {
     let name = name.strip_suffix('\\').unwrap_or(name);
     let full = if name.ends_with(':') {
         format!("\\??\\{name}")
@@ -101,35 +101,6 @@ fn volume_named(name: &str) -> Option<Arc<Volume>> {
     };
     let (device, rest) = MACHINE.get()?.namespace.look_up(&wide(&full)).ok()?;
     rest.is_empty().then(|| super::volume(device)).flatten()
-}
-
-/// An instance's strings, in the order of the information classes: name, altitude, volume, filter.
-fn information(instance: &Instance, class: u32) -> Option<Vec<u8>> {
-    // INSTANCE_BASIC_INFORMATION, INSTANCE_PARTIAL_INFORMATION, INSTANCE_FULL_INFORMATION.
-    let count = match class {
-        0 => 1,
-        1 => 2,
-        2 => 4,
-        _ => return None,
-    };
-    let strings = [
-        &instance.name,
-        &instance.altitude_text,
-        &instance.volume.name,
-        &instance.filter.service,
-    ];
-    // NextEntryOffset, then a length and an offset for each string.
-    let mut head = vec![0_u8; 4];
-    let mut tail = Vec::new();
-    for string in &strings[..count] {
-        let bytes: Vec<u8> = string.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let offset = 4 + count * 4 + tail.len();
-        head.extend(u16::try_from(bytes.len()).unwrap_or(0).to_le_bytes());
-        head.extend(u16::try_from(offset).unwrap_or(0).to_le_bytes());
-        tail.extend(bytes);
-    }
-    head.extend(tail);
-    Some(head)
 }
 
 exports! { "fltmgr.sys";
@@ -250,19 +221,5 @@ exports! { "fltmgr.sys";
             }
             _ => NtStatus::FLT_INSTANCE_NOT_FOUND,
         }
-    }
-
-    /// What an instance is called, where it is and whose.
-    partial "InstanceBasic, InstancePartial and InstanceFull; no aggregate class"
-    fn FltGetInstanceInformation(
-        instance: usize,
-        class: u32,
-        buffer: Guest<u8>,
-        length: u32,
-        needed: Guest<u32>,
-    ) -> NtStatus {
-        irql::at_most("FltGetInstanceInformation", APC_LEVEL);
-        let instance = objects::instance(instance, "FltGetInstanceInformation");
-        inquiries::answer(information(&instance, class), buffer, length, needed)
     }
 }

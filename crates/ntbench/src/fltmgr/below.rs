@@ -5,23 +5,28 @@
 //! below the Filter Manager: on a local volume the bench is kinder than Windows.
 
 use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
 
 use super::flight::Flight;
 use super::frames::frames;
 
-use super::{op, section};
+use super::{op, open_reparse, section};
 use crate::abi::file::{
-    FILE_DELETE_ON_CLOSE, FILE_OPEN, FILE_OPEN_BY_FILE_ID, FILE_OVERWRITE, FILE_OVERWRITE_IF,
-    FILE_READ_ATTRIBUTES, FILE_SUPERSEDE, FILE_VALID_OPTIONS, IO_REPARSE,
+    FILE_CREATED, FILE_DELETE_ON_CLOSE, FILE_NO_EA_KNOWLEDGE, FILE_OPEN, FILE_OPEN_BY_FILE_ID,
+    FILE_OPEN_REPARSE_POINT, FILE_OPEN_REQUIRING_OPLOCK, FILE_OVERWRITE, FILE_OVERWRITE_IF,
+    FILE_OVERWRITTEN, FILE_READ_ATTRIBUTES, FILE_SUPERSEDE, FILE_SUPERSEDED, FILE_VALID_OPTIONS,
+    IO_REPARSE,
 };
 use crate::abi::io::{
     FO_VOLUME_OPEN, IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE,
     SL_OPEN_TARGET_DIRECTORY,
 };
 use crate::abi::params::CreateParameters;
+use crate::abi::status;
+use crate::namespace::eas;
 use crate::namespace::mup::Referral;
 use crate::namespace::names::BACKSLASH;
-use crate::namespace::open::{self, Request};
+use crate::namespace::open::{self, OpenFile, Request};
 use crate::namespace::oplock_rules::Act;
 use crate::namespace::{DeviceId, Namespace, Outcome};
 use crate::ntos::file::File;
@@ -53,8 +58,12 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
         transaction: file.transaction(),
     };
     let full = file.full();
+    op::oplock::take_key(&flight.operation);
     let mut found_by_id = None;
-    let refused = way(flight, machine, &full, &request)
+    let eas = eas(file, machine, &full, &request, &arm);
+    let refused = eas.as_ref().map(drop).map_err(|status| *status);
+    let refused = refused
+        .and_then(|()| way(flight, machine, &full, &request))
         .and_then(|()| op::mount::may_open(file))
         .and_then(|()| break_oplocks(flight, machine, &full, &request));
     let under_way = refused.as_ref().is_ok_and(|under_way| *under_way);
@@ -71,15 +80,33 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
             Ok(outcome)
         })
     } else {
-        match file.volume.device {
-            DeviceId::Mup => mup(&machine.namespace, &full, &request),
+        let open = |request: &Request| match file.volume.device {
+            DeviceId::Mup => mup(&machine.namespace, &full, request),
             device @ (DeviceId::Volume(_) | DeviceId::Driver) => {
-                machine.namespace.create(device, &full, &request)
+                machine.namespace.create(device, &full, request)
             }
+        };
+        let ecps = flight.operation.ecps.load(Ordering::Acquire);
+        match open(&request) {
+            Ok(Outcome::Reparse(data, rest)) if open_reparse::matches(ecps, &data, rest) => {
+                open(&Request {
+                    options: request.options | FILE_OPEN_REPARSE_POINT,
+                    ..request
+                })
+            }
+            outcome => outcome,
         }
     };
     match outcome {
         Ok(Outcome::Opened(opened, information)) => {
+            if matches!(
+                information,
+                FILE_CREATED | FILE_OVERWRITTEN | FILE_SUPERSEDED
+            ) && file.volume.device != DeviceId::Mup
+            {
+                // They were looked at before.
+                let _ = opened.replace_eas(&eas.unwrap_or_default());
+            }
             let rights = open::granted(access);
             let volume = full.is_empty() && matches!(file.volume.device, DeviceId::Volume(_));
             file.object(|object| {
@@ -132,8 +159,59 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
     }
 }
 
+/// The extended attributes that a create comes with: for a file that it makes or replaces.
+fn eas_of(file: &File, arm: &CreateParameters) -> Result<Vec<u8>, NtStatus> {
+    if arm.ea_buffer.is_null() || arm.ea_length == 0 {
+        return Ok(Vec::new());
+    }
+    if file.volume.device == DeviceId::Mup {
+        return Err(status::EAS_NOT_SUPPORTED);
+    }
+    if arm.options & FILE_NO_EA_KNOWLEDGE != 0 {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    let address = arm.ea_buffer.expose_provenance();
+    let bytes = Guest::<u8>::at(address).read_many(arm.ea_length as usize);
+    eas::check_names(&bytes)?;
+    Ok(bytes)
+}
+
+/// The same before anything is done. Whoever knows nothing of extended attributes opens no file that is not understood
+/// without them.
+fn eas(
+    file: &File,
+    machine: &Machine,
+    full: &[u16],
+    request: &Request,
+    arm: &CreateParameters,
+) -> Result<Vec<u8>, NtStatus> {
+    let bytes = eas_of(file, arm)?;
+    let device = file.volume.device;
+    if request.options & FILE_NO_EA_KNOWLEDGE != 0
+        && device != DeviceId::Mup
+        && look(device, machine, full, request).is_some_and(|there| there.needs_eas())
+    {
+        return Err(NtStatus::ACCESS_DENIED);
+    }
+    Ok(bytes)
+}
+
+/// What a create would open, without any effect.
+fn look(device: DeviceId, machine: &Machine, full: &[u16], request: &Request) -> Option<OpenFile> {
+    let look = Request {
+        access: FILE_READ_ATTRIBUTES,
+        disposition: FILE_OPEN,
+        options: request.options & !FILE_DELETE_ON_CLOSE,
+        ..*request
+    };
+    match machine.namespace.create(device, full, &look) {
+        Ok(Outcome::Opened(there, _)) => Some(there),
+        _ => None,
+    }
+}
+
 /// A create breaks the oplocks on what it opens, and waits until that is acknowledged; true: it does not wait, and a break is
-/// under way. Looking for the file has no other effect.
+/// under way.
 fn break_oplocks(
     flight: &Flight,
     machine: &Machine,
@@ -146,13 +224,7 @@ fn break_oplocks(
     if !machine.namespace.has_oplocks(device) {
         return Ok(false);
     }
-    let look = Request {
-        access: FILE_READ_ATTRIBUTES,
-        disposition: FILE_OPEN,
-        options: request.options & !FILE_DELETE_ON_CLOSE,
-        ..*request
-    };
-    let Ok(Outcome::Opened(there, _)) = machine.namespace.create(device, full, &look) else {
+    let Some(there) = look(device, machine, full, request) else {
         return Ok(false);
     };
     let (Some(tree), Some(id), Some(mut act)) = (there.tree(), there.id(), op::oplock::act(&block))
@@ -165,12 +237,14 @@ fn break_oplocks(
     let oplocks = tree.oplocks();
     drop(there);
     let patient = !op::oplock::is_impatient(&block);
-    let who = (id, file.address());
+    let who = (id, file.oplock_owner());
+    if request.options & FILE_OPEN_REQUIRING_OPLOCK != 0 && oplocks.breaks(id, who.1, act) {
+        return Err(status::CANNOT_BREAK_OPLOCK);
+    }
     op::oplock::break_and_wait(&flight.operation, oplocks, who, act, patient)
 }
 
-/// A create that empties a file has whoever scans its data asked first to give it up. Looking for the file has no
-/// other effect.
+/// A create that empties a file has whoever scans its data asked first to give it up.
 fn way(
     flight: &Flight,
     machine: &Machine,
@@ -184,21 +258,10 @@ fn way(
     if !empties || !section::in_use() {
         return Ok(());
     }
-    let look = Request {
-        access: FILE_READ_ATTRIBUTES,
-        disposition: FILE_OPEN,
-        options: request.options & !FILE_DELETE_ON_CLOSE,
-        ..*request
-    };
-    let found = machine
-        .namespace
-        .create(flight.operation.file.volume.device, full, &look);
-    match found {
-        Ok(Outcome::Opened(there, _)) => match there.id() {
-            Some(id) => section::make_way(flight, id, 0),
-            None => Ok(()),
-        },
-        _ => Ok(()),
+    let there = look(flight.operation.file.volume.device, machine, full, request);
+    match there.and_then(|there| there.id()) {
+        Some(id) => section::make_way(flight, id, 0),
+        None => Ok(()),
     }
 }
 

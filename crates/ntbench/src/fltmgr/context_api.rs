@@ -210,6 +210,8 @@ pub(super) mod more {
 
     /// `FLT_RELATED_CONTEXTS`: volume, instance, file, stream, stream handle, transaction.
     type Contexts = [usize; 6];
+    /// `FLT_RELATED_CONTEXTS_EX`: those, and the section's.
+    const EX_BYTES: usize = size_of::<Contexts>() + size_of::<usize>();
     const KINDS: [u16; 6] = [VOLUME, INSTANCE, FILE, STREAM, STREAM_HANDLE, TRANSACTION];
 
     /// Where a context of a kind would be for these objects.
@@ -276,6 +278,29 @@ pub(super) mod more {
                 }
             }
             out.write(found);
+        }
+
+        /// The same with the section's, which no operation here has.
+        fn FltGetContextsEx(objects: Guest<RelatedObjects>, wanted: u16, size: usize, out: Guest<Contexts>) -> NtStatus {
+            irql::at_most("FltGetContextsEx", APC_LEVEL);
+            if size < EX_BYTES {
+                return NtStatus::INVALID_PARAMETER_3;
+            }
+            FltGetContexts(objects, wanted, out);
+            Guest::<usize>::at(out.address() + size_of::<Contexts>()).write(0);
+            NtStatus::SUCCESS
+        }
+
+        /// Gives them back.
+        fn FltReleaseContextsEx(size: usize, contexts: Guest<[usize; 7]>) {
+            irql::at_most("FltReleaseContextsEx", APC_LEVEL);
+            if size < EX_BYTES {
+                return;
+            }
+            for context in contexts.read().into_iter().filter(|context| *context != 0) {
+                give_back(context, "FltReleaseContextsEx");
+            }
+            contexts.write([0; 7]);
         }
 
         /// Gives them back.

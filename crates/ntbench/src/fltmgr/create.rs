@@ -9,7 +9,7 @@ use crate::abi::io::{IO_DRIVER_CREATE_CONTEXT_SIZE_V1, IoDriverCreateContext, Io
 use crate::abi::ob::ObjectAttributes;
 use crate::namespace::open::OpenFile;
 use crate::ntos::handle::{self, Target};
-use crate::ntos::iomgr::{self, Create};
+use crate::ntos::iomgr::{self, Create, Eas};
 use crate::ntos::memory::Guest;
 use crate::ntos::object::Counted;
 use crate::ntos::{irql, object};
@@ -33,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) share: u32,
     pub(crate) disposition: u32,
     pub(crate) options: u32,
+    /// The list of extended attributes, and how long it is.
+    pub(crate) eas: (usize, u32),
     pub(crate) flags: u32,
     pub(crate) context: usize,
 }
@@ -107,6 +109,16 @@ pub(crate) fn open(call: &Call, below: Option<Arc<Instance>>) -> Result<NtStatus
         return Err(NtStatus::INVALID_PARAMETER);
     }
     let root = attributes.root_directory.expose_provenance() as u64;
+    let (ea_buffer, ea_length) = call.eas;
+    let eas = if ea_buffer == 0 {
+        Vec::new()
+    } else {
+        Guest::<u8>::at(ea_buffer).read_many(ea_length as usize)
+    };
+    let eas = Eas::of(&eas).map_err(|refused| {
+        call.status.write(refused);
+        refused.status
+    })?;
     let created = iomgr::create(&Create {
         name: Guest(attributes.object_name).units(),
         root: iomgr::root(root, KERNEL_MODE)?,
@@ -124,6 +136,7 @@ pub(crate) fn open(call: &Call, below: Option<Arc<Instance>>) -> Result<NtStatus
         generated: call.filter != 0,
         target_directory: false,
         transaction: transaction(call.context)?,
+        eas,
     });
     call.status
         .write(IoStatusBlock::new(created.status, created.information));
@@ -150,41 +163,39 @@ pub(crate) fn open(call: &Call, below: Option<Arc<Instance>>) -> Result<NtStatus
 
 exports! { "fltmgr.sys";
     /// Opens a file below an instance, or from the top.
-    partial "extended attributes are ignored"
     fn FltCreateFile(
         filter: usize, instance: usize, handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>,
         status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32,
-        options: u32, _ea: usize, _ea_length: u32, flags: u32,
+        options: u32, ea: usize, ea_length: u32, flags: u32,
     ) -> NtStatus {
         run(&Call {
             function: "FltCreateFile", filter, instance, handle, file: Guest::at(0), access, attributes, status,
-            allocation, file_attributes, share, disposition, options, flags, context: 0,
+            allocation, file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context: 0,
         })
     }
 
     /// As `FltCreateFile`, and gives the file object too.
-    partial "extended attributes are ignored"
     fn FltCreateFileEx(
         filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
         attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,
-        share: u32, disposition: u32, options: u32, _ea: usize, _ea_length: u32, flags: u32,
+        share: u32, disposition: u32, options: u32, ea: usize, ea_length: u32, flags: u32,
     ) -> NtStatus {
         run(&Call {
             function: "FltCreateFileEx", filter, instance, handle, file, access, attributes, status, allocation,
-            file_attributes, share, disposition, options, flags, context: 0,
+            file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context: 0,
         })
     }
 
     /// As `FltCreateFileEx`, and takes a driver's create context with extra create parameters.
-    partial "extended attributes are ignored; of the create context the extra create parameters and the transaction count"
+    partial "of the create context the extra create parameters and the transaction count"
     fn FltCreateFileEx2(
         filter: usize, instance: usize, handle: Guest<u64>, file: Guest<usize>, access: u32,
         attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>, allocation: Guest<i64>, file_attributes: u32,
-        share: u32, disposition: u32, options: u32, _ea: usize, _ea_length: u32, flags: u32, context: usize,
+        share: u32, disposition: u32, options: u32, ea: usize, ea_length: u32, flags: u32, context: usize,
     ) -> NtStatus {
         run(&Call {
             function: "FltCreateFileEx2", filter, instance, handle, file, access, attributes, status, allocation,
-            file_attributes, share, disposition, options, flags, context,
+            file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context,
         })
     }
 

@@ -5,6 +5,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::flight;
 use super::objects;
+use super::open_reparse;
 use crate::abi::base::Guid;
 use crate::abi::io::IRP_MJ_CREATE;
 use crate::maps::HashMap;
@@ -37,6 +38,8 @@ struct State {
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
 const TAG: u32 = u32::from_le_bytes(*b"FMec");
+/// How long a list is, whose fields are nobody's business.
+const LIST_BYTES: usize = 64;
 
 fn lock() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,6 +87,88 @@ pub(super) fn is_list(address: usize) -> bool {
     lock().lists.contains_key(&address)
 }
 
+/// The context of a kind in a list that may be none.
+pub(super) fn find(list: usize, kind: Guid) -> Option<usize> {
+    let mut state = lock();
+    if !state.lists.contains_key(&list) {
+        return None;
+    }
+    state.find(list, kind, "")
+}
+
+/// Makes an empty list of the Filter Manager's own.
+pub(super) fn own_list() -> Option<usize> {
+    let address = pool::lend(LIST_BYTES, TAG, true)?;
+    let nobody = (String::new(), 0, Vec::new());
+    lock().lists.insert(address, nobody);
+    Some(address)
+}
+
+/// Puts a context of the Filter Manager's own into a list.
+pub(super) fn add_own(list: usize, kind: Guid, size: u32, function: &str) -> Option<usize> {
+    let address = pool::lend(size as usize, TAG, true)?;
+    let made = Context {
+        kind,
+        size,
+        cleanup: 0,
+        acknowledged: false,
+        service: String::new(),
+        site: 0,
+        list: Some(list),
+    };
+    let mut state = lock();
+    state.list(list, function).push(address);
+    state.contexts.insert(address, made);
+    Some(address)
+}
+
+/// Takes a context of the Filter Manager's own out of its list, and frees it.
+pub(super) fn remove_own(address: usize) {
+    let mut state = lock();
+    let removed = state.contexts.remove(&address);
+    let list = removed.and_then(|context| context.list);
+    if let Some((_, _, contexts)) = list.and_then(|list| state.lists.get_mut(&list)) {
+        contexts.retain(|context| *context != address);
+    }
+    drop(state);
+    pool::free(address, None);
+}
+
+/// Makes a context for the driver that is calling.
+pub(super) fn allocate(
+    kind: Guid,
+    size: u32,
+    cleanup: usize,
+    out: Guest<usize>,
+    function: &str,
+) -> NtStatus {
+    out.write(0);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let Some(address) = pool::lend(size as usize, TAG, true) else {
+        return NtStatus::INSUFFICIENT_RESOURCES;
+    };
+    let (service, site) = caller();
+    let made = Context {
+        kind,
+        size,
+        cleanup,
+        acknowledged: false,
+        service,
+        site,
+        list: None,
+    };
+    lock().contexts.insert(address, made);
+    out.write(address);
+    NtStatus::SUCCESS
+}
+
+/// Makes a context as it was before somebody acknowledged it.
+pub(super) fn forget_acknowledgment(address: usize, function: &str) {
+    lock().context(address, function).acknowledged = false;
+}
+
 /// Frees a context; its clean-up routine is called first.
 fn free(address: usize, context: &Context) {
     if context.cleanup != 0 {
@@ -97,6 +182,7 @@ fn free(address: usize, context: &Context) {
 
 /// Frees a list and every context in it.
 pub(super) fn free_list(list: usize) {
+    open_reparse::list_goes(list);
     let contexts: Vec<(usize, Context)> = {
         let mut state = lock();
         let Some((_, _, addresses)) = state.lists.remove(&list) else {
@@ -170,7 +256,7 @@ exports! { "fltmgr.sys";
             list.write(0);
             return status;
         }
-        let Some(address) = pool::lend(64, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
+        let Some(address) = pool::lend(LIST_BYTES, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
         let (service, site) = caller();
         lock().lists.insert(address, (service, site, Vec::new()));
         list.write(address);
@@ -197,16 +283,7 @@ exports! { "fltmgr.sys";
     ) -> NtStatus {
         irql::at_most("FltAllocateExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltAllocateExtraCreateParameter");
-        if let Some(status) = faults::check("FltAllocateExtraCreateParameter") {
-            context.write(0);
-            return status;
-        }
-        let Some(address) = pool::lend(size as usize, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
-        let (service, site) = caller();
-        let made = Context { kind: kind.read(), size, cleanup, acknowledged: false, service, site, list: None };
-        lock().contexts.insert(address, made);
-        context.write(address);
-        NtStatus::SUCCESS
+        allocate(kind.read(), size, cleanup, context, "FltAllocateExtraCreateParameter")
     }
 
     /// Frees a context that is in no list.

@@ -22,7 +22,7 @@ use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, verifier};
 
 /// Instance and file of a call; `Err`: a fault rule hits it, or the two do not belong together.
-fn begin(
+pub(super) fn begin(
     function: &'static str,
     most_irql: u8,
     instance: usize,
@@ -53,30 +53,37 @@ fn begin(
 
 fn symbol(function: &str) -> &'static str {
     match function {
-        "FltReadFile" => "fltmgr!FltReadFile",
-        "FltWriteFile" => "fltmgr!FltWriteFile",
+        "FltReadFile" | "FltReadFileEx" => "fltmgr!FltReadFile",
+        "FltWriteFile" | "FltWriteFileEx" => "fltmgr!FltWriteFile",
         "FltQueryInformationFile" => "fltmgr!FltQueryInformationFile",
         "FltSetInformationFile" => "fltmgr!FltSetInformationFile",
         "FltQueryDirectoryFile" => "fltmgr!FltQueryDirectoryFile",
-        "FltFsControlFile" | "FltTagFile" | "FltUntagFile" => "fltmgr!FltFsControlFile",
+        "FltFsControlFile" | "FltTagFile" | "FltTagFileEx" | "FltUntagFile" => {
+            "fltmgr!FltFsControlFile"
+        }
         "FltDeviceIoControlFile" => "fltmgr!FltDeviceIoControlFile",
-        "FltFlushBuffers" => "fltmgr!FltFlushBuffers",
+        "FltFlushBuffers" | "FltFlushBuffers2" => "fltmgr!FltFlushBuffers",
         "FltQuerySecurityObject" | "FltSetSecurityObject" => "fltmgr!FltQuerySecurityObject",
         _ => "fltmgr!FltQueryVolumeInformation",
     }
 }
 
-fn short(information: usize) -> u32 {
+pub(super) fn short(information: usize) -> u32 {
     u32::try_from(information).unwrap_or(u32::MAX)
 }
 
-fn finish(done: IoStatusBlock, returned: Guest<u32>) -> NtStatus {
+pub(super) fn finish(done: IoStatusBlock, returned: Guest<u32>) -> NtStatus {
     returned.write_opt(short(done.information));
     done.status
 }
 
 /// Makes a transfer here; or, where there is a routine to call back, in a system thread.
-fn go(transfer: TransferCall, moved: Guest<u32>, routine: usize, context: usize) -> NtStatus {
+pub(super) fn go(
+    transfer: TransferCall,
+    moved: Guest<u32>,
+    routine: usize,
+    context: usize,
+) -> NtStatus {
     if routine == 0 {
         return finish(transfer.run(), moved);
     }
@@ -87,7 +94,7 @@ fn go(transfer: TransferCall, moved: Guest<u32>, routine: usize, context: usize)
         return NtStatus::FLT_DELETING_OBJECT;
     };
     let address = moved.address();
-    worker::queue(move || {
+    worker::queue_apart(move || {
         let done = transfer.run();
         if address != 0 {
             Guest::<u32>::at(address).write(short(done.information));
@@ -99,7 +106,7 @@ fn go(transfer: TransferCall, moved: Guest<u32>, routine: usize, context: usize)
 }
 
 /// The reparse buffer that `FltTagFile` and `FltUntagFile` are given in parts.
-fn tagged(tag: u32, guid: usize, data: &[u8]) -> Vec<u8> {
+pub(super) fn tagged(tag: u32, guid: usize, data: &[u8]) -> Vec<u8> {
     let mut bytes = tag.to_le_bytes().to_vec();
     bytes.extend(u16::try_from(data.len()).unwrap_or(u16::MAX).to_le_bytes());
     bytes.extend([0, 0]);
@@ -110,7 +117,7 @@ fn tagged(tag: u32, guid: usize, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn tag_control(call: &Caller, code: u32, bytes: &[u8]) -> NtStatus {
+pub(super) fn tag_control(call: &Caller, code: u32, bytes: &[u8]) -> NtStatus {
     let length = short(bytes.len());
     let at = bytes.as_ptr().expose_provenance();
     call.control(IRP_MJ_FILE_SYSTEM_CONTROL, code, (at, length), (0, 0))
@@ -128,7 +135,7 @@ exports! { "fltmgr.sys";
         routine: usize, context: usize,
     ) -> NtStatus {
         match begin("FltReadFile", APC_LEVEL, instance, file) {
-            Ok(caller) => go(TransferCall { caller, major: IRP_MJ_READ, offset: offset.read_opt(), length, buffer, flags }, moved, routine, context),
+            Ok(caller) => go(TransferCall { caller, major: IRP_MJ_READ, offset: offset.read_opt(), length, buffer, flags, key: 0, mdl: 0 }, moved, routine, context),
             Err(status) => status,
         }
     }
@@ -140,7 +147,7 @@ exports! { "fltmgr.sys";
         routine: usize, context: usize,
     ) -> NtStatus {
         match begin("FltWriteFile", APC_LEVEL, instance, file) {
-            Ok(caller) => go(TransferCall { caller, major: IRP_MJ_WRITE, offset: offset.read_opt(), length, buffer, flags }, moved, routine, context),
+            Ok(caller) => go(TransferCall { caller, major: IRP_MJ_WRITE, offset: offset.read_opt(), length, buffer, flags, key: 0, mdl: 0 }, moved, routine, context),
             Err(status) => status,
         }
     }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::cancel::Cancel;
+use super::create_info;
+use super::extension;
 use super::mdls;
 use super::objects::{self, Instance};
 use super::pending::{Pending, take_stray_completion};
@@ -15,7 +17,7 @@ use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION, FLTFL_CALLBACK_DATA_IRP_OPERATION, IoParameterBlock,
     RelatedObjects,
 };
-use crate::abi::io::{IRP_MJ_PNP, IRP_MJ_SHUTDOWN, IoStatusBlock, major_name};
+use crate::abi::io::{IRP_MJ_CREATE, IRP_MJ_PNP, IRP_MJ_SHUTDOWN, IoStatusBlock, major_name};
 use crate::maps::HashMap;
 use crate::namespace::reparse::ReparseData;
 use crate::ntos::file::File;
@@ -200,6 +202,11 @@ impl Flight {
         self.data.expose_provenance() as u64
     }
 
+    /// Gives it the extension of another operation.
+    pub(super) fn extend(&self, origin: usize) {
+        extension::copy(origin, self.data.expose_provenance());
+    }
+
     pub(super) fn with_data<R>(&self, change: impl FnOnce(&mut CallbackData) -> R) -> R {
         // SAFETY: made in `new`, freed in `drop`; the driver is not running while the host changes it.
         change(unsafe { &mut *self.data })
@@ -382,6 +389,10 @@ impl Drop for Flight {
             }
         });
         self.free_tag();
+        extension::forget(self.data.expose_provenance());
+        if self.operation.major == IRP_MJ_CREATE {
+            create_info::forget(self.data.expose_provenance());
+        }
         if take_stray_completion(&self.operation) {
             let routine = self.operation.pender().map_or(0, |(_, routine)| routine);
             let _blame = verifier::blame_routine(routine);

@@ -1,10 +1,10 @@
-//! Questions about who is where, and how an operation is made: instances by altitude, filters by name, what the
-//! Filter Manager tells of both, whether an operation's sender waits.
+//! Questions about who is where, and how an operation is made: instances by altitude, filters by name, whether an
+//! operation's sender waits.
 
 use std::sync::Arc;
 
 use super::flight::{self, Operation};
-use super::objects::{self, Filter, Instance, Object, Volume};
+use super::objects::{self, Instance, Object};
 use super::{attach, info};
 use crate::abi::base::UnicodeString;
 use crate::abi::flt::{
@@ -39,53 +39,6 @@ fn beside(instance: &Arc<Instance>, below: isize) -> Result<Option<Arc<Instance>
     Ok(own
         .checked_add_signed(below)
         .and_then(|at| all.get(at).cloned()))
-}
-
-/// Copies information of a class out, or says how long it is; `None`: there is no such class.
-pub(super) fn answer(
-    information: Option<Vec<u8>>,
-    buffer: Guest<u8>,
-    length: u32,
-    needed: Guest<u32>,
-) -> NtStatus {
-    let Some(bytes) = information else {
-        return NtStatus::INVALID_PARAMETER;
-    };
-    needed.write(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    if bytes.len() > length as usize {
-        return NtStatus::BUFFER_TOO_SMALL;
-    }
-    buffer.write_many(&bytes);
-    NtStatus::SUCCESS
-}
-
-/// Numbers, then a name after its length in bytes.
-fn described(numbers: &[u32], name: &str) -> Vec<u8> {
-    let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let mut bytes: Vec<u8> = numbers
-        .iter()
-        .flat_map(|number| number.to_le_bytes())
-        .collect();
-    bytes.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_le_bytes());
-    bytes.extend(name);
-    bytes
-}
-
-/// `FILTER_FULL_INFORMATION`: one frame, how many instances, the name.
-fn filter_information(filter: &Arc<Filter>, class: u32) -> Option<Vec<u8>> {
-    let instances = objects::instances_of(filter).len();
-    let instances = u32::try_from(instances).unwrap_or(u32::MAX);
-    (class == 0).then(|| described(&[0, 0, instances], &filter.service))
-}
-
-/// `FILTER_VOLUME_BASIC_INFORMATION`, `FILTER_VOLUME_STANDARD_INFORMATION`.
-fn volume_information(volume: &Volume, class: u32) -> Option<Vec<u8>> {
-    match class {
-        0 => Some(described(&[], &volume.name)),
-        // No next entry, no flags, one frame.
-        1 => Some(described(&[0, 0, 0, volume.file_system], &volume.name)),
-        _ => None,
-    }
 }
 
 exports! { "fltmgr.sys";
@@ -145,25 +98,6 @@ exports! { "fltmgr.sys";
             result.write(instance.filter.address);
         }
         status
-    }
-
-    /// What a filter is called, and how many instances it has.
-    partial "FilterFullInformation; no aggregate class"
-    fn FltGetFilterInformation(
-        filter: usize, class: u32, buffer: Guest<u8>, length: u32, needed: Guest<u32>,
-    ) -> NtStatus {
-        irql::at_most("FltGetFilterInformation", APC_LEVEL);
-        let filter = objects::filter(filter, "FltGetFilterInformation");
-        answer(filter_information(&filter, class), buffer, length, needed)
-    }
-
-    /// What a volume is called, and its file system.
-    fn FltGetVolumeInformation(
-        volume: usize, class: u32, buffer: Guest<u8>, length: u32, needed: Guest<u32>,
-    ) -> NtStatus {
-        irql::at_most("FltGetVolumeInformation", APC_LEVEL);
-        let volume = objects::volume(volume, "FltGetVolumeInformation");
-        answer(volume_information(&volume, class), buffer, length, needed)
     }
 
     /// Whether whoever sent an operation waits for its end: what came by fast I/O or as a callback, what says so in its flags or its file

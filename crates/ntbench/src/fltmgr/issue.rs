@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::cancel;
+use super::extension;
 use super::flight;
 use super::frames::frames;
 use super::later;
@@ -192,7 +193,7 @@ pub(super) fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
             &mut block,
             data_flags,
             mode != KERNEL_MODE,
-            Some(instance),
+            (Some(instance), data),
         )
     });
     at.write(block);
@@ -273,7 +274,7 @@ fn reissue(instance: usize, data: usize) {
             &mut block,
             flags,
             operation.user,
-            Some(&instance),
+            (Some(&instance), data),
         )
     };
     set_status(data, done);
@@ -308,6 +309,7 @@ exports! { "fltmgr.sys";
         }
         all.remove(&data);
         drop(all);
+        extension::forget(data);
         pool::free(data, None);
     }
 
@@ -319,6 +321,7 @@ exports! { "fltmgr.sys";
             (Arc::clone(&issued.instance), issued.file)
         });
         let Some((instance, file)) = known else { wrong(data, "FltReuseCallbackData") };
+        extension::forget(data);
         initialise(data, &instance, file);
     }
 

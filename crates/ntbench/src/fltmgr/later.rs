@@ -80,7 +80,7 @@ pub(super) fn perform(data: usize, routine: usize, context: usize) -> NtStatus {
         let status = NtStatus::FLT_DELETING_OBJECT;
         return refuse(data, &instance, (routine, context), status);
     };
-    worker::queue(move || {
+    worker::queue_apart(move || {
         issue::perform(data, &instance, NAME);
         completed(data, &instance, routine, context);
         issue::settle(data);

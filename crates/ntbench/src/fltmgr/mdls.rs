@@ -127,6 +127,11 @@ impl Guest<CallbackData> {
         Guest::at(Guest::<usize>::at(at).read())
     }
 
+    /// The thread that asked for it.
+    pub(super) fn thread(self) -> usize {
+        Guest::at(self.address() + std::mem::offset_of!(CallbackData, thread)).read()
+    }
+
     /// Its flags.
     pub(super) fn flags(self) -> u32 {
         Guest::at(self.address()).read()
@@ -138,7 +143,7 @@ fn slot_address(block: Guest<IoParameterBlock>, slot: usize) -> usize {
     block.address() + std::mem::offset_of!(IoParameterBlock, parameters) + 8 * slot
 }
 
-fn lock_user_buffer(data: usize) -> NtStatus {
+pub(super) fn lock_user_buffer(data: usize) -> NtStatus {
     let Some(operation) = flight::at(data) else {
         return NtStatus::INVALID_PARAMETER;
     };

@@ -17,6 +17,7 @@
 //!   dismounted by `FSCTL_DISMOUNT_VOLUME` or the removal of its device ([`op::mount`]).
 //! * A local volume's file system charges no frames ([`below`]).
 
+mod activity;
 mod ascent;
 mod attach;
 mod attach_api;
@@ -27,10 +28,15 @@ mod cbdq;
 mod context;
 mod context_api;
 pub(crate) mod create;
+mod create_info;
 mod descent;
 mod drain;
 mod ecp;
+mod ecp_reuse;
+mod enumerate;
+mod extension;
 mod fileio;
+mod fileio_ex;
 mod filelock;
 mod flight;
 mod frames;
@@ -39,17 +45,22 @@ mod inquiries;
 mod issue;
 mod journey;
 mod later;
+mod load;
 mod mdls;
 mod name;
 mod name_control;
 mod name_query;
+mod notify_list;
 mod objects;
 pub(crate) mod op;
+mod open_reparse;
 pub(crate) mod operation;
 mod oplock;
 pub(crate) mod over;
 mod pending;
 pub(crate) mod port;
+mod priority;
+mod redirect;
 mod register;
 pub(crate) mod requests;
 mod safe;
@@ -107,6 +118,12 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         issue::exports(),
         safe::exports(),
         fileio::exports(),
+        fileio_ex::exports(),
+        load::exports(),
+        create_info::exports(),
+        redirect::exports(),
+        notify_list::exports(),
+        notify_list::kernel::exports(),
         filelock::exports(),
         oplock::exports(),
         context_api::more::exports(),
@@ -114,6 +131,13 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         volume_api::exports(),
         section::exports(),
         transaction::exports(),
+        enumerate::exports(),
+        extension::exports(),
+        priority::exports(),
+        activity::exports(),
+        activity::kernel::exports(),
+        ecp_reuse::exports(),
+        open_reparse::exports(),
     ];
     tables.extend(port::tables());
     tables
@@ -234,6 +258,7 @@ pub(crate) fn leftovers(driver: &Driver) -> Vec<Leak> {
     left.extend(work::leftovers(&driver.service));
     left.extend(context::leftovers(&driver.service));
     left.extend(name::leftovers(&driver.service));
+    left.extend(open_reparse::leftovers(&driver.service));
     left.extend(ecp::leftovers(&driver.service));
     left
 }

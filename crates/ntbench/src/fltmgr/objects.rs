@@ -22,6 +22,10 @@ pub(crate) struct Filter {
     pub(crate) address: usize,
     /// Its service's name, which is the filter's.
     pub(crate) service: String,
+    /// Its default instance's altitude, as it was written.
+    pub(crate) altitude: String,
+    /// `SupportedFeatures` of its service's key.
+    pub(crate) features: u32,
     /// Where it was registered.
     pub(crate) site: usize,
     /// Its `DRIVER_OBJECT`.

@@ -79,6 +79,7 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
 
 /// What a create asks for, as its parameters say it.
 pub(crate) fn create_parameters(create: &Create, security: &IoSecurityContext) -> Parameters {
+    let (ea_buffer, ea_length) = create.ea_buffer();
     Parameters::of(CreateParameters {
         security_context: std::ptr::from_ref(security).cast_mut(),
         options: create.disposition << 24 | create.options,
@@ -86,9 +87,9 @@ pub(crate) fn create_parameters(create: &Create, security: &IoSecurityContext) -
         file_attributes: u16::try_from(create.attributes & 0xFFFF).unwrap_or(0),
         share_access: u16::try_from(create.share).unwrap_or(0),
         pad1: 0,
-        ea_length: 0,
+        ea_length,
         pad2: 0,
-        ea_buffer: std::ptr::null_mut(),
+        ea_buffer: Guest::at(ea_buffer).0,
         allocation_size: create.allocation,
     })
 }
@@ -128,6 +129,8 @@ pub(crate) struct Request<'a> {
     pub(crate) user: bool,
     /// The instance below which it starts; `None`: at the top.
     pub(crate) below: Option<&'a Arc<Instance>>,
+    /// The callback data whose extension goes with it; 0: none.
+    pub(crate) origin: usize,
 }
 
 impl Request<'_> {
@@ -142,6 +145,7 @@ impl Request<'_> {
             parameters,
             user: false,
             below: None,
+            origin: 0,
         }
     }
 }
@@ -157,7 +161,7 @@ pub(crate) fn send(file: &Arc<File>, request: &Request<'_>) -> IoStatusBlock {
         &mut block,
         request.data_flags,
         request.user,
-        request.below,
+        (request.below, request.origin),
     )
 }
 
@@ -228,16 +232,20 @@ fn block_of(file: &Arc<File>, request: &Request<'_>) -> IoParameterBlock {
     }
 }
 
-/// As [`send`]; what the filters and the file system left of the parameters is put back into the block.
+/// As [`send`]; what the filters and the file system left of the parameters is put back into the block. `origin`: the
+/// callback data by which a filter sends it, whose extension goes with it; 0: none.
 pub(super) fn send_block(
     file: &Arc<File>,
     block: &mut IoParameterBlock,
     data_flags: u32,
     user: bool,
-    below: Option<&Arc<Instance>>,
+    (below, origin): (Option<&Arc<Instance>>, usize),
 ) -> IoStatusBlock {
     let operation = Operation::new(file, block.major_function, user, 0);
     let flight = Flight::new(operation, *block, data_flags);
+    if origin != 0 {
+        flight.extend(origin);
+    }
     let done = run(&flight, below, op::dispatch);
     *block = flight.parameters();
     done

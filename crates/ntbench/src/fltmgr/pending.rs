@@ -262,6 +262,11 @@ impl Held {
         Ok(Self(Arc::clone(operation)))
     }
 
+    /// For an operation that is cancelled already, and ends at once.
+    pub(super) fn of(operation: &Arc<Operation>) -> Self {
+        Self(Arc::clone(operation))
+    }
+
     /// The same where a function of the Filter Manager's has pended it for a filter, which has put its status already: it is
     /// completed there, as by the filter.
     pub(super) fn complete_for_filter(self) {

@@ -38,14 +38,23 @@ pub(super) fn instances_key(service: &str) -> Option<String> {
     .find(|key| registry::exists(key))
 }
 
-/// The default instance's name and altitude.
-fn default_instance(service: &str) -> Result<(String, Altitude), NtStatus> {
+/// The default instance's altitude, as it is written and as a number.
+fn default_altitude(service: &str) -> Result<(String, Altitude), NtStatus> {
     let key = instances_key(service).ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let name = registry::read_sz(&key, "DefaultInstance").ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
     let altitude = registry::read_sz(&format!("{key}\\{name}"), "Altitude")
         .ok_or(NtStatus::OBJECT_NAME_NOT_FOUND)?;
-    let altitude = Altitude::parse(&altitude).ok_or(NtStatus::INVALID_PARAMETER)?;
-    Ok((name, altitude))
+    let parsed = Altitude::parse(&altitude).ok_or(NtStatus::INVALID_PARAMETER)?;
+    Ok((altitude, parsed))
+}
+
+/// Which features of file systems a filter says that it knows: below its service key, or below `Parameters`.
+fn features(service: &str) -> u32 {
+    let key = registry::service_path(service);
+    [format!("{key}\\Parameters"), key]
+        .iter()
+        .find_map(|key| registry::read_dword(key, "SupportedFeatures"))
+        .unwrap_or(0)
 }
 
 /// Reads the operations up to the end marker.
@@ -107,15 +116,17 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
     let registration = registration(from)?;
     let operations = operations(Guest::at(registration.operation_registration))?;
     contexts(&registration)?;
-    let (_, altitude) = default_instance(&driver.service)?;
+    let (altitude_text, altitude) = default_altitude(&driver.service)?;
     for other in objects::filters() {
-        if default_instance(&other.service).is_ok_and(|(_, taken)| taken == altitude) {
+        if default_altitude(&other.service).is_ok_and(|(_, taken)| taken == altitude) {
             return Err(NtStatus::FLT_INSTANCE_ALTITUDE_COLLISION);
         }
     }
     let filter = Arc::new(Filter {
         address: objects::opaque(),
         service: driver.service.clone(),
+        altitude: altitude_text,
+        features: features(&driver.service),
         site: verifier::here(),
         driver_object,
         registration,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::frames::frames;
 use super::objects::Instance;
 use super::op;
-use super::operation::{Request, send};
+use super::operation::{Request, send, send_fast};
 use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, KERNEL_MODE,
 };
@@ -63,8 +63,23 @@ impl Caller {
         })
     }
 
+    /// Transfers by lists, which only fast I/O does here; `None`: it is not possible.
+    pub(crate) fn fast(&self, major: u8, parameters: Parameters) -> Option<IoStatusBlock> {
+        let generated = FLTFL_CALLBACK_DATA_GENERATED_IO;
+        stack::with_frames(&frames([self.symbol]), || {
+            send_fast(
+                &self.file,
+                &Request {
+                    data_flags: generated,
+                    below: self.instance.as_ref(),
+                    ..Request::new(major, parameters)
+                },
+            )
+        })
+    }
+
     /// As [`send`](Self::send), with a buffer that says that it is the system's.
-    fn buffered(&self, major: u8, parameters: Parameters) -> IoStatusBlock {
+    pub(super) fn buffered(&self, major: u8, parameters: Parameters) -> IoStatusBlock {
         self.send(Request {
             irp_flags: IRP_BUFFERED_IO,
             data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
@@ -222,6 +237,10 @@ pub(crate) struct TransferCall {
     pub(crate) buffer: usize,
     /// `FLTFL_IO_OPERATION_…`.
     pub(crate) flags: u32,
+    /// The key of the byte-range locks that it may pass.
+    pub(crate) key: u32,
+    /// What describes the buffer, where the caller has it; 0: nothing.
+    pub(crate) mdl: usize,
 }
 
 impl TransferCall {
@@ -237,7 +256,7 @@ impl TransferCall {
         };
         let paging = self.flags & (PAGING | SYNCHRONOUS_PAGING) != 0;
         // The Filter Manager describes a buffer in system space for what works without its caller.
-        let list = if paging && !user::is_user(self.buffer) {
+        let list = if paging && self.mdl == 0 && !user::is_user(self.buffer) {
             let list = mdl::allocate(self.buffer, self.length, None);
             if mdl::lock_pages(list, self.major == IRP_MJ_READ).is_err() {
                 mdl::free(list);
@@ -255,11 +274,11 @@ impl TransferCall {
         let parameters = Parameters::of(Transfer {
             length: self.length,
             pad0: 0,
-            key: 0,
+            key: self.key,
             pad1: 0,
             offset,
             buffer: self.buffer,
-            mdl: list,
+            mdl: if list == 0 { self.mdl } else { list },
             pad2: 0,
         });
         let irp_flags =

@@ -8,16 +8,20 @@ use super::{cancel, flight, issue};
 use crate::abi::io::major_name;
 use crate::ntos::memory::Guest;
 use crate::ntos::sync::wait;
-use crate::ntos::{irql, pool, time};
+use crate::ntos::{irql, object, pool, time};
 use crate::status::NtStatus;
-use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, schedule};
 
 /// How often a wait looks whether its operation was cancelled.
 const GLANCE: Duration = Duration::from_millis(2);
 
-/// Waits until an object is signalled, the time is up or the operation is cancelled.
-fn cancellable_wait(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus {
+/// Waits by `wait`, which is given how long, until that is over, the time is up or the operation is cancelled.
+fn cancellable_wait(
+    wait: impl Fn(Guest<i64>) -> NtStatus,
+    timeout: Guest<i64>,
+    data: usize,
+) -> NtStatus {
     let operation = flight::at(data);
     let until = timeout.read_opt().map(|timeout| {
         let units = if timeout < 0 {
@@ -32,7 +36,7 @@ fn cancellable_wait(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus
         let left = until.map(|until| until.saturating_duration_since(schedule::now()));
         let slice = left.map_or(GLANCE, |left| left.min(GLANCE));
         let mut units = -i64::try_from(slice.as_nanos() / 100).unwrap_or(1);
-        let status = wait::KeWaitForSingleObject(object, 0, 0, 0, Guest(&raw mut units));
+        let status = wait(Guest(&raw mut units));
         if status != NtStatus::TIMEOUT {
             return status;
         }
@@ -102,7 +106,40 @@ exports! { "fltmgr.sys";
         irql::at_most("FltCancellableWaitForSingleObject", APC_LEVEL);
         match faults::check("FltCancellableWaitForSingleObject") {
             Some(status) => status,
-            None => cancellable_wait(object, timeout, data),
+            None => {
+                let wait = |slice| wait::KeWaitForSingleObject(object, 0, 0, 0, slice);
+                cancellable_wait(wait, timeout, data)
+            }
         }
+    }
+
+    /// Waits for one of several objects or for all of them, or until the operation is cancelled.
+    fn FltCancellableWaitForMultipleObjects(
+        count: u32, objects: Guest<usize>, kind: u32, timeout: Guest<i64>, blocks: usize, data: usize,
+    ) -> NtStatus {
+        let most = if data == 0 { APC_LEVEL } else { PASSIVE_LEVEL };
+        irql::at_most("FltCancellableWaitForMultipleObjects", most);
+        match faults::check("FltCancellableWaitForMultipleObjects") {
+            Some(status) => status,
+            None => {
+                let wait = |slice| wait::KeWaitForMultipleObjects(count, objects, kind, 0, 0, 0, slice, blocks);
+                cancellable_wait(wait, timeout, data)
+            }
+        }
+    }
+
+    /// Forgets the names that an instance has provided, of one file or of all.
+    fn FltPurgeFileNameInformationCache(instance: usize, file: usize) -> NtStatus {
+        irql::at_most("FltPurgeFileNameInformationCache", APC_LEVEL);
+        let instance = objects::instance(instance, "FltPurgeFileNameInformationCache");
+        let files = if file == 0 {
+            object::files()
+        } else {
+            vec![object::file(file, "FltPurgeFileNameInformationCache")]
+        };
+        for file in files {
+            file.forget_names_from(instance.address);
+        }
+        NtStatus::SUCCESS
     }
 }

@@ -9,8 +9,8 @@ use crate::abi::flt::{
     VolumeProperties,
 };
 use crate::abi::io::{
-    FILE_REMOTE_DEVICE, IRP_BUFFERED_IO, IRP_MJ_QUERY_VOLUME_INFORMATION, IRP_SYNCHRONOUS_API,
-    IoStatusBlock,
+    FILE_REMOTE_DEVICE, IRP_BUFFERED_IO, IRP_MJ_QUERY_VOLUME_INFORMATION,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_SYNCHRONOUS_API, IoStatusBlock,
 };
 use crate::abi::ob::OBJ_KERNEL_HANDLE;
 use crate::abi::params::{Parameters, QueryInformation};
@@ -141,8 +141,13 @@ fn open(instance: &Arc<Instance>, handle: Guest<u64>, file: Guest<usize>) -> NtS
     created.status
 }
 
-/// Asks a volume about itself, by an open of its own.
-fn query(instance: &Arc<Instance>, buffer: usize, length: u32, class: u32) -> IoStatusBlock {
+/// Asks or tells a volume about itself, by an open of its own.
+fn about(
+    instance: &Arc<Instance>,
+    major: u8,
+    (buffer, length): (usize, u32),
+    class: u32,
+) -> IoStatusBlock {
     let root = format!("{}\\", instance.volume.name);
     let name = match instance.volume.device {
         DeviceId::Mup => return IoStatusBlock::new(NtStatus::INVALID_PARAMETER, 0),
@@ -171,7 +176,7 @@ fn query(instance: &Arc<Instance>, buffer: usize, length: u32, class: u32) -> Io
             irp_flags: IRP_BUFFERED_IO | IRP_SYNCHRONOUS_API,
             data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER | FLTFL_CALLBACK_DATA_GENERATED_IO,
             below: Some(instance),
-            ..Request::new(IRP_MJ_QUERY_VOLUME_INFORMATION, parameters)
+            ..Request::new(major, parameters)
         },
     );
     file.close_handle();
@@ -276,21 +281,25 @@ exports! { "fltmgr.sys";
         let instance = objects::instance(instance, "FltQueryVolumeInformation");
         let done = match faults::check("FltQueryVolumeInformation") {
             Some(status) => IoStatusBlock::new(status, 0),
-            None => query(&instance, buffer, length, class),
+            None => about(&instance, IRP_MJ_QUERY_VOLUME_INFORMATION, (buffer, length), class),
         };
         status.write_opt(done);
         done.status
     }
 
-    /// Changes something about a volume: nothing can be changed here.
-    partial "STATUS_INVALID_DEVICE_REQUEST always, and no filter sees it"
+    /// Changes something about a volume.
+    partial "the label; STATUS_INVALID_INFO_CLASS for other classes"
     fn FltSetVolumeInformation(
-        instance: usize, status: Guest<IoStatusBlock>, _buffer: usize, _length: u32, _class: u32,
+        instance: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32, class: u32,
     ) -> NtStatus {
         irql::at_most("FltSetVolumeInformation", PASSIVE_LEVEL);
-        let _ = objects::instance(instance, "FltSetVolumeInformation");
-        status.write_opt(IoStatusBlock::new(NtStatus::INVALID_DEVICE_REQUEST, 0));
-        NtStatus::INVALID_DEVICE_REQUEST
+        let instance = objects::instance(instance, "FltSetVolumeInformation");
+        let done = match faults::check("FltSetVolumeInformation") {
+            Some(status) => IoStatusBlock::new(status, 0),
+            None => about(&instance, IRP_MJ_SET_VOLUME_INFORMATION, (buffer, length), class),
+        };
+        status.write_opt(done);
+        done.status
     }
 
     /// Makes the folder that only the system uses.

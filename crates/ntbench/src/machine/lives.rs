@@ -1,15 +1,17 @@
 //! How processes and threads come and go, and who is told.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::reply;
 use super::requests::{no_thread, on, refused};
 use super::worker::{self, Started};
+use crate::fltmgr::{self, port};
 use crate::ntos::sync::wait;
 use crate::ntos::{handle, notify};
 use crate::wire::{NtStatus, ProcessSpec, Refusal, Reply, ThreadSpec};
-use crate::{stack, thread};
+use crate::{schedule, stack, thread};
 
 /// Starts a thread. Where a driver wants to know, the system's thread is the one that makes it, as the session manager is.
 pub(super) fn start_thread(id: u64, spec: ThreadSpec) {
@@ -56,25 +58,68 @@ fn announce(id: u64, started: std::io::Result<Started>) {
     });
 }
 
-/// Ends a thread once it has done what it was given. With a process's last thread go its handles and the process.
+/// Ends a thread once it has done what it was given.
 pub(super) fn end_thread(id: u64, number: u32) {
-    on(id, number, move || {
-        let process = Arc::clone(&thread::current().process);
-        let last = process.threads.load(Ordering::Acquire) == 1;
-        stack::system_call(|| {
-            notify::ends(last);
-            if last {
-                handle::close_all(process.pid);
-            }
-        });
-        if last {
-            process
-                .exit_status
-                .store(NtStatus::SUCCESS.0, Ordering::Release);
-            wait::signal(process.object);
-            worker::forget(&process);
-        }
+    on(id, number, || {
+        ends();
         Reply::Done
     });
     worker::end(number);
+}
+
+/// In a thread that ends: with a process's last thread go its handles and the process.
+fn ends() {
+    let process = Arc::clone(&thread::current().process);
+    let last = process.threads.load(Ordering::Acquire) == 1;
+    stack::system_call(|| {
+        notify::ends(last);
+        if last {
+            handle::close_all(process.pid);
+            port::close_all(process.pid);
+        }
+    });
+    if last {
+        process
+            .exit_status
+            .store(NtStatus::SUCCESS.0, Ordering::Release);
+        wait::signal(process.object);
+        worker::forget(&process);
+    }
+}
+
+/// How often whoever ends a process looks whether its threads have come back.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// Ends a process: what its threads wait for is cancelled, they end, and with the last one go its handles.
+pub(super) fn end_process(pid: u64) -> Reply {
+    let threads = worker::of_process(pid);
+    if threads.is_empty() {
+        return refused(format!("there is no process {pid:#x} with threads"));
+    }
+    for (number, tid) in threads {
+        while worker::is_busy(number) {
+            fltmgr::cancel(tid);
+            port::wake_process(pid);
+            schedule::sleep_until(schedule::now() + GLANCE);
+        }
+        let gone = Arc::new((Mutex::new(false), Condvar::new()));
+        let told = Arc::clone(&gone);
+        worker::post(number, move || {
+            ends();
+            *told.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            told.1.notify_all();
+        });
+        let (slot, condition) = &*gone;
+        let mut over = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*over {
+            over = schedule::wait(condition, slot, over, None);
+        }
+        drop(over);
+        worker::end(number);
+        // Whether the next one is the last is asked when this one has left.
+        while thread::all().iter().any(|thread| thread.tid == tid) {
+            schedule::sleep_until(schedule::now() + GLANCE);
+        }
+    }
+    Reply::Done
 }

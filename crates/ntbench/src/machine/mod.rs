@@ -19,7 +19,7 @@ use crate::wire::{Envelope, Message, Reply};
 
 pub(crate) use fuzz::sending;
 pub(crate) use modules::{all as modules, in_code, in_image, module_at, unloaded_at};
-pub(crate) use requests::unload_later;
+pub(crate) use requests::{Load, load_installed, unload_filter, unload_later};
 
 /// The machine's exit status when the bench itself failed.
 const HOST_FAULT_STATUS: i32 = 70;

@@ -1,7 +1,7 @@
 //! What each request does, and on which thread.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use super::modules::{self, Module};
 use super::{lives, measure, ports, reply, worker};
@@ -30,6 +30,10 @@ pub(super) fn dispatch(id: u64, request: Request) {
     match request {
         Request::Boot(config) => boot(id, *config),
         Request::LoadDriver(spec) => on_system(id, move || load(&spec)),
+        Request::InstallDriver(spec) => {
+            install(&named(&spec));
+            reply(id, Reply::Done);
+        }
         Request::UnloadDriver { service, mandatory } => {
             on_system(id, move || unload(&service, mandatory));
         }
@@ -45,6 +49,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
         } => on(id, thread, move || measure::run(&what)),
         Request::StartThread(spec) => lives::start_thread(id, spec),
         Request::StartProcess { thread, spec } => lives::start_process(id, thread, spec),
+        Request::EndProcess { pid } => on_system(id, move || lives::end_process(pid)),
         Request::EndThread { thread } => lives::end_thread(id, thread),
         Request::Symbol { name } => reply(id, symbol(&name)),
         Request::Read { address, length } => reply(id, read(address, length)),
@@ -124,7 +129,22 @@ fn boot(id: u64, config: MachineConfig) {
     }
 }
 
-fn load(spec: &DriverSpec) -> Reply {
+/// The services that are installed: what a filter may have loaded.
+static INSTALLED: Mutex<Vec<DriverSpec>> = Mutex::new(Vec::new());
+
+/// What came of loading an installed driver.
+pub(crate) enum Load {
+    /// There is no such service, or no image for it.
+    Unknown,
+    Already,
+    /// It waits for the last of its devices to be closed.
+    Unloading,
+    /// What its `DriverEntry` returned.
+    Entered(NtStatus),
+}
+
+/// A driver with the service's name that it has where none is given.
+fn named(spec: &DriverSpec) -> DriverSpec {
     let mut spec = spec.clone();
     if spec.service.is_empty() {
         spec.service = spec
@@ -132,6 +152,70 @@ fn load(spec: &DriverSpec) -> Reply {
             .file_stem()
             .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     }
+    spec
+}
+
+fn install(spec: &DriverSpec) {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    installed.retain(|other| !other.service.eq_ignore_ascii_case(&spec.service));
+    installed.push(spec.clone());
+}
+
+/// Does something in a thread of the system's, where drivers are loaded, and waits for it.
+fn in_system<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
+    if thread::current().is_system() {
+        return work();
+    }
+    let done = Arc::new((Mutex::new(None), Condvar::new()));
+    let told = Arc::clone(&done);
+    ntos::worker::queue(move || {
+        let result = work();
+        *told.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        told.1.notify_all();
+    });
+    let (slot, condition) = &*done;
+    let mut result = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        match result.take() {
+            Some(result) => return result,
+            None => result = schedule::wait(condition, slot, result, None),
+        }
+    }
+}
+
+/// Loads the driver of an installed service for a driver that asks.
+pub(crate) fn load_installed(service: &str) -> Load {
+    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    let same = |spec: &&DriverSpec| spec.service.eq_ignore_ascii_case(service);
+    let Some(spec) = installed.iter().find(same).cloned() else {
+        return Load::Unknown;
+    };
+    drop(installed);
+    if ntos::driver::waits_for_its_devices(service) {
+        return Load::Unloading;
+    }
+    let loaded = |module: &Module| module.service.eq_ignore_ascii_case(service);
+    if modules::find(loaded).is_some() {
+        return Load::Already;
+    }
+    match in_system(move || load(&spec)) {
+        Reply::Loaded(driver) => Load::Entered(driver.status),
+        _ => Load::Unknown,
+    }
+}
+
+/// Unloads a filter for a driver that asks, as `fltmc unload` does.
+pub(crate) fn unload_filter(service: &str) -> NtStatus {
+    let service = service.to_owned();
+    match in_system(move || unload(&service, false)) {
+        Reply::Unloaded(status) => status,
+        _ => NtStatus::FLT_FILTER_NOT_FOUND,
+    }
+}
+
+fn load(spec: &DriverSpec) -> Reply {
+    let spec = named(spec);
+    install(&spec);
     let same = |module: &Module| module.service.eq_ignore_ascii_case(&spec.service);
     if let Some(module) = modules::find(same) {
         let service = &spec.service;

@@ -26,6 +26,8 @@ struct Worker {
     ticket: Ticket,
     busy: Arc<AtomicBool>,
     id: libc::pthread_t,
+    pid: u64,
+    tid: u64,
 }
 
 /// How long busy threads have to say where they are: more than they need on a host with much else to do.
@@ -157,6 +159,8 @@ fn start(number: u32, process: Arc<Process>, kind: StackKind) -> io::Result<Thre
         ticket,
         busy,
         id: host.as_pthread_t(),
+        pid: info.pid,
+        tid: info.tid,
     };
     WORKERS
         .lock()
@@ -192,6 +196,26 @@ pub(super) fn post(number: u32, job: impl FnOnce() + Send + 'static) -> bool {
             schedule::post(worker.ticket);
             worker.jobs.send(Box::new(job)).is_ok()
         })
+}
+
+/// The threads of a process: their numbers and ids, the oldest first.
+pub(super) fn of_process(pid: u64) -> Vec<(u32, u64)> {
+    let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut threads: Vec<(u32, u64)> = workers
+        .iter()
+        .flat_map(HashMap::iter)
+        .filter(|(_, worker)| worker.pid == pid)
+        .map(|(number, worker)| (*number, worker.tid))
+        .collect();
+    threads.sort_unstable();
+    threads
+}
+
+/// Whether a thread is doing something.
+pub(super) fn is_busy(number: u32) -> bool {
+    let workers = WORKERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let worker = workers.as_ref().and_then(|workers| workers.get(&number));
+    worker.is_some_and(|worker| worker.busy.load(Ordering::Acquire))
 }
 
 /// The thread's place in the schedule.

@@ -58,6 +58,28 @@ fn each<T>(
     }
 }
 
+/// Whether a buffer holds a list of extended attributes (`IoCheckEaBufferValidity`); an error: where it does not.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), usize> {
+    const HEADER: usize = 8;
+    let mut at = 0;
+    loop {
+        let entry = bytes.get(at..).unwrap_or_default();
+        let lengths = entry.get(5..HEADER).ok_or(at)?;
+        let name = usize::from(lengths[0]);
+        let value = usize::from(u16::from_le_bytes([lengths[1], lengths[2]]));
+        let end = HEADER + name + 1 + value;
+        if entry.len() < end || entry.get(HEADER + name) != Some(&0) {
+            return Err(at);
+        }
+        match word(entry, 0).ok_or(at)? {
+            0 => return Ok(()),
+            // The next one lies behind this one, at a multiple of four.
+            next if (end..=entry.len()).contains(&next) && next.is_multiple_of(4) => at += next,
+            _ => return Err(at),
+        }
+    }
+}
+
 /// The names in a `FILE_GET_EA_INFORMATION` list.
 pub(crate) fn names(bytes: &[u8]) -> Result<Vec<Vec<u8>>, NtStatus> {
     each(bytes, |entry| {
@@ -132,9 +154,14 @@ impl OpenFile {
         known.map_or_else(Vec::new, |(tree, id)| tree.notes.get(id).eas)
     }
 
+    /// All of its extended attributes, as a list.
+    pub(crate) fn ea_list(&self) -> Vec<u8> {
+        list(&self.eas(), usize::MAX).0
+    }
+
     /// How many bytes its extended attributes take (`FileEaInformation`).
     pub(crate) fn ea_size(&self) -> u32 {
-        u32::try_from(list(&self.eas(), usize::MAX).0.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.ea_list().len()).unwrap_or(u32::MAX)
     }
 
     /// Its extended attributes, as many as there is room for, and how the query ended.
@@ -190,6 +217,32 @@ impl OpenFile {
         }
     }
 
+    /// Whether one of its extended attributes is one without which the file is not understood (`FILE_NEED_EA`).
+    pub(crate) fn needs_eas(&self) -> bool {
+        /// `FILE_NEED_EA`.
+        const NEED: u8 = 0x80;
+        self.eas().iter().any(|ea| ea.flags & NEED != 0)
+    }
+
+    /// Gives it those of a create that has made or replaced it, and no others.
+    pub(crate) fn replace_eas(&self, bytes: &[u8]) -> Result<(), NtStatus> {
+        let (Some(tree), Some(id)) = (self.tree(), self.file_id()) else {
+            return Err(status::EAS_NOT_SUPPORTED);
+        };
+        let mut set = if bytes.is_empty() {
+            Vec::new()
+        } else {
+            full(bytes)?
+        };
+        set.retain(|ea| !ea.value.is_empty());
+        if set.is_empty() && self.eas().is_empty() {
+            return Ok(());
+        }
+        self.pin();
+        tree.notes.change(id, |note| note.eas = set);
+        Ok(())
+    }
+
     /// Sets extended attributes; one without a value goes.
     pub(crate) fn set_eas(&self, bytes: &[u8]) -> Result<(), NtStatus> {
         let (Some(tree), Some(id)) = (self.tree(), self.file_id()) else {
@@ -207,5 +260,49 @@ impl OpenFile {
         });
         self.tell(CHANGE_EA, Action::Modified);
         Ok(())
+    }
+}
+
+/// Whether a list names attributes as they may be named.
+pub(crate) fn check_names(bytes: &[u8]) -> Result<(), NtStatus> {
+    full(bytes).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+
+    fn entry(next: u32, name: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut bytes = next.to_le_bytes().to_vec();
+        bytes.push(0);
+        bytes.push(u8::try_from(name.len()).unwrap());
+        bytes.extend(u16::try_from(value.len()).unwrap().to_le_bytes());
+        bytes.extend(name);
+        bytes.push(0);
+        bytes.extend(value);
+        bytes
+    }
+
+    #[test]
+    fn a_list_of_extended_attributes_is_checked_entry_by_entry() {
+        let one = entry(0, b"A", b"12");
+        assert_eq!(check(&one), Ok(()));
+        let mut two = entry(12, b"A", b"12");
+        two.extend(&one);
+        assert_eq!(check(&two), Ok(()));
+        // Nothing, a name without its end, a value that is cut, a next one inside, beside a multiple of four, beyond.
+        assert_eq!(check(&[]), Err(0));
+        let mut open = one.clone();
+        open[9] = b'B';
+        assert_eq!(check(&open), Err(0));
+        assert_eq!(check(&one[..11]), Err(0));
+        for next in [8, 13, 40] {
+            let mut bad = two.clone();
+            bad[0] = next;
+            assert!(check(&bad).is_err(), "{next}");
+        }
+        let mut second = two.clone();
+        second[12 + 9] = b'B';
+        assert_eq!(check(&second), Err(12));
     }
 }

@@ -44,6 +44,10 @@ pub(crate) enum Act {
     /// Renamed, or a link put in its place.
     Rename,
     Delete,
+    /// A filter says that handles are not to be cached any more.
+    BreakHandle,
+    /// A filter says that nothing is.
+    BreakAll,
 }
 
 /// What an operation does to an oplock.
@@ -77,6 +81,11 @@ impl Level {
     /// Whether several may be held.
     pub(crate) fn is_shared(self) -> bool {
         matches!(self, Self::Level2 | Self::Cache(READ | READ_HANDLE))
+    }
+
+    /// Whether handles are cached by it.
+    pub(crate) fn caches_handles(self) -> bool {
+        self.caches() & HANDLE != 0
     }
 
     /// Whether its owner acknowledges a break.
@@ -158,7 +167,11 @@ impl Level {
                 Self::Cache(caches) if caches & HANDLE != 0 => waits(caches & !HANDLE),
                 _ => None,
             },
-            Act::Delete => match self {
+            Act::BreakAll => Some(Verdict {
+                to: NONE,
+                wait: !self.is_shared(),
+            }),
+            Act::Delete | Act::BreakHandle => match self {
                 Self::Cache(caches) if caches & HANDLE != 0 => waits(caches & !HANDLE),
                 _ => None,
             },
@@ -198,6 +211,8 @@ mod tests {
             (Act::Lock, "w0 g0 w0 - g0 g0 w0 w0"),
             (Act::Rename, "- - w0 w0 - w1 - w5"),
             (Act::Delete, "- - - - - w1 - w5"),
+            (Act::BreakHandle, "- - - - - w1 - w5"),
+            (Act::BreakAll, "w0 g0 w0 w0 g0 g0 w0 w0"),
         ];
         for (act, expected) in table {
             let told = levels.map(|level| match level.broken_by(act, false) {

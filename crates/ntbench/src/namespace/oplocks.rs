@@ -1,13 +1,14 @@
 //! Opportunistic locks on streams: who holds which, what breaks them, and who waits for a break to be acknowledged.
 //!
 //! The pages followed are the WDK's "Granting Oplocks", "Breaking Oplocks" with its page for each operation, and "Acknowledging
-//! Oplock Breaks". Each file object has an oplock key of its own here.
+//! Oplock Breaks". Who holds one and who breaks it are the same where their keys are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::oplock_rules::{Act, Level, NONE, READ};
 use super::sharing::FileId;
+use crate::abi::base::Guid;
 use crate::abi::status::{self, NtStatus};
 use crate::maps::HashMap;
 
@@ -57,13 +58,31 @@ pub(crate) enum Checked {
     Wait,
 }
 
+/// Who holds an oplock, or does what may break one: a file object, and the oplock key that it was opened with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner {
+    /// The file object's address; 0: one that is like no other.
+    pub(crate) file: usize,
+    /// Its key; `None`: it is like itself alone.
+    pub(crate) key: Option<Guid>,
+}
+
+impl Owner {
+    /// Whether one's doings break nothing that the other holds.
+    pub(crate) fn is_like(self, other: Self) -> bool {
+        self.file == other.file || (self.key.is_some() && self.key == other.key)
+    }
+}
+
 struct Holder {
     number: usize,
-    owner: usize,
+    owner: Owner,
     level: Level,
     told: Option<Told>,
     /// What a break that is to be acknowledged left.
     breaking: Option<u32>,
+    /// It was granted to a create, before its handle asks for one.
+    reserved: bool,
 }
 
 #[derive(Default)]
@@ -159,15 +178,18 @@ impl Oplocks {
     pub(crate) fn request(
         &self,
         id: FileId,
-        owner: usize,
+        owner: Owner,
         level: Level,
         (alone, locked): (bool, bool),
         hold: impl FnOnce(usize) -> Result<Told, NtStatus>,
     ) -> Result<(), NtStatus> {
         self.with(id, |stream, due| {
+            let redeemed = |holder: &Holder| holder.reserved && holder.owner.file == owner.file;
+            stream.holders.retain(|holder| !redeemed(holder));
             let fits = if level.is_shared() { !locked } else { alone };
             let coexists = |holder: &Holder| {
-                holder.breaking.is_none() && level.may_join(holder.level, holder.owner == owner)
+                holder.breaking.is_none()
+                    && level.may_join(holder.level, holder.owner.is_like(owner))
             };
             if !fits || !stream.holders.iter().all(coexists) {
                 return Err(status::OPLOCK_NOT_GRANTED);
@@ -176,7 +198,8 @@ impl Oplocks {
             let told = hold(number)?;
             // What the same handle holds by the newer kind gives way; Level 2 gives way to what is exclusive.
             let goes = |holder: &mut Holder| {
-                let own = holder.owner == owner && level.is_cache() && holder.level.is_cache();
+                let own =
+                    holder.owner.is_like(owner) && level.is_cache() && holder.level.is_cache();
                 own || !level.is_shared()
             };
             for mut holder in stream.holders.extract_if(.., goes) {
@@ -197,6 +220,25 @@ impl Oplocks {
                 level,
                 told: Some(told),
                 breaking: None,
+                reserved: false,
+            });
+            Ok(())
+        })
+    }
+
+    /// Grants a Filter oplock to a create, until its handle asks for one or is closed.
+    pub(crate) fn reserve(&self, id: FileId, owner: Owner) -> Result<(), NtStatus> {
+        self.with(id, |stream, _| {
+            if !stream.holders.is_empty() {
+                return Err(status::OPLOCK_NOT_GRANTED);
+            }
+            stream.holders.push(Holder {
+                number: number(),
+                owner,
+                level: Level::Filter,
+                told: None,
+                breaking: None,
+                reserved: true,
             });
             Ok(())
         })
@@ -207,12 +249,13 @@ impl Oplocks {
     pub(crate) fn acknowledge(
         &self,
         id: FileId,
-        owner: usize,
+        owner: Owner,
         how: Acknowledge,
         hold: impl FnOnce(usize) -> Result<Told, NtStatus>,
     ) -> Result<Option<()>, NtStatus> {
         self.with(id, |stream, _| {
-            let theirs = |holder: &Holder| holder.owner == owner && holder.breaking.is_some();
+            let theirs =
+                |holder: &Holder| holder.owner.file == owner.file && holder.breaking.is_some();
             let at = stream.holders.iter().position(theirs);
             let at = at.ok_or(status::INVALID_OPLOCK_PROTOCOL)?;
             let holder = &mut stream.holders[at];
@@ -247,7 +290,7 @@ impl Oplocks {
     pub(crate) fn check(
         &self,
         id: FileId,
-        owner: usize,
+        owner: Owner,
         act: Act,
         patient: bool,
         wait: impl FnOnce(usize) -> Result<Go, NtStatus>,
@@ -258,7 +301,7 @@ impl Oplocks {
         self.with(id, |stream, due| {
             let mut waits = false;
             for holder in &mut stream.holders {
-                let own = holder.owner == owner;
+                let own = holder.owner.is_like(owner);
                 let Some(verdict) = holder.level.broken_by(act, own) else {
                     continue;
                 };
@@ -292,6 +335,18 @@ impl Oplocks {
             stream.waiting.push((number, go));
             Ok(Checked::Wait)
         })
+    }
+
+    /// Whether an operation would break something.
+    pub(crate) fn breaks(&self, id: FileId, owner: Owner, act: Act) -> bool {
+        let streams = self.lock();
+        let broken = |holder: &Holder| {
+            let own = holder.owner.is_like(owner);
+            holder.level.broken_by(act, own).is_some()
+        };
+        streams
+            .get(&id)
+            .is_some_and(|stream| stream.holders.iter().any(broken))
     }
 
     /// Tells when no break is under way (`FSCTL_OPLOCK_BREAK_NOTIFY`); true: none is.
@@ -334,12 +389,12 @@ impl Oplocks {
     }
 
     /// A handle is closed: what it holds is gone, and a break of it acknowledged.
-    pub(crate) fn close(&self, id: FileId, owner: usize) {
+    pub(crate) fn close(&self, id: FileId, owner: Owner) {
         if !self.any() {
             return;
         }
         self.with(id, |stream, due| {
-            let theirs = |holder: &mut Holder| holder.owner == owner;
+            let theirs = |holder: &mut Holder| holder.owner.file == owner.file;
             for mut holder in stream.holders.extract_if(.., theirs) {
                 let level = holder.level;
                 due.end(&mut holder, Ended::Closed(level));
@@ -366,12 +421,11 @@ impl Oplocks {
             .is_none_or(|stream| stream.holders.iter().all(quiet))
     }
 
-    /// Whether somebody holds that level.
-    pub(crate) fn holds(&self, id: FileId, level: Level) -> bool {
+    /// Whether somebody holds one of those.
+    pub(crate) fn holds(&self, id: FileId, wanted: impl Fn(Level) -> bool) -> bool {
         let streams = self.lock();
-        let is = |holder: &Holder| holder.level == level;
         streams
             .get(&id)
-            .is_some_and(|stream| stream.holders.iter().any(is))
+            .is_some_and(|stream| stream.holders.iter().any(|holder| wanted(holder.level)))
     }
 }

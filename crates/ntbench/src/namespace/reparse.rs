@@ -100,6 +100,28 @@ impl ReparseData {
         }
     }
 
+    /// The GUID of a tag that is not Microsoft's.
+    pub(crate) fn guid(&self) -> Option<[u8; 16]> {
+        let own = self.tag & MICROSOFT == 0;
+        let bytes = self.bytes.get(HEADER..GUID_HEADER)?.try_into().ok()?;
+        own.then_some(bytes)
+    }
+
+    /// Its header alone, by which it is deleted.
+    pub(crate) fn bare(&self) -> Self {
+        let header = if self.tag & MICROSOFT == 0 {
+            GUID_HEADER
+        } else {
+            HEADER
+        };
+        let mut bytes = self.bytes.get(..header).unwrap_or_default().to_vec();
+        bytes[4..HEADER].fill(0);
+        Self {
+            tag: self.tag,
+            bytes,
+        }
+    }
+
     /// The header alone, without data: what says whose reparse point is to be deleted.
     pub(crate) fn header(bytes: &[u8]) -> Result<Self, NtStatus> {
         let tag = u32_at(bytes, 0).filter(|tag| *tag > 1);

@@ -53,43 +53,43 @@ fn run(call: &Call, kind: u32, hint: usize) -> NtStatus {
 
 exports! { "ntoskrnl.exe";
     /// Opens or makes a file.
-    partial "extended attributes are ignored; pipes and mailslots are STATUS_NOT_SUPPORTED"
+    partial "pipes and mailslots are STATUS_NOT_SUPPORTED"
     fn IoCreateFile(
         handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
-        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
-        _ea_length: u32, kind: u32, _extra: usize, flags: u32,
+        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: usize,
+        ea_length: u32, kind: u32, _extra: usize, flags: u32,
     ) -> NtStatus {
         let call = Call {
             function: "IoCreateFile", filter: 0, instance: 0, handle, file: Guest::at(0), access, attributes, status,
-            allocation, file_attributes, share, disposition, options, flags, context: 0,
+            allocation, file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context: 0,
         };
         run(&call, kind, 0)
     }
 
     /// The same with a create context: extra create parameters, a device further down, a transaction.
-    partial "extended attributes are ignored; pipes and mailslots are STATUS_NOT_SUPPORTED"
+    partial "pipes and mailslots are STATUS_NOT_SUPPORTED"
     fn IoCreateFileEx(
         handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
-        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
-        _ea_length: u32, kind: u32, _extra: usize, flags: u32, context: usize,
+        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: usize,
+        ea_length: u32, kind: u32, _extra: usize, flags: u32, context: usize,
     ) -> NtStatus {
         let call = Call {
             function: "IoCreateFileEx", filter: 0, instance: 0, handle, file: Guest::at(0), access, attributes, status,
-            allocation, file_attributes, share, disposition, options, flags, context,
+            allocation, file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context,
         };
         run(&call, kind, 0)
     }
 
     /// The same for a device further down: filters above it see nothing of the create.
-    partial "of volumes' devices, which no filter is below: the create alone, filters see what follows; extended attributes are ignored; pipes and mailslots are STATUS_NOT_SUPPORTED"
+    partial "of volumes' devices, which no filter is below: the create alone, filters see what follows; pipes and mailslots are STATUS_NOT_SUPPORTED"
     fn IoCreateFileSpecifyDeviceObjectHint(
         handle: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
-        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
-        _ea_length: u32, kind: u32, _extra: usize, flags: u32, device: usize,
+        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: usize,
+        ea_length: u32, kind: u32, _extra: usize, flags: u32, device: usize,
     ) -> NtStatus {
         let call = Call {
             function: "IoCreateFileSpecifyDeviceObjectHint", filter: 0, instance: 0, handle, file: Guest::at(0), access,
-            attributes, status, allocation, file_attributes, share, disposition, options, flags, context: 0,
+            attributes, status, allocation, file_attributes, share, disposition, options, eas: (ea, ea_length), flags, context: 0,
         };
         run(&call, kind, device)
     }

@@ -1,7 +1,7 @@
 //! Loaded drivers: their objects, and which of them an address belongs to.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
 use super::{
@@ -13,7 +13,7 @@ use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTI
 use crate::loader::Image;
 use crate::status::NtStatus;
 use crate::wire::DriverSpec;
-use crate::{cng, fltmgr, gate, verifier};
+use crate::{cng, fltmgr, gate, thread, verifier};
 
 /// A loaded driver.
 pub(crate) struct Driver {
@@ -37,8 +37,36 @@ pub(crate) struct Driver {
 }
 
 static DRIVERS: RwLock<Vec<Arc<Driver>>> = RwLock::new(Vec::new());
-/// One load or unload at a time, as the service controller has it.
+/// One load or unload at a time, as the service controller has it; a driver's own routines may ask for another one within.
 static SERVICE_CONTROL: Mutex<()> = Mutex::new(());
+/// The thread that is at it; 0: none.
+static IN_CONTROL: AtomicU64 = AtomicU64::new(0);
+
+/// A load or an unload.
+struct Control(
+    #[expect(dead_code, reason = "held")] Option<MutexGuard<'static, ()>>,
+    u64,
+);
+
+impl Control {
+    fn take() -> Self {
+        let tid = thread::current().tid;
+        if IN_CONTROL.load(Ordering::Acquire) == tid {
+            return Self(None, tid);
+        }
+        let guard = SERVICE_CONTROL
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        IN_CONTROL.store(tid, Ordering::Release);
+        Self(Some(guard), 0)
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        IN_CONTROL.store(self.1, Ordering::Release);
+    }
+}
 
 /// The driver whose image holds that address.
 pub(crate) fn at(address: usize) -> Option<Arc<Driver>> {
@@ -62,9 +90,7 @@ fn find(wanted: impl Fn(&Driver) -> bool) -> Option<Arc<Driver>> {
 
 /// Makes the driver object and the service key and calls `DriverEntry`.
 pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
-    let _guard = SERVICE_CONTROL
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _control = Control::take();
     let service = if spec.service.is_empty() {
         &image.name
     } else {
@@ -95,9 +121,7 @@ pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
 
 /// Unloads the driver of that service, whether its filter wants it or not where `mandatory`; `None`: there is none.
 pub(crate) fn unload(service: &str, mandatory: bool) -> Option<NtStatus> {
-    let _guard = SERVICE_CONTROL
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let _control = Control::take();
     let driver = find(|driver| driver.service.eq_ignore_ascii_case(service))?;
     let filters = fltmgr::has_filter(&driver);
     if (mandatory || !filters) && device::opens(driver.object) != 0 {
@@ -130,6 +154,14 @@ pub(crate) fn unload(service: &str, mandatory: bool) -> Option<NtStatus> {
         driver.unloading.store(false, Ordering::Relaxed);
     }
     Some(status)
+}
+
+/// Whether the driver of that service is unloaded but for somebody's having a device of it open.
+pub(crate) fn waits_for_its_devices(service: &str) -> bool {
+    let waits = |driver: &Driver| {
+        driver.service.eq_ignore_ascii_case(service) && driver.unloading.load(Ordering::Relaxed)
+    };
+    find(waits).is_some()
 }
 
 /// Whether that driver is being unloaded: nobody opens its devices any more.

@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::device::Device;
 use super::memory::{Guest, OwnedString};
 use super::object::{self, Counted, Kind};
+use crate::abi::base::Guid;
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::fltmgr::{self, Volume, operation};
 use crate::maps::HashMap;
@@ -14,6 +15,7 @@ use crate::namespace::DeviceId;
 use crate::namespace::change::renames;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::OpenFile;
+use crate::namespace::oplocks::Owner;
 use crate::namespace::reparse::ReparseData;
 use crate::namespace::sharing::FileId;
 use crate::status::NtStatus;
@@ -29,6 +31,8 @@ pub(crate) struct File {
     cleaned: AtomicBool,
     /// The address of the transaction that it was opened in; 0: none. Each callback asks.
     in_transaction: AtomicUsize,
+    /// Its oplock key; unset: it has none, and is like itself alone.
+    oplock_key: OnceLock<Guid>,
     /// The driver's device that it is open on; unset: it is on a volume, or not open.
     device: OnceLock<Arc<Device>>,
 }
@@ -45,6 +49,8 @@ struct State {
     reparse: Option<(ReparseData, usize)>,
     /// Names that filters were given: by format and provider, and as of which rename.
     names: Vec<(NameKey, u64, Vec<u16>)>,
+    /// The priority hint that was set for it.
+    priority: Option<u32>,
     /// Keeps the file object that it was opened relative to.
     related: Option<Arc<File>>,
     /// In which transaction it was opened, and the `TXN_PARAMETER_BLOCK` that says so.
@@ -145,6 +151,7 @@ impl File {
             handles: AtomicI64::new(0),
             cleaned: AtomicBool::new(false),
             in_transaction: AtomicUsize::new(0),
+            oplock_key: OnceLock::new(),
             device: OnceLock::new(),
         });
         let related = related.map_or(std::ptr::null_mut(), |related| Guest::at(related.address).0);
@@ -181,6 +188,36 @@ impl File {
     /// The `PFILE_OBJECT`.
     pub(crate) fn address(&self) -> usize {
         self.address
+    }
+
+    /// The priority hint that was set for it.
+    pub(crate) fn priority(&self) -> Option<u32> {
+        self.lock().priority
+    }
+
+    /// Sets it.
+    pub(crate) fn set_priority(&self, hint: u32) {
+        self.lock().priority = Some(hint);
+    }
+
+    /// Gives it an oplock key, once.
+    pub(crate) fn set_oplock_key(&self, key: Guid) {
+        let _ = self.oplock_key.set(key);
+    }
+
+    /// Who it is where oplocks are concerned.
+    pub(crate) fn oplock_owner(&self) -> Owner {
+        Owner {
+            file: self.address,
+            key: self.oplock_key.get().copied(),
+        }
+    }
+
+    /// Forgets the names that came from a provider.
+    pub(crate) fn forget_names_from(&self, provider: usize) {
+        self.lock()
+            .names
+            .retain(|((_, from), ..)| *from != provider);
     }
 
     /// Replaces `FileName`.
@@ -411,7 +448,7 @@ pub(crate) fn clean_up_below(file: &File) -> NtStatus {
         if let (Some(tree), Some(id)) = (open.tree(), open.id()) {
             tree.locks.clean_up(id, file.address());
             tree.watches.clean_up(file.address());
-            tree.oplocks().close(id, file.address());
+            tree.oplocks().close(id, file.oplock_owner());
         }
         open.clean_up();
     }

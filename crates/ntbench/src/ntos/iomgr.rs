@@ -21,14 +21,14 @@ use crate::abi::flt::USER_MODE;
 use crate::abi::io::{
     FO_ALERTABLE_IO, FO_DELETE_ON_CLOSE, FO_NO_INTERMEDIATE_BUFFERING, FO_RANDOM_ACCESS,
     FO_SEQUENTIAL_ONLY, FO_SYNCHRONOUS_IO, FO_VOLUME_OPEN, FO_WRITE_THROUGH,
-    IRP_MJ_NETWORK_QUERY_OPEN,
+    IRP_MJ_NETWORK_QUERY_OPEN, IoStatusBlock,
 };
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_VALID_ATTRIBUTES};
 use crate::abi::params::{NetworkQueryOpen, Parameters};
 use crate::abi::status;
 use crate::fltmgr::{self, Instance, Request, operation};
-use crate::namespace::DeviceId;
 use crate::namespace::names::BACKSLASH;
+use crate::namespace::{DeviceId, eas};
 use crate::status::NtStatus;
 use crate::{cost, stack};
 
@@ -70,6 +70,29 @@ pub(crate) struct Create {
     pub(crate) target_directory: bool,
     /// The transaction that the file is opened in.
     pub(crate) transaction: Option<Arc<Counted>>,
+    /// The extended attributes for a file that is made.
+    pub(crate) eas: Option<Arc<Eas>>,
+}
+
+/// A create's list of extended attributes in the system's memory, checked.
+pub(crate) struct Eas {
+    buffer: SystemBuffer,
+    length: u32,
+}
+
+impl Eas {
+    /// Copies the list that a create was given; an error: it is none, and where in it that is seen.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Option<Arc<Self>>, IoStatusBlock> {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        eas::check(bytes)
+            .map_err(|offset| IoStatusBlock::new(status::EA_LIST_INCONSISTENT, offset))?;
+        let buffer = SystemBuffer::new(bytes.len(), bytes)
+            .map_err(|status| IoStatusBlock::new(status, 0))?;
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Ok(Some(Arc::new(Self { buffer, length })))
+    }
 }
 
 impl Create {
@@ -92,7 +115,16 @@ impl Create {
             generated: false,
             target_directory: false,
             transaction: None,
+            eas: None,
         }
+    }
+}
+
+impl Create {
+    /// Where its extended attributes are, and how long their list is.
+    pub(crate) fn ea_buffer(&self) -> (usize, u32) {
+        let eas = self.eas.as_ref();
+        eas.map_or((0, 0), |eas| (eas.buffer.address(), eas.length))
     }
 }
 
@@ -251,8 +283,8 @@ pub(crate) fn create(create: &Create) -> Created {
     Created::failed(status::REPARSE_POINT_NOT_RESOLVED)
 }
 
-/// Tries to learn a file's attributes without a create (`IRP_MJ_NETWORK_QUERY_OPEN`); `None`: it takes one. A redirector has no
-/// such fast I/O, and it is not offered where no filter wants to see it: the create is what filters see of such a question.
+/// Tries to learn a file's attributes without a create (`IRP_MJ_NETWORK_QUERY_OPEN`); `None`: it takes one. It is not offered
+/// where no filter wants to see it: the create is what filters see of such a question.
 pub(crate) fn query_open(name: &[u16], root: Option<&Arc<File>>) -> Option<u32> {
     const ATTRIBUTES_AT: usize = 48;
     let (device, volume, rest) = parse(name, root, false).ok()?;
@@ -264,7 +296,7 @@ pub(crate) fn query_open(name: &[u16], root: Option<&Arc<File>>) -> Option<u32> 
         };
         instances.iter().any(wants)
     };
-    if device.is_some() || volume.device == DeviceId::Mup || rest.is_empty() || !filtered() {
+    if device.is_some() || rest.is_empty() || !filtered() {
         return None;
     }
     fltmgr::op::mount::mount(&volume).ok()?;

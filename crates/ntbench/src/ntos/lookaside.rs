@@ -111,14 +111,33 @@ fn initialise(
     }
 }
 
-fn delete(list: usize, call: &str) {
+/// Initialises a list of the pool's blocks for a function of the Filter Manager's.
+pub(crate) fn initialise_plain(list: usize, paged: bool, size: usize, tag: u32, call: &str) {
+    let routines = Routines {
+        allocate: 0,
+        free: 0,
+    };
+    initialise(list, &routines, 0, size, tag, u32::from(paged), call);
+}
+
+/// Names a list that is none.
+pub(crate) fn check(list: usize, call: &str) {
+    if !lists().contains_key(&list) {
+        unknown(list, call);
+    }
+}
+
+fn unknown(list: usize, call: &str) {
+    verifier::finding(
+        "lookaside-unknown",
+        format!("{call} of {list:#x}, which is no initialised lookaside list"),
+    );
+}
+
+pub(crate) fn delete(list: usize, call: &str) {
     irql::at_most(call, DISPATCH_LEVEL);
     if lists().remove(&list).is_none() {
-        verifier::finding(
-            "lookaside-unknown",
-            format!("{call} of {list:#x}, which is no initialised lookaside list"),
-        );
-        return;
+        return unknown(list, call);
     }
     flush(list);
 }

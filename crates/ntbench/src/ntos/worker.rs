@@ -2,6 +2,9 @@
 //!
 //! They are threads of the system process with ordinary stacks, started when the first item is queued. There are a
 //! few, and more once all of them are busy, so that an item that waits for another one does not wait for ever.
+//!
+//! What may wait for as long as it likes (a filter's own I/O that calls back at its end) has threads apart, one for each that is
+//! under way: Windows has no thread wait for it, so it must hold up nothing.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -21,9 +24,23 @@ const WORKERS: u64 = 4;
 const MOST_WORKERS: u64 = 40;
 /// The first worker's thread id: below those that the machine gives out.
 const FIRST_TID: u64 = 0x40;
+/// The same of the threads apart: above what the machine gives out.
+const FIRST_TID_APART: u64 = 0x4000_0000;
+/// How many of them there are at most.
+const MOST_APART: u64 = 4096;
 const HOST_STACK: usize = 16 << 20;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads, and what they are to do.
+struct Pool {
+    name: &'static str,
+    first_tid: u64,
+    /// How many there are at least, and at most.
+    range: (u64, u64),
+    queue: Mutex<Queue>,
+    more: Condvar,
+}
 
 #[derive(Default)]
 struct Queue {
@@ -32,32 +49,76 @@ struct Queue {
     busy: u64,
 }
 
-static QUEUE: LazyLock<Mutex<Queue>> = LazyLock::new(Mutex::default);
-static MORE: Condvar = Condvar::new();
-
-fn lock() -> MutexGuard<'static, Queue> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static WORK_ITEMS: LazyLock<Pool> =
+    LazyLock::new(|| Pool::new("worker", FIRST_TID, (WORKERS, MOST_WORKERS)));
+static APART: LazyLock<Pool> =
+    LazyLock::new(|| Pool::new("apart", FIRST_TID_APART, (1, MOST_APART)));
 
 /// Has a worker do something.
 pub(crate) fn queue(job: impl FnOnce() + Send + 'static) {
-    let (from, to) = {
-        let mut queue = lock();
-        queue.jobs.push_back(Box::new(job));
-        let needed = (queue.busy + queue.jobs.len() as u64).clamp(WORKERS, MOST_WORKERS);
-        let from = queue.started;
-        queue.started = from.max(needed);
-        (from, queue.started)
-    };
-    start(from..to);
-    MORE.notify_one();
+    Pool::queue(&WORK_ITEMS, Box::new(job));
 }
 
-fn start(indices: Range<u64>) {
-    let Some(machine) = MACHINE.get() else { return };
-    for index in indices {
-        let process = Arc::clone(&machine.system);
-        spawn("worker", FIRST_TID + index * 4, process, work);
+/// Has a system thread do something that may wait for long.
+pub(crate) fn queue_apart(job: impl FnOnce() + Send + 'static) {
+    Pool::queue(&APART, Box::new(job));
+}
+
+impl Pool {
+    fn new(name: &'static str, first_tid: u64, range: (u64, u64)) -> Self {
+        Self {
+            name,
+            first_tid,
+            range,
+            queue: Mutex::default(),
+            more: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(pool: &'static Self, job: Job) {
+        let new = {
+            let mut queue = pool.lock();
+            queue.jobs.push_back(job);
+            let (least, most) = pool.range;
+            let needed = (queue.busy + queue.jobs.len() as u64).clamp(least, most);
+            let from = queue.started;
+            queue.started = from.max(needed);
+            from..queue.started
+        };
+        pool.start(new);
+        pool.more.notify_one();
+    }
+
+    fn start(&'static self, indices: Range<u64>) {
+        let Some(machine) = MACHINE.get() else { return };
+        for index in indices {
+            let process = Arc::clone(&machine.system);
+            spawn(self.name, self.first_tid + index * 4, process, || {
+                self.work()
+            });
+        }
+    }
+
+    fn work(&'static self) -> Infallible {
+        loop {
+            let job = {
+                let mut queue = self.lock();
+                while queue.jobs.is_empty() {
+                    queue = schedule::wait(&self.more, &self.queue, queue, None);
+                }
+                queue.busy += 1;
+                queue.jobs.pop_front()
+            };
+            if let Some(job) = job {
+                stack::system_thread(job);
+                self.lock().busy -= 1;
+                schedule::progressed();
+            }
+        }
     }
 }
 
@@ -99,22 +160,4 @@ fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
     fault::install_thread()?;
     pcr::install(thread.object)?;
     stack::install(StackKind::Ordinary)
-}
-
-fn work() -> Infallible {
-    loop {
-        let job = {
-            let mut queue = lock();
-            while queue.jobs.is_empty() {
-                queue = schedule::wait(&MORE, &QUEUE, queue, None);
-            }
-            queue.busy += 1;
-            queue.jobs.pop_front()
-        };
-        if let Some(job) = job {
-            stack::system_thread(job);
-            lock().busy -= 1;
-            schedule::progressed();
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! the one question that needs no handle, by the file object.
 
 use super::handle::{self, Target};
-use super::iomgr::{self, Create};
+use super::iomgr::{self, Create, Eas};
 use super::memory::Guest;
 use super::notify::{self, Wanted};
 use super::sync::by_handle;
@@ -32,6 +32,7 @@ pub(super) struct Open {
     pub(super) options: u32,
     pub(super) attributes: u32,
     pub(super) allocation: i64,
+    pub(super) eas: (usize, u32),
 }
 
 /// `FILE_STANDARD_INFORMATION`.
@@ -83,8 +84,16 @@ pub(super) fn open_file(
 ) -> Result<(u64, IoStatusBlock), IoStatusBlock> {
     let root = attributes.root_directory.expose_provenance() as u64;
     let root = iomgr::root(root, KERNEL_MODE).map_err(|status| IoStatusBlock::new(status, 0))?;
+    let (ea_buffer, ea_length) = open.eas;
+    let eas = if ea_buffer == 0 {
+        Vec::new()
+    } else {
+        Guest::<u8>::at(ea_buffer).read_many(ea_length as usize)
+    };
+    let eas = Eas::of(&eas)?;
     let created = stack::with_frames(&service_frames(), || {
         iomgr::create(&Create {
+            eas,
             root,
             object_attributes: attributes.attributes,
             access: open.access,
@@ -162,15 +171,14 @@ fn signalling(event: u64, call: impl FnOnce() -> IoStatusBlock) -> Result<IoStat
 
 exports! { "ntoskrnl.exe";
     /// Opens or makes a file.
-    partial "extended attributes are ignored"
     fn ZwCreateFile(
         out: Guest<u64>, access: u32, attributes: Guest<ObjectAttributes>, status: Guest<IoStatusBlock>,
-        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, _ea: usize,
-        _ea_length: u32,
+        allocation: Guest<i64>, file_attributes: u32, share: u32, disposition: u32, options: u32, ea: usize,
+        ea_length: u32,
     ) -> NtStatus {
         let allocation = allocation.read_opt().unwrap_or(0);
         open("ZwCreateFile", out, attributes, status, &Open {
-            access, share, disposition, options, attributes: file_attributes, allocation,
+            access, share, disposition, options, attributes: file_attributes, allocation, eas: (ea, ea_length),
         })
     }
 
@@ -180,7 +188,7 @@ exports! { "ntoskrnl.exe";
         options: u32,
     ) -> NtStatus {
         open("ZwOpenFile", out, attributes, status, &Open {
-            access, share, disposition: FILE_OPEN, options, attributes: 0x80, allocation: 0,
+            access, share, disposition: FILE_OPEN, options, attributes: 0x80, allocation: 0, eas: (0, 0),
         })
     }
 
@@ -192,7 +200,7 @@ exports! { "ntoskrnl.exe";
     ) -> NtStatus {
         on_file("ZwReadFile", "nt!NtReadFile", handle, status, |caller| {
             let offset = offset.read_opt();
-            signalling(event, || TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0 }.run())
+            signalling(event, || TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0, key: 0, mdl: 0 }.run())
         })
     }
 
@@ -204,7 +212,7 @@ exports! { "ntoskrnl.exe";
     ) -> NtStatus {
         on_file("ZwWriteFile", "nt!NtWriteFile", handle, status, |caller| {
             let offset = offset.read_opt();
-            signalling(event, || TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0 }.run())
+            signalling(event, || TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0, key: 0, mdl: 0 }.run())
         })
     }
 

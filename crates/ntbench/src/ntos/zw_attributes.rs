@@ -18,11 +18,10 @@ use crate::abi::ob::ObjectAttributes;
 use crate::abi::params::{LockControl, Parameters, QueryEa, QuerySecurity, SetEa, SetSecurity};
 use crate::fltmgr::operation::Request;
 use crate::fltmgr::requests::Caller;
+use crate::namespace::eas;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
 
-/// `FILE_FULL_EA_INFORMATION` up to its name.
-const EA_HEADER: usize = 8;
 /// Share everything.
 const SHARE_ALL: u32 = 7;
 /// `FILE_DISPOSITION_INFORMATION` and `FILE_NETWORK_OPEN_INFORMATION`, by their classes.
@@ -38,29 +37,9 @@ const REPARSE_POINT: u32 = 0x20_0000;
 
 /// Where a list of extended attributes goes wrong; `None`: nowhere.
 fn wrong_at(buffer: usize, length: u32) -> Option<u32> {
-    let length = length as usize;
-    let mut at = 0;
-    loop {
-        let here = u32::try_from(at).unwrap_or(u32::MAX);
-        if length.saturating_sub(at) < EA_HEADER {
-            return Some(here);
-        }
-        let next = Guest::<u32>::at(buffer + at).read() as usize;
-        let name = usize::from(Guest::<u8>::at(buffer + at + 5).read());
-        let value = usize::from(Guest::<u16>::at(buffer + at + 6).read());
-        let size = EA_HEADER + name + 1 + value;
-        let ends = Guest::<u8>::at(buffer + at + EA_HEADER + name);
-        if size > length - at || ends.read() != 0 {
-            return Some(here);
-        }
-        if next == 0 {
-            return None;
-        }
-        if !next.is_multiple_of(4) || next < size || next > length - at {
-            return Some(here);
-        }
-        at += next;
-    }
+    let bytes = Guest::<u8>::at(buffer).read_many(length as usize);
+    let wrong = eas::check(&bytes).err()?;
+    Some(u32::try_from(wrong).unwrap_or(u32::MAX))
 }
 
 /// What goes down for a lock, or for giving it back.
@@ -116,6 +95,7 @@ fn by_name(
             options: options | SYNCHRONOUS,
             attributes: 0x80,
             allocation: 0,
+            eas: (0, 0),
         },
     );
     match opened {

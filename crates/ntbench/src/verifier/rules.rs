@@ -364,6 +364,10 @@ const RULES: &[Rule] = &[
         "call FltUnregisterFilter before the unload callback returns STATUS_SUCCESS",
     ),
     (
+        "filter-unloads-itself",
+        "leave it to whoever has the filter unloaded, or to the filter that had it loaded",
+    ),
+    (
         "mandatory-unload-refused",
         "refuse only where FLTFL_FILTER_UNLOAD_MANDATORY is not set",
     ),

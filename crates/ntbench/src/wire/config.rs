@@ -423,6 +423,9 @@ pub struct CreateFile {
     pub transaction: u64,
     /// With `FILE_OPEN_BY_FILE_ID`: the file's id, whose eight bytes are the end of the name.
     pub file_id: Option<u64>,
+    /// `EaBuffer`: a list of `FILE_FULL_EA_INFORMATION`.
+    #[serde(default, with = "super::hex")]
+    pub eas: Vec<u8>,
 }
 
 impl Default for CreateFile {
@@ -439,6 +442,7 @@ impl Default for CreateFile {
             object_attributes: 0x40,
             transaction: 0,
             file_id: None,
+            eas: Vec::new(),
         }
     }
 }

@@ -45,6 +45,8 @@ pub enum Request {
     Boot(Box<MachineConfig>),
     /// Maps a driver and calls its `DriverEntry`.
     LoadDriver(DriverSpec),
+    /// Installs a driver without starting it: a filter may have it loaded (`FltLoadFilter`).
+    InstallDriver(DriverSpec),
     /// Unloads a driver by its service name.
     UnloadDriver {
         /// The service's name.
@@ -61,6 +63,11 @@ pub enum Request {
         thread: u32,
         /// Which.
         spec: ProcessSpec,
+    },
+    /// Ends a process with all its threads, whatever they wait for, as `NtTerminateProcess` does.
+    EndProcess {
+        /// Its id.
+        pid: u64,
     },
     /// Ends a thread.
     EndThread {

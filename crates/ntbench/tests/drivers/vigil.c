@@ -4,7 +4,7 @@
  */
 #include "files.h"
 
-#define WATCHES 24
+#define WATCHES 120
 #define IRP_MN_NOTIFY_CHANGE_DIRECTORY 2
 
 IMPORT PVOID FltAllocateGenericWorkItem(void);

@@ -50,7 +50,11 @@ static VOID Ports(VOID)
 
 static NTSTATUS FLTAPI Unload(ULONG Flags)
 {
+    UNICODE_STRING own = RTL_CONSTANT_STRING(L"rules");
+
     UNREFERENCED_PARAMETER(Flags);
+    if (IS("filter-unloads-itself"))
+        FltUnloadFilter(&own); /* here */
     if (IS("unload-without-unregister") || IS("fltmgr-leak: server port")) /* in Unload */
         return STATUS_SUCCESS;
     if (Server && !IS("server-port-open-at-unregister"))

@@ -10,6 +10,7 @@ use crate::fltmgr::mdls::METHOD_BUFFERED;
 use crate::status::NtStatus;
 
 const SET_REPARSE_POINT: u32 = 0x0009_00A4;
+const SET_REPARSE_POINT_EX: u32 = 0x0009_040C;
 const GET_REPARSE_POINT: u32 = 0x0009_00A8;
 const DELETE_REPARSE_POINT: u32 = 0x0009_00AC;
 const GET_OBJECT_ID: u32 = 0x0009_009C;
@@ -38,6 +39,7 @@ pub(super) fn file_system(context: &Context<'_>) -> Answer {
     match control.code {
         GET_REPARSE_POINT => reparse::get(context, &control),
         SET_REPARSE_POINT => reparse::set(context, &control),
+        SET_REPARSE_POINT_EX => reparse::set_ex(context, &control),
         DELETE_REPARSE_POINT => reparse::delete(context, &control),
         code @ (mount::LOCK_VOLUME | mount::UNLOCK_VOLUME | mount::DISMOUNT_VOLUME) => {
             mount::control(context, code)

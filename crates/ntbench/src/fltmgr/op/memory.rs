@@ -103,7 +103,7 @@ impl Context<'_> {
 }
 
 /// Copies what may not be there.
-pub(super) fn copy(to: usize, from: usize, length: usize) -> Result<(), NtStatus> {
+pub(in crate::fltmgr) fn copy(to: usize, from: usize, length: usize) -> Result<(), NtStatus> {
     // NULL is checked as every pointer on the driver's word is.
     let _ = Guest::<u8>::at(to.min(from)).read();
     if guarded::copied(to, from, length) {

@@ -24,7 +24,8 @@ mod transfer;
 mod volume;
 
 pub(crate) use directory::fixed as directory_entry;
-pub(crate) use query::{ACCESS, ALIGNMENT, ALL, FULL_EA, MODE, POSITION, mode, name_now};
+pub(super) use memory::copy;
+pub(crate) use query::{ACCESS, ALIGNMENT, ALL, FULL_EA, MODE, POSITION, mode, name_now, stat};
 pub(crate) use set::{deletes, names_target, resizes, target as rename_target};
 pub(crate) use volume::BYTES_PER_SECTOR;
 

@@ -9,8 +9,8 @@ use crate::abi::file::{
 use crate::abi::flt::IoParameterBlock;
 use crate::abi::params::NetworkQueryOpen;
 use crate::fltmgr::flight::Flight;
-use crate::namespace::Outcome;
 use crate::namespace::open::Request;
+use crate::namespace::{DeviceId, Outcome};
 use crate::ntos::MACHINE;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
@@ -20,6 +20,10 @@ use crate::status::NtStatus;
 pub(super) fn query(flight: &Flight, block: &IoParameterBlock) -> Answer {
     let arm: NetworkQueryOpen = block.parameters.get();
     let file = &flight.operation.file;
+    if file.volume.device == DeviceId::Mup {
+        // MUP and the redirector have no such fast I/O: what they do for the question is the create that comes then.
+        return Err(NtStatus::FLT_DISALLOW_FAST_IO);
+    }
     let machine = MACHINE.get().ok_or(NtStatus::DEVICE_NOT_READY)?;
     mount::may_open(file)?;
     let request = Request {

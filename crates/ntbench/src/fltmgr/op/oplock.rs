@@ -1,8 +1,10 @@
 //! The file systems' oplocks: requests and acknowledgments by control codes, and the operations that break them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{Answer, Context};
+use crate::abi::base::Guid;
 use crate::abi::file::{
     FILE_COMPLETE_IF_OPLOCKED, FILE_EXECUTE, FILE_OVERWRITE, FILE_OVERWRITE_IF,
     FILE_READ_ATTRIBUTES, FILE_READ_DATA, FILE_READ_EA, FILE_RESERVE_OPFILTER, FILE_SUPERSEDE,
@@ -15,13 +17,14 @@ use crate::abi::io::{
 };
 use crate::abi::params::{Control, CreateParameters, SetInformation};
 use crate::abi::status;
+use crate::fltmgr::ecp;
 use crate::fltmgr::flight::Operation;
 use crate::fltmgr::op::set::{self, RENAME, RENAME_EX};
 use crate::fltmgr::pending::{Held, wait_below};
 use crate::namespace::DeviceId;
 use crate::namespace::open::granted;
 use crate::namespace::oplock_rules::{Act, Level, NONE, READ};
-use crate::namespace::oplocks::{Acknowledge, Checked, Ended, Oplocks, Told};
+use crate::namespace::oplocks::{Acknowledge, Checked, Ended, Oplocks, Owner, Told};
 use crate::namespace::sharing::FileId;
 use crate::ntos::memory::Guest;
 use crate::ntos::object;
@@ -86,6 +89,38 @@ impl Asked {
             (_, ACKNOWLEDGE) => Ok(Self::Acknowledge(Acknowledge::Caches(caches))),
             _ => Err(NtStatus::INVALID_PARAMETER),
         }
+    }
+}
+
+/// `GUID_ECP_OPLOCK_KEY`, whose context is an `OPLOCK_KEY_ECP_CONTEXT`: the key, and a reserved word.
+const KEY: Guid = Guid {
+    data1: 0x4885_0596,
+    data2: 0x3050,
+    data3: 0x4be7,
+    data4: [0x98, 0x63, 0xfe, 0xc3, 0x50, 0xce, 0x8d, 0x7f],
+};
+/// `GUID_ECP_DUAL_OPLOCK_KEY`, whose context is an `OPLOCK_KEY_CONTEXT`: version, flags, the parent's key, the target's.
+const DUAL_KEY: Guid = Guid {
+    data1: 0x4162_1a14,
+    data2: 0xb08b,
+    data3: 0x4df1,
+    data4: [0xb6, 0x76, 0xa0, 0x5f, 0xfd, 0xf0, 0x1b, 0xea],
+};
+/// `OPLOCK_KEY_FLAG_TARGET_KEY`.
+const HAS_TARGET_KEY: u16 = 2;
+
+/// Gives a create's file object the oplock key in the create's extra parameters.
+pub(in crate::fltmgr) fn take_key(operation: &Operation) {
+    let list = operation.ecps.load(Ordering::Acquire);
+    if list == 0 {
+        return;
+    }
+    let dual = ecp::find(list, DUAL_KEY).and_then(|context| {
+        let flags: u16 = Guest::at(context + 2).read();
+        (flags & HAS_TARGET_KEY != 0).then_some(context + 20)
+    });
+    if let Some(key) = dual.or_else(|| ecp::find(list, KEY)) {
+        operation.file.set_oplock_key(Guest::at(key).read());
     }
 }
 
@@ -174,7 +209,7 @@ pub(in crate::fltmgr) fn is_impatient(block: &IoParameterBlock) -> bool {
 pub(in crate::fltmgr) fn break_and_wait(
     operation: &Arc<Operation>,
     oplocks: &'static Oplocks,
-    (id, owner): (FileId, usize),
+    (id, owner): (FileId, Owner),
     act: Act,
     patient: bool,
 ) -> Result<bool, NtStatus> {
@@ -210,7 +245,7 @@ impl Context<'_> {
             // What may have to wait is the IRP's affair.
             return Err(NtStatus::FLT_DISALLOW_FAST_IO);
         }
-        let owner = self.file.address();
+        let owner = self.file.oplock_owner();
         let operation = &self.flight.operation;
         break_and_wait(operation, oplocks, (id, owner), act, true).map(drop)
     }
@@ -224,7 +259,7 @@ pub(super) fn control(context: &Context<'_>, asked: Asked) -> Answer {
     if context.open.is_directory() {
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    let owner = context.file.address();
+    let owner = context.file.oplock_owner();
     let synchronous = context
         .file
         .object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
@@ -238,7 +273,7 @@ pub(super) fn control(context: &Context<'_>, asked: Asked) -> Answer {
         };
     }
     let other = |other: &Arc<crate::ntos::file::File>| {
-        other.address() != owner
+        !other.oplock_owner().is_like(owner)
             && other.object(|object| object.flags & FO_CLEANUP_COMPLETE == 0)
             && other.opened().is_some_and(|open| open.id() == Some(id))
     };
@@ -261,7 +296,7 @@ pub(super) fn control(context: &Context<'_>, asked: Asked) -> Answer {
 pub(in crate::fltmgr) fn ask(
     operation: &Arc<Operation>,
     oplocks: &'static Oplocks,
-    (id, owner): (FileId, usize),
+    (id, owner): (FileId, Owner),
     asked: Asked,
     about: (bool, bool),
     told: impl FnOnce(Held) -> Told,

@@ -33,6 +33,7 @@ pub(crate) const COMPRESSION: u32 = 28;
 pub(crate) const NORMALIZED_NAME: u32 = 48;
 pub(crate) const IS_REMOTE_DEVICE: u32 = 51;
 pub(crate) const ID: u32 = 59;
+pub(crate) const STAT: u32 = 68;
 
 /// `FileFullEaInformation`.
 pub(crate) const FULL_EA: u32 = 15;
@@ -105,6 +106,16 @@ impl Facts {
             .zeroes(4)
     }
 
+    /// `FILE_STAT_INFORMATION` but for what the opener may do.
+    fn stat(&self, tag: u32) -> Bytes {
+        self.times(Bytes::default().u64(self.id))
+            .i64(self.allocation)
+            .i64(self.end)
+            .u32(self.attributes)
+            .u32(tag)
+            .u32(self.links)
+    }
+
     fn basic(&self) -> Bytes {
         self.times(Bytes::default()).u32(self.attributes).zeroes(4)
     }
@@ -118,6 +129,11 @@ impl Facts {
             .u8(u8::from(context.open.is_directory()))
             .zeroes(2)
     }
+}
+
+/// `QUERY_ON_CREATE_FILE_STAT_INFORMATION`, which is padded to a quadword.
+pub(crate) fn stat(open: &OpenFile) -> Vec<u8> {
+    facts(open).stat(open.reparse_tag()).zeroes(4).0
 }
 
 /// The name below the volume's root, or below `\` where the volume is a redirector's, as the file has it now.
@@ -191,6 +207,9 @@ pub(super) fn query(context: &Context<'_>) -> Answer {
         FILE_ATTRIBUTE_TAG_INFORMATION_CLASS => Bytes::default()
             .u32(facts.attributes)
             .u32(context.open.reparse_tag()),
+        STAT => facts
+            .stat(context.open.reparse_tag())
+            .u32(context.open.access()),
         COMPRESSION => Bytes::default().i64(facts.end).zeroes(8),
         IS_REMOTE_DEVICE => {
             Bytes::default().u8(u8::from(context.file.volume.device == DeviceId::Mup))

@@ -46,6 +46,38 @@ pub(super) fn set(context: &Context<'_>, control: &Control) -> Answer {
     Ok((NtStatus::SUCCESS, 0))
 }
 
+/// `FSCTL_SET_REPARSE_POINT_EX`: in the place of the reparse point that the caller knows (`REPARSE_DATA_BUFFER_EX`).
+pub(super) fn set_ex(context: &Context<'_>, control: &Control) -> Answer {
+    /// Flags, the existing tag, its GUID, a reserved quadword.
+    const FIXED: usize = 32;
+    /// `REPARSE_DATA_BUFFER_EX_FLAG_GIVEN_TAG_OR_NONE`.
+    const OR_NONE: u32 = 1;
+    if control.output_length != 0 {
+        return Err(NtStatus::INVALID_PARAMETER);
+    }
+    writable(context)?;
+    let input = context.input(control)?;
+    let (fixed, data) = input
+        .split_at_checked(FIXED)
+        .ok_or(status::IO_REPARSE_DATA_INVALID)?;
+    let word =
+        |at: usize| u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (flags, tag) = (word(0), word(4));
+    let data = ReparseData::parse(data)?;
+    match context.open.reparse() {
+        None if tag == 0 || flags & OR_NONE != 0 => {}
+        Some(there) if there.tag() == tag => {
+            if there.guid().is_some_and(|guid| guid != fixed[8..24]) {
+                return Err(status::REPARSE_ATTRIBUTE_CONFLICT);
+            }
+            context.open.delete_reparse(&there.bare())?;
+        }
+        _ => return Err(status::IO_REPARSE_TAG_MISMATCH),
+    }
+    context.open.set_reparse(data)?;
+    Ok((NtStatus::SUCCESS, 0))
+}
+
 pub(super) fn delete(context: &Context<'_>, control: &Control) -> Answer {
     if control.output_length != 0 {
         return Err(NtStatus::INVALID_PARAMETER);

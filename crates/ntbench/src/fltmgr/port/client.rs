@@ -15,7 +15,7 @@ use crate::ntos::pool;
 use crate::stack::Frame;
 use crate::status::NtStatus;
 use crate::user::{UserBuffer, probe_for_read, probe_for_write};
-use crate::{cost, stack, trace, verifier};
+use crate::{cost, stack, thread, trace, verifier};
 
 const TAG: u32 = u32::from_le_bytes(*b"FMcc");
 
@@ -85,6 +85,7 @@ fn enter(name: &str) -> Result<Arc<Client>, NtStatus> {
     ports.last_handle += 4;
     let client = Arc::new(Client {
         handle: ports.last_handle,
+        pid: thread::current().pid(),
         address: objects::opaque(),
         server,
         cookie: AtomicUsize::new(0),
@@ -149,6 +150,26 @@ pub(super) fn sever(client: &Arc<Client>) {
     }
     server.connections.fetch_sub(1, Ordering::AcqRel);
     client.ending.leave();
+}
+
+fn of_process(pid: u64) -> Vec<Arc<Client>> {
+    let ports = read();
+    let theirs = |client: &&Arc<Client>| client.pid == pid;
+    ports.handles.values().filter(theirs).cloned().collect()
+}
+
+/// A process is ended: whoever of it waits for a message waits no more.
+pub(crate) fn wake_process(pid: u64) {
+    for client in of_process(pid) {
+        client.queue.disconnect();
+    }
+}
+
+/// A process's handles are closed: its connections end, and their filters are told.
+pub(crate) fn close_all(pid: u64) {
+    for client in of_process(pid) {
+        sever(&client);
+    }
 }
 
 fn of_handle(port: u64) -> Result<Arc<Client>, NtStatus> {

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-pub(crate) use client::{connect, disconnect, get, reply, send};
+pub(crate) use client::{close_all, connect, disconnect, get, reply, send, wake_process};
 
 use super::objects::{self, Filter, FilterState, Rundown};
 use crate::abi::ob::{OBJ_CASE_INSENSITIVE, OBJ_KERNEL_HANDLE, ObjectAttributes};
@@ -60,6 +60,8 @@ struct Server {
 struct Client {
     /// What the program knows it by.
     handle: u64,
+    /// The program's process.
+    pid: u64,
     /// The `PFLT_PORT`.
     address: usize,
     server: Arc<Server>,

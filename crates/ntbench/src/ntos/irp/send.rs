@@ -247,7 +247,9 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         parameters: fltmgr::create_parameters(create, &security),
     };
     let allocation = create.allocation;
+    let (eas, _) = create.ea_buffer();
     let done = dispatch(file, &block, iomgr::from_user(create), &|irp| {
+        irp.system_buffer = eas;
         irp.overlay[0] = usize::try_from(allocation).unwrap_or(0);
     });
     drop(access_state);

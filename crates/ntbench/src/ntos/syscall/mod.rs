@@ -15,7 +15,7 @@ pub(crate) use io::call as file_call;
 
 use super::file::File;
 use super::handle::{self, Target};
-use super::iomgr::{self, Create};
+use super::iomgr::{self, Create, Eas};
 use super::irp;
 use super::memory::{Guest, wide};
 use super::transaction;
@@ -71,6 +71,15 @@ pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
                 Err(status) => return completion(status),
             },
         };
+        let eas = match Eas::of(&create.eas) {
+            Ok(eas) => eas,
+            Err(refused) => {
+                return Completion {
+                    information: refused.information as u64,
+                    ..completion(refused.status)
+                };
+            }
+        };
         let created = iomgr::create(&Create {
             name: object_name(create),
             root,
@@ -88,6 +97,7 @@ pub(crate) fn nt_create_file(create: &CreateFile) -> Completion {
             generated: false,
             target_directory: false,
             transaction,
+            eas,
         });
         let mut done = completion(created.status);
         done.information = created.information as u64;
@@ -138,6 +148,7 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             generated: false,
             target_directory: false,
             transaction: None,
+            eas: None,
         });
         let mut done = completion(created.status);
         if let Some(file) = created.file {
