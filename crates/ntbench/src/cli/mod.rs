@@ -62,10 +62,12 @@ pub(crate) fn main() -> ExitCode {
 fn list_scenarios() -> ExitCode {
     match scenario::built_in() {
         Ok(scenarios) => {
+            let names = scenarios.iter().map(|scenario| scenario.name.len());
+            let width = names.max().unwrap_or(0);
             for scenario in scenarios {
                 let count = scenario.steps.len();
                 println!(
-                    "{:<10} {:>3} steps  {:<19} {}",
+                    "{:<width$} {:>3} steps  {:<19} {}",
                     scenario.name,
                     count,
                     scenario.places(),

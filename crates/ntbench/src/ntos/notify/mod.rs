@@ -228,12 +228,12 @@ impl Place<'_> {
 
 /// Reports a routine that a driver leaves behind.
 pub(super) fn left(service: &str, what: &str, site: usize, remover: &str) {
-    verifier::finding(
+    verifier::finding_at(
         "notify-left",
+        site,
         format!(
-            "{service} went away with the {what} routine registered that it gave at {}, and that {remover} takes away: the next event \
-             calls it where no code is",
-            symbols::describe_call(site),
+            "{service} went away with the {what} routine that it registered here, and that {remover} takes away: the next event calls it \
+             where no code is"
         ),
     );
 }
