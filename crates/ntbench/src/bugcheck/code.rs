@@ -88,6 +88,16 @@ const TABLE: &[Row] = &[
         ],
     ),
     (
+        0x1A,
+        "MEMORY_MANAGEMENT",
+        [
+            "0x1234: a pageable section that there is not is locked",
+            "address",
+            "0",
+            "0",
+        ],
+    ),
+    (
         KMODE_EXCEPTION_NOT_HANDLED,
         "KMODE_EXCEPTION_NOT_HANDLED",
         [

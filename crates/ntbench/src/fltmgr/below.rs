@@ -110,7 +110,6 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
             let rights = open::granted(access);
             let volume = full.is_empty() && matches!(file.volume.device, DeviceId::Volume(_));
             file.object(|object| {
-                object.fs_context = Guest::at(file.address()).0;
                 object.read_access = u8::from(rights & 0x21 != 0);
                 object.write_access = u8::from(rights & 0x6 != 0);
                 object.delete_access = u8::from(rights & 0x1_0000 != 0);

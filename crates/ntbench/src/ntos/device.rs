@@ -422,6 +422,18 @@ exports! { "ntoskrnl.exe";
         lower
     }
 
+    /// The lowest device of a stack, referenced.
+    fn IoGetDeviceAttachmentBaseRef(device: usize) -> usize {
+        irql::at_most("IoGetDeviceAttachmentBaseRef", DISPATCH_LEVEL);
+        known("IoGetDeviceAttachmentBaseRef", device);
+        let mut base = device;
+        while let Some(lower) = below(base) {
+            base = lower;
+        }
+        object::lend_device(base);
+        base
+    }
+
     /// The device to which requests on a file go: the highest of its stack.
     fn IoGetRelatedDeviceObject(file: usize) -> usize {
         irql::at_most("IoGetRelatedDeviceObject", DISPATCH_LEVEL);

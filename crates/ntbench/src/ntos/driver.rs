@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::memory::{Guest, OwnedString, wide};
 use super::{
-    device, etw, handle, irp, lookaside, mdl, names, notify, object, pool, registry, section, sync,
-    threads, work_item,
+    device, driver_extension, etw, filter_context, handle, irp, lookaside, mdl, names, notify,
+    object, pool, registry, section, silo, sync, threads, wmi, work_item,
 };
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{DriverExtension, DriverObject, IO_TYPE_DRIVER, MAJOR_FUNCTIONS};
@@ -115,6 +115,7 @@ pub(crate) fn load(image: &Arc<Image>, spec: &DriverSpec) -> NtStatus {
         driver.gone("DriverEntry failed");
     } else {
         device::initialised(driver.object);
+        driver_extension::reinitialise(driver.object);
     }
     status
 }
@@ -245,6 +246,11 @@ impl Driver {
         self.image.forces_integrity
     }
 
+    /// Where its image is.
+    pub(crate) fn base(&self) -> usize {
+        self.image.base
+    }
+
     /// Its `DRIVER_OBJECT`.
     pub(crate) fn object(&self) -> usize {
         self.object
@@ -274,6 +280,7 @@ impl Driver {
             let text = format!("{} ({why}): {}", self.service, leak.text);
             verifier::finding_at("fltmgr-leak", leak.site, text);
         }
+        filter_context::report_leaks(&self.service);
         notify::report_left(&self.service);
         work_item::report_leaks(&self.service);
         threads::report_leaks(&self.service);
@@ -285,6 +292,9 @@ impl Driver {
         handle::report_leaks(&self.service);
         object::report_leaks(&self.service);
         crate::bugcheck::callbacks::report_leaks(&self.service);
+        driver_extension::gone(self.object, &self.service);
+        silo::report_leaks(&self.service);
+        wmi::report_leaks(&self.service);
         pool::flush();
         mdl::report_leaks(&self.service);
         irp::report_leaks(&self.service);

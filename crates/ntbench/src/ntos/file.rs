@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::device::Device;
 use super::memory::{Guest, OwnedString};
 use super::object::{self, Counted, Kind};
+use super::{fcb, filter_context};
 use crate::abi::base::Guid;
 use crate::abi::io::{FO_CLEANUP_COMPLETE, FO_HANDLE_CREATED, FileObject, IO_TYPE_FILE};
 use crate::fltmgr::{self, Volume, operation};
@@ -97,6 +98,15 @@ fn last_of(open: &OpenFile) -> [Option<FileId>; 2] {
     let mut opens = opens();
     let Opens { streams, files } = &mut *opens;
     [closed(streams, open.id()), closed(files, open.file_id())]
+}
+
+/// After a close: what filters have hung on the stream and the file goes with their last one.
+fn gone_with(file: &File, open: &OpenFile) {
+    let last = last_of(open);
+    fltmgr::file_gone(file, last);
+    if let [Some(stream), _] = last {
+        fcb::gone(stream);
+    }
 }
 
 fn body() -> usize {
@@ -280,7 +290,12 @@ impl File {
         if let Some(id) = open.file_id() {
             *counts.files.entry(id).or_default() += 1;
         }
+        let (header, sections) = fcb::of(&open, self.volume.address);
         drop(counts);
+        self.object(|object| {
+            object.fs_context = Guest::at(header).0;
+            object.section_object_pointer = Guest::at(sections).0;
+        });
         self.lock().open = Some(Arc::new(open));
     }
 
@@ -377,7 +392,7 @@ impl File {
         operation::close(self);
         let open = self.lock().open.take();
         if let Some(open) = open {
-            fltmgr::file_gone(self, last_of(&open));
+            gone_with(self, &open);
         }
     }
 
@@ -412,7 +427,7 @@ impl File {
     fn delete(self: &Arc<Self>) {
         if let Some(open) = self.opened() {
             operation::close(self);
-            fltmgr::file_gone(self, last_of(&open));
+            gone_with(self, &open);
         }
         if let Some(device) = self.device.get() {
             operation::close(self);
@@ -431,6 +446,7 @@ impl File {
             related.dereference();
         }
         object::remove(self.address);
+        filter_context::file_object_gone(self.address);
         let body: *mut u8 = std::ptr::with_exposed_provenance_mut(self.address);
         // SAFETY: the body is this object's own memory and nobody's any more.
         unsafe { body.write_bytes(0xF1, size_of::<FileObject>()) };

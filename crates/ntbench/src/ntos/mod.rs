@@ -23,6 +23,7 @@ use crate::{bugcheck, fltmgr, symbols, thread, verifier};
 
 pub(crate) mod attach;
 mod bitmap;
+mod breakpoint;
 mod cache;
 mod calendar;
 mod code_pages;
@@ -32,12 +33,18 @@ mod create_file;
 mod crt;
 pub(crate) mod device;
 pub(crate) mod driver;
+mod driver_extension;
 mod duplicate;
 pub(crate) mod etw;
+mod fcb;
 pub(crate) mod file;
+mod filter_context;
 mod formatted;
+mod fsrtl;
 pub(crate) mod handle;
+mod hard_error;
 mod identity;
+mod image_section;
 mod io_misc;
 pub(crate) mod iomgr;
 pub(crate) mod irp;
@@ -49,35 +56,45 @@ pub(crate) mod name;
 mod named;
 mod names;
 pub(crate) mod notify;
+mod nt_services;
 mod numerals;
 pub(crate) mod object;
 pub(crate) mod pool;
 mod pool_api;
 pub(crate) mod print;
+mod process_facts;
 mod processors;
 pub(crate) mod ps;
 pub(crate) mod ps_query;
 pub(crate) mod quota;
+mod refused;
 pub(crate) mod registry;
+mod resident;
 pub(crate) mod routines;
 pub(crate) mod rtl;
 pub(crate) mod section;
+mod section_create;
 mod secure;
 mod security;
+mod sharing;
+mod silo;
 pub(crate) mod slist;
 pub(crate) mod special;
 pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;
 pub(crate) mod table;
+mod table_full;
 mod text;
 pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod transaction;
 mod unmodelled;
+mod variables;
 mod version;
 mod virtual_memory;
 pub(crate) mod wide;
+mod wmi;
 mod work_item;
 pub(crate) mod worker;
 pub(crate) mod zw;
@@ -143,6 +160,23 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         transaction::exports(),
         cache::exports(),
         version::exports(),
+        refused::exports(),
+        refused::others(),
+        breakpoint::exports(),
+        fsrtl::exports(),
+        resident::exports(),
+        variables::exports(),
+        wmi::exports(),
+        nt_services::exports(),
+        section_create::exports(),
+        driver_extension::exports(),
+        filter_context::exports(),
+        hard_error::exports(),
+        image_section::exports(),
+        process_facts::exports(),
+        sharing::exports(),
+        silo::exports(),
+        table_full::exports(),
         compress::exports(),
         processors::exports(),
         duplicate::exports(),

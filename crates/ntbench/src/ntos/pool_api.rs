@@ -74,7 +74,7 @@ fn old_type(pool_type: u32) -> (Kind, bool) {
 }
 
 /// A block; where there is none and the caller asked for it, an exception.
-fn or_raise(block: usize, raise: bool) -> usize {
+pub(super) fn or_raise(block: usize, raise: bool) -> usize {
     if block == 0 && raise {
         seh::raise(Exception::new(NtStatus::INSUFFICIENT_RESOURCES));
     }
@@ -86,7 +86,7 @@ fn with_flags(call: &'static str, asked: u64, size: usize, tag: u32) -> usize {
     or_raise(block, asked & POOL_FLAG_RAISE_ON_FAILURE != 0)
 }
 
-fn of_old_type(call: &'static str, pool_type: u32, size: usize, tag: u32) -> usize {
+pub(super) fn of_old_type(call: &'static str, pool_type: u32, size: usize, tag: u32) -> usize {
     let (kind, zero) = old_type(pool_type);
     or_raise(
         serve(call, size, tag, kind, zero),

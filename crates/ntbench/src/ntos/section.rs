@@ -5,6 +5,7 @@
 //! (`MmCanFileBeTruncated`). "Section Objects and Views", `ZwMapViewOfSection`.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::handle::{self, Target};
@@ -27,17 +28,42 @@ const GRANULARITY: i64 = 0x1_0000;
 
 /// What a section is over.
 struct Section {
-    open: Arc<OpenFile>,
-    id: FileId,
+    backing: Backing,
     length: i64,
     write: bool,
+}
+
+/// Where its data are.
+enum Backing {
+    /// In a file.
+    File(Arc<OpenFile>, FileId),
+    /// In memory that would be the paging file's.
+    Memory(OwnedFd),
+}
+
+impl Section {
+    fn data(&self) -> Result<&OwnedFd, NtStatus> {
+        match &self.backing {
+            Backing::File(open, _) => open.data(),
+            Backing::Memory(memory) => Ok(memory),
+        }
+    }
+
+    /// The file that it is over; `None`: none.
+    fn id(&self) -> Option<FileId> {
+        match self.backing {
+            Backing::File(_, id) => Some(id),
+            Backing::Memory(_) => None,
+        }
+    }
 }
 
 /// A view, by its lowest address.
 struct View {
     pages: Pages,
     object: Arc<Counted>,
-    id: FileId,
+    id: Option<FileId>,
+    write: bool,
     /// Of its file: one past the last byte that it shows.
     end: i64,
     opener: Option<String>,
@@ -79,8 +105,7 @@ pub(crate) fn over(open: Arc<OpenFile>, write: bool) -> Result<(Arc<Counted>, i6
     }
     let made = Counted::make("section", section_type(), gone);
     let section = Section {
-        open,
-        id,
+        backing: Backing::File(open, id),
         length,
         write,
     };
@@ -88,12 +113,45 @@ pub(crate) fn over(open: Arc<OpenFile>, write: bool) -> Result<(Arc<Counted>, i6
     Ok((made, length))
 }
 
+/// A section over memory of its own.
+pub(super) fn over_memory(length: i64, write: bool) -> Result<Arc<Counted>, NtStatus> {
+    let bytes = u64::try_from(length).map_err(|_| NtStatus::INVALID_PARAMETER_4)?;
+    let flags = rustix::fs::MemfdFlags::CLOEXEC;
+    let memory = rustix::fs::memfd_create("ntbench-section", flags);
+    let memory = memory.map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
+    rustix::fs::ftruncate(&memory, bytes).map_err(|_| NtStatus::SECTION_TOO_BIG)?;
+    let made = Counted::make("section", section_type(), gone);
+    let section = Section {
+        backing: Backing::Memory(memory),
+        length,
+        write,
+    };
+    lock().sections.insert(made.address(), Arc::new(section));
+    Ok(made)
+}
+
 /// Whether a view shows something of a file behind `end`.
 pub(crate) fn shown_behind(id: FileId, end: i64) -> bool {
     lock()
         .views
         .values()
-        .any(|view| view.id == id && view.end > end)
+        .any(|view| view.id == Some(id) && view.end > end)
+}
+
+/// Whether anybody has a view of a file.
+pub(super) fn is_mapped(id: FileId) -> bool {
+    lock().views.values().any(|view| view.id == Some(id))
+}
+
+/// How many views of a file may be written to.
+pub(super) fn writable_views(id: FileId) -> u32 {
+    let state = lock();
+    let count = state
+        .views
+        .values()
+        .filter(|view| view.id == Some(id) && view.write)
+        .count();
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Reports the views that a driver that goes away has left mapped, and unmaps them.
@@ -163,7 +221,7 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
     let pages = Pages::of(wanted.pid, size.div_ceil(PAGE)).map_err(|_| NtStatus::NO_MEMORY)?;
     let from = u64::try_from(wanted.offset).map_err(|_| NtStatus::INVALID_VIEW_SIZE)?;
     pages
-        .cover(section.open.data()?, from, write)
+        .cover(section.data()?, from, write)
         .map_err(|_| NtStatus::ACCESS_DENIED)?;
     let (base, length) = (pages.base(), pages.length());
     object.reference();
@@ -171,7 +229,8 @@ fn map(handle: u64, wanted: Wanted) -> Result<(usize, usize), NtStatus> {
     let view = View {
         pages,
         object,
-        id: section.id,
+        id: section.id(),
+        write,
         end,
         opener: driver::calling().map(|driver| driver.service.clone()),
         site: verifier::here(),

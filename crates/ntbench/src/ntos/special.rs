@@ -40,6 +40,8 @@ struct Section {
     start: usize,
     end: usize,
     access: Access,
+    /// Whether its driver has locked it.
+    kept: bool,
 }
 
 struct Arena {
@@ -266,7 +268,12 @@ pub(crate) fn place(address: usize) -> Option<Place> {
 /// Notes an image's pageable section.
 pub(crate) fn add_section(start: usize, end: usize, access: Access) {
     if let Some(state) = lock().as_mut() {
-        state.sections.push(Section { start, end, access });
+        state.sections.push(Section {
+            start,
+            end,
+            access,
+            kept: false,
+        });
     }
 }
 
@@ -277,6 +284,20 @@ pub(crate) fn remove_sections(base: usize, size: usize) {
             .sections
             .retain(|section| !(base..base + size).contains(&section.start));
     }
+}
+
+/// Keeps the pageable section that holds an address in memory, or lets it go again; gives where it starts, if there is one.
+pub(crate) fn keep_section(address: usize, keep: bool) -> Option<usize> {
+    let mut state = lock();
+    let sections = &mut state.as_mut()?.sections;
+    let section = sections
+        .iter_mut()
+        .find(|section| (section.start..section.end).contains(&address))?;
+    section.kept = keep;
+    if keep {
+        let _ = crate::cpu::memory::protect(section.start, section.end, section.access);
+    }
+    Some(section.start)
 }
 
 /// Whether an address is in a pageable section.
@@ -304,7 +325,7 @@ pub(crate) fn trim() {
         // Where this fails the memory stays, and only the strictness is lost.
         let _ = arena.mapping.protect(base, base + arena.used, Access::NONE);
     }
-    for section in &state.sections {
+    for section in state.sections.iter().filter(|section| !section.kept) {
         let _ = crate::cpu::memory::protect(section.start, section.end, Access::NONE);
     }
 }

@@ -16,22 +16,22 @@ const LESS: u64 = 0;
 const GREATER: u64 = 1;
 
 /// Where a kind of table keeps what a driver or an inline function reads, and how long its element's header is.
-struct Shape {
+pub(super) struct Shape {
     bytes: usize,
     count: usize,
     compare: usize,
-    header: usize,
+    pub(super) header: usize,
 }
 
 /// `RTL_AVL_TABLE` over `RTL_BALANCED_LINKS`.
-const AVL: Shape = Shape {
+pub(super) const AVL: Shape = Shape {
     bytes: 104,
     count: 44,
     compare: 72,
     header: 32,
 };
 /// `RTL_GENERIC_TABLE` over `RTL_SPLAY_LINKS` and a `LIST_ENTRY`.
-const SPLAY: Shape = Shape {
+pub(super) const SPLAY: Shape = Shape {
     bytes: 72,
     count: 36,
     compare: 40,
@@ -63,14 +63,15 @@ impl Shape {
         tables().insert(table, Table::default());
     }
 
-    fn elements(table: usize) -> Vec<usize> {
+    /// The elements' data, in order.
+    pub(super) fn elements(table: usize) -> Vec<usize> {
         tables()
             .get(&table)
             .map_or_else(Vec::new, |table| table.elements.clone())
     }
 
     /// Where a key is, or where it would be.
-    fn search(&self, table: usize, key: usize) -> Result<usize, usize> {
+    pub(super) fn search(&self, table: usize, key: usize) -> Result<usize, usize> {
         let compare = self.routine(table, 0);
         let elements = Self::elements(table);
         let (mut low, mut high) = (0, elements.len());
@@ -95,7 +96,19 @@ impl Shape {
     }
 
     fn insert(&self, table: usize, buffer: usize, size: u32, new: Guest<u8>) -> usize {
-        let at = match self.search(table, buffer) {
+        self.insert_at(table, self.search(table, buffer), buffer, size, new)
+    }
+
+    /// Inserts where a search has found that it belongs; `Ok`: its equal is there.
+    pub(super) fn insert_at(
+        &self,
+        table: usize,
+        place: Result<usize, usize>,
+        buffer: usize,
+        size: u32,
+        new: Guest<u8>,
+    ) -> usize {
+        let at = match place {
             Ok(found) => {
                 new.write_opt(0);
                 return Self::elements(table).get(found).copied().unwrap_or(0);

@@ -100,4 +100,10 @@ exports! { "ntoskrnl.exe";
     fn ExSystemTimeToLocalTime(system: Guest<i64>, local: Guest<i64>) {
         local.write(system.read());
     }
+
+    /// The system's time from a local one.
+    partial "the local time is the system's"
+    fn ExLocalTimeToSystemTime(local: Guest<i64>, system: Guest<i64>) {
+        system.write(local.read());
+    }
 }

@@ -73,6 +73,10 @@ const RULES: &[Rule] = &[
         "stack-use",
         "take large variables from pool or a lookaside list, or do the deep work by KeExpandKernelStackAndCalloutEx",
     ),
+    (
+        "stream-context-left",
+        "remove the context (FsRtlRemovePer…Context) and free it before the driver goes away",
+    ),
     // Memory.
     (
         "crt-invalid-parameter",

@@ -14,6 +14,7 @@ mod check;
 mod complete;
 mod csq;
 mod fast;
+mod inquire;
 mod send;
 mod volume;
 
@@ -38,7 +39,7 @@ use crate::{bugcheck, faults, verifier};
 const TAG: u32 = u32::from_le_bytes(*b"Irp ");
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 6] {
+pub(super) fn tables() -> [&'static [Export]; 7] {
     [
         exports(),
         call::exports(),
@@ -46,6 +47,7 @@ pub(super) fn tables() -> [&'static [Export]; 6] {
         cancel::exports(),
         build::exports(),
         csq::exports(),
+        inquire::exports(),
     ]
 }
 

@@ -9,6 +9,7 @@ mod image;
 mod object;
 mod process;
 mod shutdown;
+mod system;
 mod thread;
 
 use std::cell::RefCell;
@@ -29,13 +30,14 @@ pub(crate) use object::{
 pub(crate) use shutdown::tell as tell_of_shutdown;
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 6] {
+pub(super) fn tables() -> [&'static [Export]; 7] {
     [
         callback_object::exports(),
         image::exports(),
         object::exports(),
         process::exports(),
         shutdown::exports(),
+        system::exports(),
         thread::exports(),
     ]
 }
@@ -291,6 +293,7 @@ pub(crate) fn discarded(process: &Process) {
 
 /// Reports what a driver that goes away has left registered.
 pub(super) fn report_left(service: &str) {
+    system::report_leaks(service);
     for routines in [&process::ROUTINES, &thread::ROUTINES, &image::ROUTINES] {
         routines.report_left(service);
     }

@@ -37,7 +37,7 @@ pub(crate) struct Subject {
 layout!(Subject, 32, level @ 8, primary @ 16, process @ 24);
 
 /// The four generic rights, as an object type maps them.
-fn mapped(access: u32, mapping: Guest<[u32; 4]>) -> u32 {
+pub(super) fn mapped(access: u32, mapping: Guest<[u32; 4]>) -> u32 {
     // GENERIC_READ, …WRITE, …EXECUTE, …ALL, from the highest bit down.
     let rights = mapping.read_opt().unwrap_or([0; 4]);
     let generic = rights

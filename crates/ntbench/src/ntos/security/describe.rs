@@ -10,18 +10,19 @@ const OWNER_DEFAULTED: u16 = 0x0001;
 const GROUP_DEFAULTED: u16 = 0x0002;
 const SELF_RELATIVE: u16 = 0x8000;
 /// An absolute `SECURITY_DESCRIPTOR`: revision, control, and where owner, group and the two lists are.
-const BYTES: usize = 40;
+pub(super) const BYTES: usize = 40;
 /// Where the same are in it, and in a self-relative one.
-const OWNER: (usize, usize) = (8, 4);
-const GROUP: (usize, usize) = (16, 8);
-const DACL: (usize, usize) = (32, 16);
+pub(super) const OWNER: (usize, usize) = (8, 4);
+pub(super) const GROUP: (usize, usize) = (16, 8);
+pub(super) const DACL: (usize, usize) = (32, 16);
+pub(super) const SACL: (usize, usize) = (24, 12);
 /// An `ACL`'s header, and an entry's before its identifier.
-const ACL_HEADER: usize = 8;
+pub(super) const ACL_HEADER: usize = 8;
 const ACE_HEADER: usize = 8;
 const ALLOWED: u8 = 0;
 const DENIED: u8 = 1;
 
-fn control(descriptor: usize) -> u16 {
+pub(super) fn control(descriptor: usize) -> u16 {
     Guest::at(descriptor + 2).read()
 }
 
@@ -35,7 +36,7 @@ fn is_valid(descriptor: usize) -> bool {
 }
 
 /// One of a descriptor's parts; 0: it has none.
-fn part(descriptor: usize, (absolute, relative): (usize, usize)) -> usize {
+pub(super) fn part(descriptor: usize, (absolute, relative): (usize, usize)) -> usize {
     if control(descriptor) & SELF_RELATIVE == 0 {
         return Guest::<usize>::at(descriptor + absolute).read();
     }

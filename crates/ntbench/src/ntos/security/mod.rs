@@ -5,6 +5,7 @@
 //! descriptors are real.
 
 mod access;
+mod convert;
 mod describe;
 mod impersonation;
 pub(crate) mod sid;
@@ -14,9 +15,10 @@ mod token_handle;
 use crate::export::Export;
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 6] {
+pub(super) fn tables() -> [&'static [Export]; 7] {
     [
         access::exports(),
+        convert::exports(),
         describe::exports(),
         sid::exports(),
         token::exports(),

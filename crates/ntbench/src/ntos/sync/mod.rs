@@ -7,6 +7,7 @@ mod fast_mutex;
 mod mutex;
 mod order;
 mod push_lock;
+mod queue;
 mod remove_lock;
 mod resource;
 mod run_once;
@@ -27,13 +28,14 @@ use crate::export::Export;
 use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
-pub(crate) fn tables() -> [&'static [Export]; 18] {
+pub(crate) fn tables() -> [&'static [Export]; 19] {
     [
         event::exports(),
         by_handle::exports(),
         fast_mutex::exports(),
         mutex::exports(),
         push_lock::exports(),
+        queue::exports(),
         push_lock::filter_manager::exports(),
         resource::exports(),
         resource::filter_manager::exports(),

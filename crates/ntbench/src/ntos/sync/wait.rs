@@ -16,6 +16,7 @@ pub(super) const NOTIFICATION_EVENT: u8 = 0;
 pub(super) const SYNCHRONIZATION_EVENT: u8 = 1;
 pub(super) const MUTANT: u8 = 2;
 pub(crate) const PROCESS: u8 = 3;
+pub(super) const QUEUE: u8 = 4;
 pub(crate) const THREAD: u8 = 6;
 pub(super) const SEMAPHORE: u8 = 5;
 pub(super) const TIMER_NOTIFICATION: u8 = 8;
@@ -47,7 +48,7 @@ fn try_take(object: usize) -> bool {
     }
     match kind {
         SYNCHRONIZATION_EVENT | TIMER_SYNCHRONIZATION => state.store(0, Ordering::SeqCst),
-        SEMAPHORE => {
+        SEMAPHORE | QUEUE => {
             state.fetch_sub(1, Ordering::SeqCst);
         }
         _ => {}
@@ -125,6 +126,12 @@ pub(crate) fn one(object: usize, deadline: Option<Instant>) -> bool {
         }
         guard = schedule::wait(&place.changed, &place.gate, guard, deadline);
     }
+}
+
+/// Waits for one object for so long; `false`: time is up.
+pub(super) fn within(object: usize, timeout: Option<i64>) -> bool {
+    may_wait(timeout);
+    one(object, deadline(timeout))
 }
 
 /// Takes an object under its own place.

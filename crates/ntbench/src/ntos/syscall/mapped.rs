@@ -43,7 +43,7 @@ fn holding(
 }
 
 /// Makes a section over the file, as far as the file system is asked.
-fn section(file: &Arc<File>, protection: u32, end: i64) -> Result<(), NtStatus> {
+pub(crate) fn section(file: &Arc<File>, protection: u32, end: i64) -> Result<(), NtStatus> {
     let length = file.opened().map_or(0, |open| open.size().0);
     let parameters = Parameters::of(AcquireForSection {
         kind: CREATE_SECTION,

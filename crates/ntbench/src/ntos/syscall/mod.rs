@@ -7,7 +7,7 @@ mod attributes;
 mod buffers;
 mod control;
 mod io;
-mod mapped;
+pub(crate) mod mapped;
 mod notify;
 
 pub(crate) use buffers::SystemBuffer;
