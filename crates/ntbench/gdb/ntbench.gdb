@@ -22,7 +22,7 @@ import gdb
 from gdb.unwinder import Unwinder
 
 class Crossing(Unwinder):
-    BLOCK, LOW, MOST = 0x10000, 0x10040, 4096
+    BLOCK, LOW, MOST = 0x10000, 0x10050, 4096
 
     class Id:
         def __init__(self, sp, pc):

@@ -230,6 +230,7 @@ unsafe extern "sysv64" fn enter(
         "push r13",
         "push r14",
         "push r15",
+        // In this order gdb/ntbench.gdb looks for them.
         "push qword ptr gs:[{host_rsp}]",
         "push qword ptr gs:[{kernel_sp}]",
         "push qword ptr gs:[{import_sp}]",

@@ -48,6 +48,13 @@ pub(crate) struct Block {
     pub(crate) guard: Cell<usize>,
 }
 
+// What `gdb/ntbench.gdb` walks by: change it there, too.
+const _: () = {
+    use std::mem::offset_of;
+    assert!(BLOCK + offset_of!(Block, host_rsp) == 0x1_0000);
+    assert!(BLOCK + offset_of!(Block, low) == 0x1_0050);
+};
+
 /// Offsets of [`Block`]'s fields from GS, for assembly.
 pub(crate) mod offset {
     use super::{BLOCK, Block};
