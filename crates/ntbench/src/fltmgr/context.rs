@@ -3,7 +3,7 @@
 //! A context is counted: its allocation holds one reference, what it is linked to another, and each successful get or
 //! set that hands it out one more. When the last goes its clean-up callback is called and the memory is freed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::callback;
@@ -80,6 +80,8 @@ struct Context {
 struct State {
     contexts: HashMap<usize, Context>,
     places: HashMap<Place, usize>,
+    /// Those that were to be in paged pool, with their sizes. Where they are changes nothing else.
+    paged: BTreeMap<usize, usize>,
 }
 
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(Mutex::default);
@@ -158,6 +160,7 @@ pub(super) fn allocate(
     let found =
         registration(filter, kind, size).ok_or(NtStatus::FLT_CONTEXT_ALLOCATION_NOT_FOUND)?;
     let address = memory(filter, &found, kind, size, pool_type)?;
+    let paged = found.allocate == 0 && pool_type & 1 != 0;
     let mut taken = Taken::default();
     taken.take();
     let context = Context {
@@ -171,8 +174,21 @@ pub(super) fn allocate(
         linked: false,
         free: found.free,
     };
-    lock().contexts.insert(address, context);
+    let mut state = lock();
+    state.contexts.insert(address, context);
+    if paged {
+        state.paged.insert(address, size);
+    } else {
+        state.paged.remove(&address);
+    }
     Ok(address)
+}
+
+/// The context, and how long it is, that lies there and is in paged pool by what its filter asked for.
+pub(crate) fn paged(address: usize) -> Option<(usize, usize)> {
+    let state = lock();
+    let (base, size) = state.paged.range(..=address).next_back()?;
+    (address < base + size).then_some((*base, *size))
 }
 
 /// What a driver passes for a context must be one: the parameters are those documented for FLTMGR_FILE_SYSTEM.
@@ -237,6 +253,7 @@ pub(super) fn release(address: usize, function: &str) {
         );
     }
     let last = if left == 0 {
+        state.paged.remove(&address);
         state.contexts.remove(&address)
     } else {
         None
@@ -440,6 +457,7 @@ pub(super) fn leftovers(service: &str) -> Vec<Leak> {
         .collect();
     let (mut leaks, mut own) = (Vec::new(), Vec::new());
     for address in &left {
+        state.paged.remove(address);
         let Some(context) = state.contexts.remove(address) else {
             continue;
         };

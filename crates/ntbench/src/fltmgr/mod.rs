@@ -25,7 +25,7 @@ mod below;
 mod callback;
 pub(crate) mod cancel;
 mod cbdq;
-mod context;
+pub(crate) mod context;
 mod context_api;
 pub(crate) mod create;
 mod create_info;

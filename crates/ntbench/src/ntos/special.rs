@@ -243,6 +243,17 @@ pub(super) fn free(address: usize, kind: Kind) {
     }
 }
 
+/// The paged block that an address lies in: its address, size and tag.
+pub(super) fn paged(address: usize) -> Option<(usize, usize, u32)> {
+    let state = lock();
+    let arena = &state.as_ref()?.paged;
+    if !arena.contains(address) {
+        return None;
+    }
+    let (_, found) = arena.block(address)?;
+    (!found.freed).then_some((found.address, found.size, found.tag))
+}
+
 /// What special pool knows of an address that faulted.
 pub(crate) fn place(address: usize) -> Option<Place> {
     let state = STATE.try_lock().ok()?;

@@ -77,6 +77,10 @@ const RULES: &[Rule] = &[
         "stream-context-left",
         "remove the context (FsRtlRemovePer…Context) and free it before the driver goes away",
     ),
+    (
+        "sync-paged",
+        "put the object into non-paged pool: for a context, pass NonPagedPoolNx to FltAllocateContext",
+    ),
     // Memory.
     (
         "crt-invalid-parameter",

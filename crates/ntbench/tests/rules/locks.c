@@ -92,6 +92,18 @@ static VOID Locks(VOID)
     } else if (IS("rundown-released-too-often")) {
         ExInitializeRundownProtection(&Rundown);
         ExReleaseRundownProtection(&Rundown); /* here */
+    } else if (IS("sync-paged: event") || IS("sync-paged: mutex") || IS("sync-paged: resource")) {
+        PUCHAR block = ExAllocatePool2(POOL_FLAG_PAGED, 256, TAG);
+        PVOID inside = block + 64;
+        if (IS("sync-paged: event"))
+            KeInitializeEvent(inside, NotificationEvent, FALSE); /* here: sync-paged: event */
+        else if (IS("sync-paged: mutex"))
+            KeInitializeMutex(inside, 0); /* here: sync-paged: mutex */
+        else {
+            ExInitializeResourceLite(inside); /* here: sync-paged: resource */
+            ExDeleteResourceLite(inside);
+        }
+        ExFreePoolWithTag(block, TAG);
     } else if (IS("process-attached-at-return")) {
         KAPC_STATE state;
         KeStackAttachProcess((PVOID)PsGetCurrentProcess(), &state); /* here */

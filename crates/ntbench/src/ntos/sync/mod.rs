@@ -24,7 +24,9 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::{pool, special};
 use crate::export::Export;
+use crate::fltmgr::context;
 use crate::{bugcheck, schedule, verifier};
 
 /// What this module lets drivers import.
@@ -50,6 +52,27 @@ pub(crate) fn tables() -> [&'static [Export]; 19] {
         ex_timer::exports(),
         wait::exports(),
     ]
+}
+
+/// Reports what is initialised in paged pool though the kernel touches it at `DISPATCH_LEVEL`. Documentation: "Event Objects" and the
+/// others' pages, "storage must be resident".
+fn resident(object: usize, what: &str) {
+    let block = special::paged(object).map(|(block, size, tag)| {
+        let tag = pool::tag_text(tag);
+        format!("a paged block of {size} bytes at {block:#x}, tag {tag}")
+    });
+    let context = || {
+        context::paged(object)
+            .map(|(at, size)| format!("a paged context of {size} bytes at {at:#x}"))
+    };
+    if let Some(place) = block.or_else(context) {
+        verifier::finding(
+            "sync-paged",
+            format!(
+                "{what} is initialised at {object:#x}, in {place}: it may be paged out when the kernel touches it at DISPATCH_LEVEL"
+            ),
+        );
+    }
 }
 
 /// Looks at memory that is about to be freed: what is in use there would be found by the kernel later. Documentation: bug check 0xC4,

@@ -253,6 +253,7 @@ exports! { "ntoskrnl.exe";
             verifier::finding("resource-alignment", format!("the resource at {resource:#x} is not aligned to 8 bytes"));
         }
         order::forget(resource, BYTES);
+        super::resident(resource, "a resource");
         Guest::<[u8; BYTES]>::at(resource).write([0; BYTES]);
         let owner = driver::calling().map(|driver| driver.service.clone());
         ANY.store(true, Ordering::Release);

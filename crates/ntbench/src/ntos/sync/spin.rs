@@ -64,6 +64,7 @@ exports! { "ntoskrnl.exe";
     /// Initialises a spin lock.
     fn KeInitializeSpinLock(lock: Guest<u64>) {
         super::order::forget(lock.address(), 8);
+        super::resident(lock.address(), "a spin lock");
         lock.write(0);
     }
 

@@ -330,6 +330,7 @@ exports! { "ntoskrnl.exe";
 
     /// Initialises a DPC.
     fn KeInitializeDpc(dpc: usize, routine: usize, context: usize) {
+        super::resident(dpc, "a DPC");
         Guest::<[u8; DPC_BYTES]>::at(dpc).write([0; DPC_BYTES]);
         // Medium importance, the second byte, is 1.
         Guest::<[u8; 2]>::at(dpc).write([DPC_TYPE, 1]);

@@ -24,6 +24,13 @@ pub(super) const TIMER_SYNCHRONIZATION: u8 = 9;
 
 /// Makes a dispatcher header.
 pub(crate) fn initialise(object: usize, kind: u8, bytes: usize, state: i32) {
+    let what = match kind {
+        NOTIFICATION_EVENT | SYNCHRONIZATION_EVENT => "an event",
+        MUTANT => "a mutex",
+        SEMAPHORE => "a semaphore",
+        _ => "a timer",
+    };
+    super::resident(object, what);
     let words = u8::try_from(bytes / 4).unwrap_or(0);
     Guest::<[u8; 4]>::at(object).write([kind, 0, words, 0]);
     signal_state(object).store(state, Ordering::SeqCst);
