@@ -21,6 +21,7 @@ IMPORT void ObfDereferenceObject(void *object);
 IMPORT NTSTATUS ZwOpenKey(void *handle, u32 access, void *attributes);
 IMPORT NTSTATUS ObReferenceObjectByHandle(void *handle, u32 access, void *type, u8 mode, void **object, void *information);
 IMPORT void *CmKeyObjectType;
+IMPORT void *MmLockPagableDataSection(void *address);
 IMPORT void *ExAllocatePool2(u64 flags, u64 size, u32 tag);
 IMPORT void ExFreePoolWithTag(void *block, u32 tag);
 IMPORT NTSTATUS KeExpandKernelStackAndCalloutEx(void (*callout)(void *), void *parameter, u64 size, u8 wait, void *context);
@@ -118,6 +119,7 @@ NOINLINE void run(void)
         store((u64)block + 24);
         ExFreePoolWithTag(block, TAG);
         break;
+    case 0x1A: EXPECT(0x1234, NOTHING, 0, 0); MmLockPagableDataSection((void *)NOTHING); break;
     case 0x1E: EXPECT(VIOLATION, CODE, 1, NOTHING); KeExpandKernelStackAndCalloutEx(fails, (void *)NOTHING, 0x6000, 0, 0); break;
     case 0x101E: EXPECT(0x80000003, CODE, 0, 0); __asm__ volatile("int3"); break;
     case 0x201E: case 0x301E: case 0x20D1:
