@@ -28,6 +28,7 @@ impl BugCheck {
             0x12 => "TRAP_CAUSE_UNKNOWN",
             0x18 => "REFERENCE_BY_POINTER",
             0x19 => "BAD_POOL_HEADER",
+            0x1A => "MEMORY_MANAGEMENT",
             0x1E => "KMODE_EXCEPTION_NOT_HANDLED",
             0x2B => "PANIC_STACK_SWITCH",
             0x35 => "NO_MORE_IRP_STACK_LOCATIONS",
