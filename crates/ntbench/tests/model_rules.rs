@@ -30,6 +30,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "remove-lock-released-too-often",
         include_str!("model_services.rs"),
     ),
+    ("stream-context-left", include_str!("model_owner.rs")),
     ("subject-released-twice", include_str!("model_services.rs")),
 ];
 
