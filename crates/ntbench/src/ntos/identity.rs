@@ -206,6 +206,18 @@ exports! { "ntoskrnl.exe";
         handle::ObReferenceObjectByHandle(handle, access, object_type, mode, result, information)
     }
 
+    /// The same.
+    partial "as ObfDereferenceObject: what is to be deleted is deleted at once; the tag is not kept"
+    fn ObDereferenceObjectDeferDeleteWithTag(object: usize, _tag: u32) {
+        object::ObfDereferenceObject(object);
+    }
+
+    /// Takes a reference to an object that is known by its pointer, if it is of that type.
+    partial "as ObReferenceObjectByPointer; the tag is not kept"
+    fn ObReferenceObjectByPointerWithTag(object: usize, access: u32, object_type: usize, mode: i8, _tag: u32) -> NtStatus {
+        ObReferenceObjectByPointer(object, access, object_type, mode)
+    }
+
     /// Whether a handle is one of the kernel's own.
     fn ObIsKernelHandle(handle: u64) -> u8 {
         u8::from(handle::is_kernel(handle))

@@ -160,8 +160,6 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         transaction::exports(),
         cache::exports(),
         version::exports(),
-        refused::exports(),
-        refused::others(),
         breakpoint::exports(),
         fsrtl::exports(),
         resident::exports(),
@@ -188,6 +186,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
     ];
     tables.extend(notify::tables());
     tables.extend(security::tables());
+    tables.extend(refused::tables());
     tables.extend(registry::tables());
     tables.extend(sync::tables());
     tables.extend(irp::tables());

@@ -96,6 +96,10 @@ IMPORT PVOID PsGetProcessWow64Process(PVOID);
 IMPORT BOOLEAN PsIsProtectedProcess(PVOID);
 IMPORT NTSTATUS ZwOpenThread(HANDLE *, ULONG, OBJECT_ATTRIBUTES *, PVOID);
 IMPORT PVOID PsGetCurrentThreadId(void);
+IMPORT NTSTATUS RtlVolumeDeviceToDosName(PVOID, UNICODE_STRING *);
+IMPORT NTSTATUS IoGetDiskDeviceObject(PVOID, PVOID *);
+IMPORT BOOLEAN IoIsFileOriginRemote(PVOID);
+IMPORT NTSTATUS IoSetFileOrigin(PVOID, BOOLEAN);
 IMPORT int memcmp(const void *, const void *, size_t);
 
 static PVOID Driver;
@@ -243,7 +247,8 @@ static void Sections(void)
 static void Sharing(void)
 {
     HANDLE file = Open(NAME, 1), other = Open(NAME, 1);
-    PVOID object, second;
+    PVOID object, second, disk;
+    UNICODE_STRING letter;
     SHARE share;
 
     ObReferenceObjectByHandle(file, 1, IoFileObjectType, 0, &object, 0);
@@ -259,6 +264,11 @@ static void Sharing(void)
     IoRemoveShareAccess(second, &share);
     IoRemoveShareAccess(object, &share);
     CHECK(share.Open == 0 && share.Readers == 0 && share.SharedRead == 0 && share.SharedWrite == 0);
+    CHECK(!IoIsFileOriginRemote(object) && IoSetFileOrigin(object, 1) == 0 && IoIsFileOriginRemote(object) && !IoIsFileOriginRemote(second));
+    CHECK(RtlVolumeDeviceToDosName(((FILE_OBJECT *)object)->Device, &letter) == 0 && memcmp(letter.Buffer, u"C:", 4) == 0);
+    ExFreePool(letter.Buffer);
+    CHECK(IoGetDiskDeviceObject(((FILE_OBJECT *)object)->Device, &disk) == 0 && IoGetDiskDeviceObject(disk, &disk) == WRONG(0xC000000D));
+    ObfDereferenceObject(disk);
     ObfDereferenceObject(object), ObfDereferenceObject(second);
     ZwClose(file), ZwClose(other);
 }
