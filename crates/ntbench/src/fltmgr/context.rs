@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::callback;
 use super::objects::{Filter, Instance};
-use crate::abi::flt::{ContextRegistration, FLT_CONTEXT_END};
+use crate::abi::flt::ContextRegistration;
 use crate::namespace::sharing::FileId;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
@@ -33,7 +33,6 @@ const NO_EXACT_SIZE: u16 = 0x1;
 const KEEP_IF_EXISTS: u32 = 1;
 /// How much of a context is the Filter Manager's, where a filter allocates it whole.
 const HEADER: usize = 0x40;
-const MOST_REGISTRATIONS: usize = 64;
 
 /// What a context is linked to. A filter has at most one context of a kind there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -105,12 +104,9 @@ fn name_of(kind: u16) -> &'static str {
 
 /// The registration that an allocation matches.
 fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegistration> {
-    let start = Guest::<ContextRegistration>::at(filter.registration.context_registration);
-    if start.is_null() {
-        return None;
-    }
-    let list = (0..MOST_REGISTRATIONS).map(|index| start.add(index).read());
-    list.take_while(|entry| entry.context_type != FLT_CONTEXT_END)
+    filter
+        .contexts
+        .iter()
         .find(|entry| {
             entry.context_type == kind
                 // What a filter allocates itself comes from no list of one size.
@@ -119,6 +115,7 @@ fn registration(filter: &Filter, kind: u16, size: usize) -> Option<ContextRegist
                     || entry.size == size
                     || (entry.flags & NO_EXACT_SIZE != 0 && size <= entry.size))
         })
+        .copied()
 }
 
 /// A context's memory: pool, or the filter's own by its `PFLT_CONTEXT_ALLOCATE_CALLBACK`.

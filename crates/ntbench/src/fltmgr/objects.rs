@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use super::drain::Outstanding;
 use crate::maps::HashMap;
 
-use crate::abi::flt::{OperationRegistration, Registration};
+use crate::abi::flt::{ContextRegistration, OperationRegistration, Registration};
 use crate::bugcheck;
 use crate::namespace::DeviceId;
 use crate::ntos::object;
@@ -34,6 +34,8 @@ pub(crate) struct Filter {
     pub(crate) registration: Registration,
     /// Its callbacks by operation.
     pub(crate) operations: Vec<OperationRegistration>,
+    /// The contexts that it may allocate.
+    pub(crate) contexts: Vec<ContextRegistration>,
     /// Work items of it that are queued or running.
     pub(crate) rundown: Rundown,
     /// Whether `FltStartFiltering` was called, whether it was unregistered.

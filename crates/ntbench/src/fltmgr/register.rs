@@ -115,7 +115,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
     let driver = driver::of_object(driver_object).ok_or(NtStatus::INVALID_PARAMETER)?;
     let registration = registration(from)?;
     let operations = operations(Guest::at(registration.operation_registration))?;
-    contexts(&registration)?;
+    let contexts = contexts(&registration)?;
     let (altitude_text, altitude) = default_altitude(&driver.service)?;
     for other in objects::filters() {
         if default_altitude(&other.service).is_ok_and(|(_, taken)| taken == altitude) {
@@ -131,6 +131,7 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
         driver_object,
         registration,
         operations,
+        contexts,
         rundown: Rundown::default(),
         state: Mutex::new(FilterState::Registered),
         mandatory: AtomicBool::new(false),
@@ -141,17 +142,19 @@ fn register(driver_object: usize, from: Guest<Registration>) -> Result<usize, Nt
     Ok(filter.address)
 }
 
-/// Checks the context registrations' list.
-fn contexts(registration: &Registration) -> Result<(), NtStatus> {
+/// Copies and checks the context registrations' list: the driver's own may be gone when `FltRegisterFilter` has returned.
+fn contexts(registration: &Registration) -> Result<Vec<ContextRegistration>, NtStatus> {
     let start = Guest::<ContextRegistration>::at(registration.context_registration);
+    let mut copied = Vec::new();
     if start.is_null() {
-        return Ok(());
+        return Ok(copied);
     }
     for index in 0..MOST_OPERATIONS {
         let context = start.add(index).read();
         if context.context_type == FLT_CONTEXT_END {
-            return Ok(());
+            return Ok(copied);
         }
+        copied.push(context);
         if !context.context_type.is_power_of_two() || context.context_type > 0x40 {
             return Err(NtStatus::FLT_INVALID_CONTEXT_REGISTRATION);
         }
