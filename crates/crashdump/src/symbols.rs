@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use pdb_addr2line::{Context, ContextPdbData, TypeFormatterFlags, pdb};
+use pdb_addr2line::{Context, ContextPdbData, TypeFormatterFlags};
 
 use crate::memory::Dump;
 use crate::module::Module;
@@ -121,12 +121,12 @@ impl<'a> Symbols<'a> {
 }
 
 fn guid_of(path: &Path) -> Option<[u8; 16]> {
-    let mut file = pdb::PDB::open(File::open(path).ok()?).ok()?;
+    let mut file = pdbfile::open(path)?;
     Some(file.pdb_information().ok()?.guid.to_bytes_le())
 }
 
 fn open(path: &Path) -> Option<&'static Table> {
-    let file = pdb::PDB::open(File::open(path).ok()?).ok()?;
+    let file = pdbfile::open(path)?;
     let data: &'static ContextPdbData<'static, 'static, File> =
         Box::leak(Box::new(ContextPdbData::try_from_pdb(file).ok()?));
     let names = TypeFormatterFlags::NO_ARGUMENTS

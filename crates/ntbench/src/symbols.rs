@@ -110,7 +110,7 @@ static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 impl PdbTable {
     /// The table of a .pdb. One that cannot be read is as good as none: names are a help, not a condition.
     fn of(path: &Path) -> Option<&'static Mutex<Self>> {
-        let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+        let mut file = pdbfile::open(path)?;
         let information = file.pdb_information().ok()?;
         let build = (information.guid.to_bytes_le(), information.age);
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ impl PdbTable {
 
 /// How many symbols a .pdb names, each looked up by its address.
 pub(crate) fn probe(path: &Path) -> Option<usize> {
-    let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+    let mut file = pdbfile::open(path)?;
     let data = data_symbols(&mut file).unwrap_or_default();
     let data = data.len();
     let context = ContextPdbData::try_from_pdb(file).ok()?;
@@ -165,7 +165,7 @@ pub(crate) fn probe(path: &Path) -> Option<usize> {
 
 /// What links a .pdb with the image of its build: the GUID and the age of the image's CodeView record.
 pub(crate) fn build(path: &Path) -> Option<([u8; 16], u32)> {
-    let mut file = pdb::PDB::open(std::fs::File::open(path).ok()?).ok()?;
+    let mut file = pdbfile::open(path)?;
     let information = file.pdb_information().ok()?;
     // Tools that add to a .pdb count its own age up, and leave the one of the debug information.
     let age = file.debug_information().ok().and_then(|debug| debug.age());

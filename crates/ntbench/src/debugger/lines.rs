@@ -32,7 +32,7 @@ struct Lines {
 const HIDDEN: [u32; 2] = [0xF0_0F00, 0xFE_EFEE];
 
 fn read(path: &Path) -> pdb::Result<Lines> {
-    let mut file = pdb::PDB::open(std::fs::File::open(path)?)?;
+    let mut file = pdbfile::open(path).ok_or(pdb::Error::UnrecognizedFileFormat)?;
     let addresses = file.address_map()?;
     let strings = file.string_table()?;
     let information = file.debug_information()?;
