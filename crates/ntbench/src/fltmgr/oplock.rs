@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use super::callback;
 use super::flight::{self, Operation};
 use super::op::oplock::{self, Asked};
-use crate::abi::file::{FILE_READ_ATTRIBUTES, SYNCHRONIZE};
+use crate::abi::file::{FILE_OPEN_REQUIRING_OPLOCK, FILE_READ_ATTRIBUTES, SYNCHRONIZE};
 use crate::abi::flt::{
     CallbackData, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING, PREOP_SUCCESS_WITH_CALLBACK,
 };
@@ -110,7 +110,8 @@ fn control(oplock: usize, data: usize, opens: Opens, function: &str) -> i32 {
 }
 
 /// A create may ask for a Filter oplock that is there before anybody else can open the file: by who reads attributes alone and
-/// shares everything. It is held until the handle asks for one in its turn, or is closed.
+/// shares everything. It is held until the handle asks for one in its turn, or is closed. With `FILE_OPEN_REQUIRING_OPLOCK` it
+/// is the place of one of any kind, which who is not alone does not have ("FsRtlOplockFsctrl").
 fn reserve(
     oplock: usize,
     operation: &Operation,
@@ -118,6 +119,14 @@ fn reserve(
     opens: Opens,
 ) -> NtStatus {
     let arm: CreateParameters = block.parameters.get();
+    let owner = operation.file.oplock_owner();
+    if requires_oplock(block) {
+        if opens.count > 1 && !opens.alike {
+            return NtStatus::SUCCESS;
+        }
+        let granted = OPLOCKS.reserve(id(oplock), owner);
+        return granted.map_or(status::CANNOT_BREAK_OPLOCK, |()| NtStatus::SUCCESS);
+    }
     let access = Guest(arm.security_context)
         .read_opt()
         .map_or(0, |context| context.desired_access);
@@ -127,7 +136,7 @@ fn reserve(
     {
         return status::OPLOCK_NOT_GRANTED;
     }
-    let granted = OPLOCKS.reserve(id(oplock), operation.file.oplock_owner());
+    let granted = OPLOCKS.reserve(id(oplock), owner);
     granted.err().unwrap_or(NtStatus::SUCCESS)
 }
 
@@ -145,6 +154,12 @@ impl Routines {
         let filter = instance.map_or_else(String::new, |of| of.filter.service.clone());
         callback::call_unseen(&filter, phase, routine, &[data as u64, self.context as u64]);
     }
+}
+
+/// Whether a create is to break nobody's oplock, as it asks for one itself.
+fn requires_oplock(block: &IoParameterBlock) -> bool {
+    let options = block.parameters.get::<CreateParameters>().options;
+    block.major_function == IRP_MJ_CREATE && options & FILE_OPEN_REQUIRING_OPLOCK != 0
 }
 
 /// Which operation breaks, and how: `OPLOCK_FLAG_…`.
@@ -178,7 +193,8 @@ fn check(check: Check, routines: Routines) -> i32 {
     }
     let mut owner = owner(&block, check.function);
     let id = id(check.oplock);
-    if block.major_function == IRP_MJ_CLEANUP || flags & BACK_OUT_ATOMIC != 0 {
+    let ends = block.major_function == IRP_MJ_CLEANUP || flags & BACK_OUT_ATOMIC != 0;
+    if check.act.is_none() && ends {
         OPLOCKS.close(id, owner);
         return PREOP_SUCCESS_WITH_CALLBACK;
     }
@@ -188,6 +204,10 @@ fn check(check: Check, routines: Routines) -> i32 {
     };
     if flags & IGNORE_KEYS != 0 {
         owner = NOBODY;
+    }
+    if requires_oplock(&block) && OPLOCKS.breaks(id, owner, act) {
+        put(data, IoStatusBlock::new(status::CANNOT_BREAK_OPLOCK, 0));
+        return PREOP_COMPLETE;
     }
     let patient = flags & COMPLETE_IF_OPLOCKED == 0 && !oplock::is_impatient(&block);
     let done = if routines.wait == 0 {
@@ -285,6 +305,7 @@ exports! { "fltmgr.sys";
 
     /// Has whoever caches a handle close it.
     fn FltOplockBreakH(oplock: usize, data: usize, flags: u32, context: usize, wait: usize, prepare: usize) -> i32 {
+        let flags = flags & (COMPLETE_IF_OPLOCKED | IGNORE_KEYS);
         let what = Check { oplock, data, flags, act: Some(Act::BreakHandle), function: "FltOplockBreakH" };
         check(what, Routines { context, wait, prepare })
     }
