@@ -16,6 +16,12 @@ use crate::{faults, schedule};
 /// How often a wait looks whether its operation was cancelled.
 const GLANCE: Duration = Duration::from_millis(2);
 
+/// Who waits for an operation too does so at PASSIVE_LEVEL.
+fn wait_level(function: &str, data: usize) {
+    let most = if data == 0 { APC_LEVEL } else { PASSIVE_LEVEL };
+    irql::at_most(function, most);
+}
+
 /// Waits by `wait`, which is given how long, until that is over, the time is up or the operation is cancelled.
 fn cancellable_wait(
     wait: impl Fn(Guest<i64>) -> NtStatus,
@@ -103,7 +109,7 @@ exports! { "fltmgr.sys";
 
     /// Waits for an object, or until the operation is cancelled.
     fn FltCancellableWaitForSingleObject(object: usize, timeout: Guest<i64>, data: usize) -> NtStatus {
-        irql::at_most("FltCancellableWaitForSingleObject", APC_LEVEL);
+        wait_level("FltCancellableWaitForSingleObject", data);
         match faults::check("FltCancellableWaitForSingleObject") {
             Some(status) => status,
             None => {
@@ -117,8 +123,7 @@ exports! { "fltmgr.sys";
     fn FltCancellableWaitForMultipleObjects(
         count: u32, objects: Guest<usize>, kind: u32, timeout: Guest<i64>, blocks: usize, data: usize,
     ) -> NtStatus {
-        let most = if data == 0 { APC_LEVEL } else { PASSIVE_LEVEL };
-        irql::at_most("FltCancellableWaitForMultipleObjects", most);
+        wait_level("FltCancellableWaitForMultipleObjects", data);
         match faults::check("FltCancellableWaitForMultipleObjects") {
             Some(status) => status,
             None => {
