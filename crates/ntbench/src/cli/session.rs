@@ -142,6 +142,10 @@ impl Plan {
                         .filter_map(|name| self.sites.port(name)),
                 );
             }
+            if scenario.on.contains(&Place::Filter) {
+                let filters = machine.filters()?;
+                sites.extend(filters.iter().filter_map(|name| self.sites.filter(name)));
+            }
             for site in sites {
                 play(
                     &with,

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use crate::MACHINE_MARKER;
 use crate::wire::{
-    Completion, CreateFile, DriverSpec, FaultRule, FinalReport, LoadedDriver, MachineConfig,
-    ModuleInfo, NtStatus, PlugAndPlay, ProcessSpec, RegistryAct, RegistryCall, Reply, Request,
-    SYSTEM_THREAD, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
+    Completion, CreateFile, DriverSpec, FaultRule, FinalReport, InstanceCall, LoadedDriver,
+    MachineConfig, ModuleInfo, NtStatus, PlugAndPlay, ProcessSpec, RegistryAct, RegistryCall,
+    Reply, Request, SYSTEM_THREAD, SystemCall, ThreadInfo, ThreadSpec, Trace, Usage,
 };
 pub use error::MachineError;
 pub use failures::{Failure, Failures, Progress, each_failure, each_failure_with};
@@ -241,6 +241,17 @@ impl Machine {
         }
     }
 
+    /// The names of the filters that are registered now, in alphabetical order.
+    ///
+    /// # Errors
+    /// When the machine is dead.
+    pub fn filters(&self) -> Result<Vec<String>, MachineError> {
+        match self.link.ask(Request::Filters)? {
+            Reply::Names(names) => Ok(names),
+            other => Err(protocol("Filters", &other)),
+        }
+    }
+
     /// These threads are about to make calls at the same time. Under a seeded schedule ([`MachineConfig::schedule`]) nothing of the machine
     /// goes on while one of them is between two calls, so that how quick their callers are changes nothing; each says by
     /// [`Thread::leave_together`] that it makes no more. Without such a schedule this does nothing.
@@ -379,6 +390,14 @@ impl Thread {
     pub fn registry(&self, key: &str, act: RegistryAct) -> Result<Completion, MachineError> {
         let key = key.to_owned();
         self.call(SystemCall::Registry(RegistryCall { key, act }))
+    }
+
+    /// Attaches an instance of a filter, or detaches one, as a program does.
+    ///
+    /// # Errors
+    /// When the machine dies of it. A filter's refusal is no error but a status.
+    pub fn instance(&self, call: InstanceCall) -> Result<Completion, MachineError> {
+        self.call(SystemCall::Instance(call))
     }
 
     /// `NtCancelSynchronousIoFile`: cancels what the thread `of` is waiting for.

@@ -14,7 +14,7 @@ use crate::ntos::{MACHINE, irql};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 
-fn ready(filter: &Filter) -> Result<(), NtStatus> {
+pub(super) fn ready(filter: &Filter) -> Result<(), NtStatus> {
     let state = filter.state.lock();
     match *state.unwrap_or_else(std::sync::PoisonError::into_inner) {
         FilterState::Registered => Err(NtStatus::FLT_FILTER_NOT_READY),
@@ -56,8 +56,18 @@ fn attach_by_hand(
     }
 }
 
+/// The name and altitude of an instance that is attached at any altitude; one that is given no name gets one.
+pub(super) fn described_at(
+    filter: &Filter,
+    name: Option<String>,
+    altitude: String,
+) -> (String, String) {
+    let name = name.unwrap_or_else(|| format!("{} @ {altitude}", filter.service));
+    (name, altitude)
+}
+
 /// A filter's instance on a volume, by its name or the first there is.
-fn find(
+pub(super) fn find(
     filter: Option<&Arc<Filter>>,
     volume: &Volume,
     name: Option<&str>,
@@ -122,11 +132,7 @@ exports! { "fltmgr.sys";
     ) -> NtStatus {
         irql::at_most("FltAttachVolumeAtAltitude", PASSIVE_LEVEL);
         let filter = objects::filter(filter, "FltAttachVolumeAtAltitude");
-        let described = || {
-            let altitude = altitude.text();
-            let name = optional_name(name).unwrap_or_else(|| format!("{} @ {altitude}", filter.service));
-            Ok((name, altitude))
-        };
+        let described = || Ok(described_at(&filter, optional_name(name), altitude.text()));
         attach_by_hand(&filter, volume, "FltAttachVolumeAtAltitude", described, result)
     }
 

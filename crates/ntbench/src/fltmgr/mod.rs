@@ -21,6 +21,7 @@ mod activity;
 mod ascent;
 mod attach;
 mod attach_api;
+mod attach_user;
 mod below;
 mod callback;
 pub(crate) mod cancel;
@@ -72,6 +73,7 @@ mod work;
 
 use std::sync::Arc;
 
+pub(crate) use attach_user::{filter_names, instance_call};
 pub(crate) use frames::frame;
 pub(crate) use mdls::slots;
 pub(crate) use operation::{

@@ -58,6 +58,7 @@ pub(super) fn dispatch(id: u64, request: Request) {
         Request::Usage => reply(id, Reply::Usage(usage())),
         Request::Threads => reply(id, Reply::Threads(threads())),
         Request::Ports => reply(id, Reply::Names(fltmgr::port::names())),
+        Request::Filters => reply(id, Reply::Names(fltmgr::filter_names())),
         Request::Together { threads } => {
             let tickets: Vec<_> = threads.into_iter().filter_map(worker::ticket).collect();
             schedule::together(&tickets);
@@ -322,6 +323,7 @@ fn system_call(call: &SystemCall) -> Reply {
             }
         }
         SystemCall::Registry(call) => status(ntos::registry::client::nt_registry(call)),
+        SystemCall::Instance(call) => status(fltmgr::instance_call(call)),
         SystemCall::Close { handle } => status(ntos::syscall::nt_close(*handle)),
     };
     Reply::Completion(stack::system_call(|| stack::with_left(left, serve)))

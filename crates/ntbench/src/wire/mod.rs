@@ -117,6 +117,8 @@ pub enum Request {
     Threads,
     /// The names of the communication ports that filters offer.
     Ports,
+    /// The names of the filters that are registered.
+    Filters,
     /// These threads will make calls at the same time.
     Together {
         /// Which.
@@ -192,10 +194,37 @@ pub enum SystemCall {
     },
     /// Something that a program does to the registry.
     Registry(RegistryCall),
+    /// What a program asks of a filter's instances.
+    Instance(InstanceCall),
     /// `NtClose`.
     Close {
         /// The handle.
         handle: u64,
+    },
+}
+
+/// What a program asks of a filter's instances, by `fltlib.dll`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceCall {
+    /// `FilterAttach`; with an altitude, `FilterAttachAtAltitude`.
+    Attach {
+        /// The filter's name.
+        filter: String,
+        /// The volume's: a drive letter with its colon, or a device.
+        volume: String,
+        /// The instance's name; `None`: the default one of the registry, or with an altitude a made-up one.
+        instance: Option<String>,
+        /// Where; `None`: as the registry says.
+        altitude: Option<String>,
+    },
+    /// `FilterDetach`.
+    Detach {
+        /// The filter's name.
+        filter: String,
+        /// The volume's.
+        volume: String,
+        /// The instance's name; `None`: the filter's highest one there.
+        instance: Option<String>,
     },
 }
 

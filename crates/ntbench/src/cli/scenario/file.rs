@@ -144,7 +144,7 @@ fn scenario(name: &str, text: &str) -> Result<Scenario, Mistake> {
                 return Err(Mistake::at(
                     word,
                     format!(
-                        "expected `volume`, `share`, `dfs`, `port` or `machine`, not `{}`",
+                        "expected `volume`, `share`, `dfs`, `port`, `filter` or `machine`, not `{}`",
                         word.get_ref()
                     ),
                 ));

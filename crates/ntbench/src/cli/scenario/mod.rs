@@ -9,6 +9,7 @@ mod pattern;
 mod play;
 mod sites;
 mod step;
+mod told;
 
 use std::path::Path;
 
@@ -43,6 +44,11 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("streams", include_str!("../../../scenarios/streams.toml")),
     ("mapped", include_str!("../../../scenarios/mapped.toml")),
     ("threads", include_str!("../../../scenarios/threads.toml")),
+    // The last: a filter that attaches to nothing by itself is attached from then on.
+    (
+        "instances",
+        include_str!("../../../scenarios/instances.toml"),
+    ),
 ];
 
 /// A built-in scenario's text.

@@ -1,6 +1,6 @@
 //! What a scenario is, once its words have become what a machine can be asked.
 
-use ntbench::wire::{CreateFile, FileCall, RegistryAct};
+use ntbench::wire::{CreateFile, FileCall, InstanceCall, RegistryAct};
 use ntbench::{NtStatus, ReparsePoint};
 
 use super::pattern::Pattern;
@@ -16,17 +16,20 @@ pub(in crate::cli) enum Place {
     Dfs,
     /// At a communication port.
     Port,
+    /// With a filter's instances.
+    Filter,
     /// Nowhere in particular: once on a machine.
     Machine,
 }
 
 impl Place {
     /// As scenario files write it.
-    pub(in crate::cli) const ALL: [(&'static str, Self); 5] = [
+    pub(in crate::cli) const ALL: [(&'static str, Self); 6] = [
         ("volume", Self::Volume),
         ("share", Self::Share),
         ("dfs", Self::Dfs),
         ("port", Self::Port),
+        ("filter", Self::Filter),
         ("machine", Self::Machine),
     ];
 }
@@ -142,6 +145,8 @@ pub(in crate::cli) enum Act {
         /// How a table tells it.
         told: String,
     },
+    /// `FilterAttach`, `FilterAttachAtAltitude` or `FilterDetach`; the names are the place's where they have braces.
+    Instance(InstanceCall),
     /// `NtCreateUserProcess`; the step's name is the process's first thread from then on.
     Start {
         /// Its image.

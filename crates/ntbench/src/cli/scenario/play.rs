@@ -8,8 +8,9 @@ use ntbench::wire::{CallbackEvent, StackKind, ThreadSpec, TraceEvent};
 use ntbench::{Machine, MachineError, NtStatus, Thread};
 use serde::Serialize;
 
-use super::actor::{Done, Handles, told};
+use super::actor::{Done, Handles};
 use super::model::{Act, Actor, Scenario, Step};
+use super::told::told;
 use super::{Site, SitesError};
 
 /// What came of a step, or of the same step done by one of several threads again and again.

@@ -4,13 +4,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ntbench::wire::{DfsLink, DfsNamespace, NamespaceConfig, Server, Share, Volume};
+use ntbench::wire::{DfsLink, DfsNamespace, InstanceCall, NamespaceConfig, Server, Share, Volume};
 use thiserror::Error;
 
 use super::{Place, Scenario};
 
 /// The folder in which scenarios do everything: other people's files are left alone.
 const FOLDER: &str = "ntbench-scenario";
+
+/// The volume of all network redirectors: the multiple UNC provider's device.
+const REDIRECTORS: &str = r"\Device\Mup";
 
 /// Why there is no place to play in.
 #[derive(Debug, Error)]
@@ -37,8 +40,12 @@ pub(in crate::cli) struct Site {
     pub(in crate::cli) label: String,
     /// What every file's name begins with.
     pub(in crate::cli) root: String,
+    /// The volume that filters attach to for it, as programs name it.
+    volume: String,
     /// The communication port, at one.
     port: Option<String>,
+    /// The filter, at one.
+    filter: Option<String>,
     /// The folder of this host behind it.
     backing: Option<PathBuf>,
     used: Used,
@@ -147,6 +154,17 @@ impl Sites {
             ..files.clone()
         })
     }
+
+    /// A filter, with the volume of the first of the places.
+    pub(in crate::cli) fn filter(&self, name: &str) -> Option<Site> {
+        let files = self.sites.first()?;
+        Some(Site {
+            place: Place::Filter,
+            label: format!("filter {name} at {}", files.label),
+            filter: Some(name.to_owned()),
+            ..files.clone()
+        })
+    }
 }
 
 impl Drop for Sites {
@@ -223,7 +241,9 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
             place: Place::Volume,
             label: format!("volume {label}"),
             root: format!(r"{root}\{FOLDER}"),
+            volume: label,
             port: None,
+            filter: None,
             backing: Some(volume.folder.join(FOLDER)),
             used: used.clone(),
         });
@@ -234,7 +254,9 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
                 place: Place::Share,
                 label: format!(r"share \\{}\{}", server.name, share.name),
                 root: format!(r"\??\UNC\{}\{}\{FOLDER}", server.name, share.name),
+                volume: REDIRECTORS.to_owned(),
                 port: None,
+                filter: None,
                 backing: Some(share.folder.join(FOLDER)),
                 used: used.clone(),
             });
@@ -255,7 +277,9 @@ fn sites(namespace: &NamespaceConfig, used: &Used) -> Vec<Site> {
                 place: Place::Dfs,
                 label: format!(r"DFS link \\{name}"),
                 root: format!(r"\??\UNC\{name}\{FOLDER}"),
+                volume: REDIRECTORS.to_owned(),
                 port: None,
+                filter: None,
                 backing: Some(below.join(FOLDER)),
                 used: used.clone(),
             });
@@ -301,10 +325,23 @@ impl Site {
         }
     }
 
-    /// Puts the place's name where a text has `{root}` or `{port}`.
+    /// Puts the place's name where a text has `{root}`, `{volume}`, `{port}` or `{filter}`.
     pub(in crate::cli) fn fill_in(&self, text: &str) -> String {
         text.replace("{root}", &self.root)
+            .replace("{volume}", &self.volume)
             .replace("{port}", self.port.as_deref().unwrap_or_default())
+            .replace("{filter}", self.filter.as_deref().unwrap_or_default())
+    }
+
+    /// The same with the place's filter and volume.
+    pub(in crate::cli) fn instance(&self, call: &InstanceCall) -> InstanceCall {
+        let mut call = call.clone();
+        let (InstanceCall::Attach { filter, volume, .. }
+        | InstanceCall::Detach { filter, volume, .. }) = &mut call;
+        for name in [filter, volume] {
+            *name = self.fill_in(name);
+        }
+        call
     }
 }
 

@@ -1,7 +1,7 @@
 //! What each operation of a scenario file becomes.
 
 use ntbench::ReparsePoint;
-use ntbench::wire::{CreateFile, FileCall, RegistryAct, RegistryValue};
+use ntbench::wire::{CreateFile, FileCall, InstanceCall, RegistryAct, RegistryValue};
 use toml::Spanned;
 
 use super::{Raw, Word, bits, bytes, from_hex, number, step};
@@ -200,6 +200,7 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
         "fuzz" => Ok(Act::Fuzz {
             count: raw.times.map_or(1000, |times| (*times.get_ref()).into()),
         }),
+        "attach" | "detach" => instance(raw, word == "attach"),
         "start" => Ok(Act::Start {
             image: path(&raw.image),
             command_line: raw.command_line.map(Spanned::into_inner),
@@ -208,6 +209,35 @@ pub(super) fn act(raw: Raw, text: &str) -> Result<Act, Mistake> {
         "together" => together(raw, text),
         _ => registry(&raw, &word),
     }
+}
+
+/// Of which filter an instance is attached or detached, and where: the place's, unless the step says otherwise.
+fn instance(raw: Raw, attach: bool) -> Result<Act, Mistake> {
+    let filter = match &raw.filter {
+        None => "{filter}".to_owned(),
+        Some(words) => match words.get_ref().words() {
+            [filter] => filter.clone(),
+            _ => return Err(Mistake::at(words, "expected the name of one filter")),
+        },
+    };
+    let volume = raw
+        .volume
+        .map_or_else(|| "{volume}".to_owned(), Spanned::into_inner);
+    let instance = raw.instance.map(Spanned::into_inner);
+    Ok(Act::Instance(if attach {
+        InstanceCall::Attach {
+            filter,
+            volume,
+            instance,
+            altitude: raw.altitude.map(Spanned::into_inner),
+        }
+    } else {
+        InstanceCall::Detach {
+            filter,
+            volume,
+            instance,
+        }
+    }))
 }
 
 /// What is done to a registry key.
