@@ -6,7 +6,7 @@ mod model;
 use std::path::PathBuf;
 
 use model::{Bench, compile, lines, rules, spec, start};
-use ntbench::wire::{CreateFile, DriverSpec, MachineConfig, Volume};
+use ntbench::wire::{CreateFile, DriverSpec, FileCall, MachineConfig, Volume};
 use ntbench::{Machine, NtStatus, Thread};
 
 fn named(name: &str, access: u32) -> CreateFile {
@@ -108,6 +108,36 @@ fn a_name_provider_speaks_to_those_above() {
     ];
     assert_eq!(printed(&bench), [&above[..], &below[..]].concat());
     assert!(bench.end().findings.is_empty());
+}
+
+#[test]
+fn a_name_provider_has_its_names_forgotten() {
+    for (define, others) in [("ALL=0", true), ("ALL=1", false)] {
+        let bench = Bench::new();
+        load_as(&bench, compile("provider", &[define]), "provider", "200000");
+        load_as(&bench, compile("asker", &[]), "above", "370000");
+        let first = opened(&bench.thread, &named("\\docs\\deep\\README.txt", 2));
+        let second = opened(&bench.thread, &named("\\docs\\deep\\README.txt", 2));
+        let flush = |file| {
+            printed(&bench);
+            let done = bench.thread.file(file, FileCall::Flush).unwrap();
+            assert_eq!(done.status, NtStatus::SUCCESS);
+            printed(&bench)
+        };
+        let name = "\\Device\\Mup\\fs\\data\\Papers\\deep\\README.txt";
+        // The name is at hand before, is whole while it is held, and is not at hand any more.
+        let forgotten = [
+            format!("flush 102 {name}"),
+            "purge 00000000".to_owned(),
+            format!("held {name}"),
+            "flushed 202 c01c0018".to_owned(),
+        ];
+        assert_eq!(flush(first), forgotten);
+        let generated = flush(second).contains(&"generate 2 00000000".to_owned());
+        assert_eq!(generated, !others, "{define}");
+        assert_eq!(flush(first)[0], "generate 2 00000000");
+        assert!(bench.end().findings.is_empty());
+    }
 }
 
 #[test]

@@ -123,8 +123,31 @@ static NTSTATUS Unload(ULONG flags)
     return STATUS_SUCCESS;
 }
 
+/* A name that is held stays whole, whatever the cache forgets meanwhile. */
+static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
+{
+    FLT_FILE_NAME_INFORMATION *name = 0;
+    (void)objects;
+    Ask(data, "flush", NAME_OPENED);
+    if (!NT_SUCCESS(FltGetFileNameInformation(data, 0x202, &name)))
+        return PREOP_NO_CALLBACK;
+    *context = name;
+    return PREOP_SYNCHRONIZE;
+}
+
+static int PostFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID context, ULONG flags)
+{
+    FLT_FILE_NAME_INFORMATION *name = context;
+    (void)objects, (void)flags;
+    DbgPrint("held %wZ\n", &name->Name);
+    FltReleaseFileNameInformation(name);
+    Ask(data, "flushed", 0x202);
+    return POSTOP_FINISHED;
+}
+
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CREATE, 0, Pre, Post, 0 },
+    { IRP_MJ_FLUSH_BUFFERS, 0, PreFlush, PostFlush, 0 },
     { IRP_MJ_SET_INFORMATION, 0, PreSet, PostSet, 0 },
     { IRP_MJ_OPERATION_END, 0, 0, 0, 0 },
 };

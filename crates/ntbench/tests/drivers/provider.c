@@ -2,12 +2,17 @@
  * A name provider: to those above, everything below \fs\data\Docs is below \fs\data\Papers. It gives whole names, and says
  * how each component of a normalized one is spelled.
  * DEFECT: 1 gives a name without its volume, 2 says that it wrote more of a name than it has room for,
- * 3 keeps the name that it asked for.
+ * 3 keeps the name that it asked for. On a flush it has the names that it gave forgotten: of that file, or of all where ALL=1.
  */
 #include "files.h"
 #ifndef DEFECT
 #define DEFECT 0
 #endif
+#ifndef ALL
+#define ALL 0
+#endif
+
+IMPORT NTSTATUS FltPurgeFileNameInformationCache(PVOID, PVOID);
 
 typedef struct { ULONG Next, Index, NameLength; WCHAR Name[]; } NAMES;
 
@@ -85,6 +90,13 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
     return PREOP_NO_CALLBACK;
 }
 
+static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
+{
+    (void)data, (void)context;
+    DbgPrint("purge %08x\n", FltPurgeFileNameInformationCache(objects->Instance, ALL ? 0 : objects->FileObject));
+    return PREOP_NO_CALLBACK;
+}
+
 static NTSTATUS Unload(ULONG flags)
 {
     (void)flags;
@@ -92,7 +104,9 @@ static NTSTATUS Unload(ULONG flags)
     return STATUS_SUCCESS;
 }
 
-static const FLT_OPERATION_REGISTRATION Operations[] = { { IRP_MJ_CREATE, 0, Pre, 0, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 } };
+static const FLT_OPERATION_REGISTRATION Operations[] = {
+    { IRP_MJ_CREATE, 0, Pre, 0, 0 }, { IRP_MJ_FLUSH_BUFFERS, 0, PreFlush, 0, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 },
+};
 static const FLT_REGISTRATION Registration = {
     sizeof(FLT_REGISTRATION), 0x0203, 0, 0, Operations, Unload, 0, 0, 0, 0, Generate, Normalize, Cleanup, 0, 0, 0
 };
