@@ -23,6 +23,10 @@ const NOT_GRANTED: NtStatus = NtStatus(0xC000_00E2_u32.cast_signed());
 const PROTOCOL: NtStatus = NtStatus(0xC000_00E3_u32.cast_signed());
 /// `FILE_COMPLETE_IF_OPLOCKED`.
 const IF_OPLOCKED: u32 = 0x100;
+/// `FILE_OPEN_REQUIRING_OPLOCK`, `FILE_RESERVE_OPFILTER`.
+const REQUIRING: u32 = 0x1_0000;
+const RESERVE: u32 = 0x10_0000;
+const CANNOT_BREAK: NtStatus = NtStatus(0xC000_0909_u32.cast_signed());
 
 /// `a.txt`, opened for asynchronous I/O.
 fn create(access: u32, disposition: u32, options: u32, share: u32) -> CreateFile {
@@ -189,6 +193,59 @@ fn who_does_not_wait_is_told_that_a_break_is_under_way() {
         assert!(!told.is_finished());
         keeper.bench.close(file);
         assert_eq!(told.join().unwrap().status, NtStatus::SUCCESS);
+    });
+    keeper.end();
+}
+
+#[test]
+fn a_create_reserves_a_filter_oplock_on_what_nobody_has_open() {
+    let keeper = Keeper::new("OWN=0");
+    let thread = &keeper.bench.thread;
+    let reserve = |access| {
+        let done = thread.create_file(&create(access, 1, RESERVE, 7)).unwrap();
+        (done.status, done.handle)
+    };
+    let other = opened(thread, 0x80);
+    assert_eq!(reserve(0x80).0, NOT_GRANTED);
+    keeper.bench.close(other);
+    assert_eq!(reserve(READ).0, NOT_GRANTED);
+    let partly = create(0x80, 1, RESERVE, 3);
+    assert_eq!(thread.create_file(&partly).unwrap().status, NOT_GRANTED);
+    let (status, file) = reserve(0x80);
+    assert_eq!(status, NtStatus::SUCCESS);
+    // Who reads goes on; who writes waits until the handle is closed.
+    let reader = opened(thread, READ);
+    let impatient = create(WRITE, 1, IF_OPLOCKED, 7);
+    let impatient = thread.create_file(&impatient).unwrap();
+    assert_eq!(impatient.status, NtStatus::OPLOCK_BREAK_IN_PROGRESS);
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| keeper.breaker.create_file(&create(WRITE, 1, 0, 7)).unwrap());
+        model::until_waits(&keeper.bench.machine, &keeper.breaker);
+        assert!(!writes.is_finished());
+        keeper.bench.close(file);
+        assert_eq!(writes.join().unwrap().status, NtStatus::SUCCESS);
+    });
+    keeper.bench.close(reader);
+    keeper.end();
+}
+
+#[test]
+fn a_create_that_requires_an_oplock_does_not_break_another() {
+    let keeper = Keeper::new("OWN=0");
+    let thread = &keeper.bench.thread;
+    let file = opened(thread, READ | WRITE);
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| control(&keeper.holder, file, BATCH));
+        keeper.until("pre control 90008");
+        model::until_waits(&keeper.bench.machine, &keeper.holder);
+        let refused = thread.create_file(&create(READ, 1, REQUIRING, 7)).unwrap();
+        assert_eq!(refused.status, CANNOT_BREAK);
+        assert!(!held.is_finished());
+        // For attributes alone nothing is broken.
+        let looks = thread.create_file(&create(0x80, 1, REQUIRING, 7)).unwrap();
+        assert_eq!(looks.status, NtStatus::SUCCESS);
+        keeper.bench.close(file);
+        assert_eq!(held.join().unwrap().information, TO_NONE);
     });
     keeper.end();
 }

@@ -14,8 +14,8 @@ use super::{op, open_reparse, section};
 use crate::abi::file::{
     FILE_CREATED, FILE_DELETE_ON_CLOSE, FILE_NO_EA_KNOWLEDGE, FILE_OPEN, FILE_OPEN_BY_FILE_ID,
     FILE_OPEN_REPARSE_POINT, FILE_OPEN_REQUIRING_OPLOCK, FILE_OVERWRITE, FILE_OVERWRITE_IF,
-    FILE_OVERWRITTEN, FILE_READ_ATTRIBUTES, FILE_SUPERSEDE, FILE_SUPERSEDED, FILE_VALID_OPTIONS,
-    IO_REPARSE,
+    FILE_OVERWRITTEN, FILE_READ_ATTRIBUTES, FILE_RESERVE_OPFILTER, FILE_SUPERSEDE, FILE_SUPERSEDED,
+    FILE_VALID_OPTIONS, IO_REPARSE,
 };
 use crate::abi::io::{
     FO_VOLUME_OPEN, IO_IGNORE_SHARE_ACCESS_CHECK, IoStatusBlock, SL_CASE_SENSITIVE,
@@ -28,6 +28,7 @@ use crate::namespace::mup::Referral;
 use crate::namespace::names::BACKSLASH;
 use crate::namespace::open::{self, OpenFile, Request};
 use crate::namespace::oplock_rules::Act;
+use crate::namespace::oplocks::Owner;
 use crate::namespace::{DeviceId, Namespace, Outcome};
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
@@ -65,7 +66,11 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
     let refused = refused
         .and_then(|()| way(flight, machine, &full, &request))
         .and_then(|()| op::mount::may_open(file))
-        .and_then(|()| break_oplocks(flight, machine, &full, &request));
+        .and_then(|()| break_oplocks(flight, machine, &full, &request))
+        .and_then(|under_way| {
+            may_reserve(flight, machine, &full, &request)?;
+            Ok(under_way)
+        });
     let under_way = refused.as_ref().is_ok_and(|under_way| *under_way);
     let outcome = if let Err(status) = refused {
         Err(status)
@@ -99,6 +104,12 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
     };
     match outcome {
         Ok(Outcome::Opened(opened, information)) => {
+            if request.options & FILE_RESERVE_OPFILTER != 0
+                && let (Some(tree), Some(id)) = (opened.tree(), opened.id())
+                && let Err(status) = tree.oplocks().reserve(id, file.oplock_owner())
+            {
+                return IoStatusBlock::new(status, 0);
+            }
             if matches!(
                 information,
                 FILE_CREATED | FILE_OVERWRITTEN | FILE_SUPERSEDED
@@ -241,6 +252,32 @@ fn break_oplocks(
         return Err(status::CANNOT_BREAK_OPLOCK);
     }
     op::oplock::break_and_wait(&flight.operation, oplocks, who, act, patient)
+}
+
+/// A create may reserve a Filter oplock where no handle is open yet: `STATUS_OPLOCK_NOT_GRANTED` else ("NtCreateFile").
+fn may_reserve(
+    flight: &Flight,
+    machine: &Machine,
+    full: &[u16],
+    request: &Request,
+) -> Result<(), NtStatus> {
+    if request.options & FILE_RESERVE_OPFILTER == 0 {
+        return Ok(());
+    }
+    let file = &flight.operation.file;
+    // Whoever has it open, with whatever key.
+    let owner = Owner {
+        key: None,
+        ..file.oplock_owner()
+    };
+    let there = look(file.volume.device, machine, full, request);
+    let id = there.and_then(|there| there.id());
+    let alone = id.is_none_or(|id| op::oplock::is_alone(id, owner));
+    if alone && op::oplock::may_reserve(&flight.parameters().parameters.get()) {
+        Ok(())
+    } else {
+        Err(status::OPLOCK_NOT_GRANTED)
+    }
 }
 
 /// A create that empties a file has whoever scans its data asked first to give it up.

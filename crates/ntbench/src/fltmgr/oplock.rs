@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use super::callback;
 use super::flight::{self, Operation};
 use super::op::oplock::{self, Asked};
-use crate::abi::file::{FILE_OPEN_REQUIRING_OPLOCK, FILE_READ_ATTRIBUTES, SYNCHRONIZE};
+use crate::abi::file::FILE_OPEN_REQUIRING_OPLOCK;
 use crate::abi::flt::{
     CallbackData, IoParameterBlock, PREOP_COMPLETE, PREOP_PENDING, PREOP_SUCCESS_WITH_CALLBACK,
 };
@@ -29,8 +29,6 @@ const BACK_OUT_ATOMIC: u32 = 4;
 const IGNORE_KEYS: u32 = 8;
 /// `OPLOCK_FSCTRL_FLAG_ALL_KEYS_MATCH`.
 const ALL_KEYS_MATCH: u32 = 1;
-/// `FILE_SHARE_READ`, `_WRITE` and `_DELETE`.
-const SHARE_ALL: u16 = 7;
 /// Whose keys are to be ignored is like no other.
 const NOBODY: Owner = Owner { file: 0, key: None };
 
@@ -127,13 +125,7 @@ fn reserve(
         let granted = OPLOCKS.reserve(id(oplock), owner);
         return granted.map_or(status::CANNOT_BREAK_OPLOCK, |()| NtStatus::SUCCESS);
     }
-    let access = Guest(arm.security_context)
-        .read_opt()
-        .map_or(0, |context| context.desired_access);
-    if opens.count != 1
-        || access & !SYNCHRONIZE != FILE_READ_ATTRIBUTES
-        || arm.share_access & SHARE_ALL != SHARE_ALL
-    {
+    if opens.count != 1 || !oplock::may_reserve(&arm) {
         return status::OPLOCK_NOT_GRANTED;
     }
     let granted = OPLOCKS.reserve(id(oplock), owner);

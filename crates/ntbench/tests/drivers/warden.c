@@ -123,6 +123,9 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
         DbgPrint("asked %d %08x held=%d\n", status, told, FltCurrentOplock(&Oplock));
         if (!NT_SUCCESS(told))
             return PREOP_COMPLETE;
+        /* The file system below is to keep no second one. */
+        data->Iopb->Create.Options &= ~(FILE_RESERVE_OPFILTER | FILE_OPEN_REQUIRING_OPLOCK);
+        FltSetCallbackDataDirty(data);
         if (Mode.Flags & 4) {
             FltCheckOplockEx(&Oplock, data, 4, 0, 0, 0);
             DbgPrint("taken back, held=%d\n", FltCurrentOplock(&Oplock));

@@ -198,6 +198,24 @@ pub(in crate::fltmgr) fn act(block: &IoParameterBlock) -> Option<Act> {
     }
 }
 
+/// Whether a create may reserve a Filter oplock: it reads attributes alone, and shares everything ("FsRtlOplockFsctrl").
+pub(in crate::fltmgr) fn may_reserve(arm: &CreateParameters) -> bool {
+    /// `FILE_SHARE_READ`, `_WRITE` and `_DELETE`.
+    const SHARE_ALL: u16 = 7;
+    let context = Guest(arm.security_context).read_opt();
+    let access = context.map_or(0, |context| context.desired_access);
+    access & !SYNCHRONIZE == FILE_READ_ATTRIBUTES && arm.share_access & SHARE_ALL == SHARE_ALL
+}
+
+/// Whether no handle is open on a stream that is unlike its owner's.
+pub(in crate::fltmgr) fn is_alone(id: FileId, owner: Owner) -> bool {
+    !object::files().iter().any(|other| {
+        !other.oplock_owner().is_like(owner)
+            && other.object(|object| object.flags & FO_CLEANUP_COMPLETE == 0)
+            && other.opened().is_some_and(|open| open.id() == Some(id))
+    })
+}
+
 /// Whether a create would rather go on than wait for a break.
 pub(in crate::fltmgr) fn is_impatient(block: &IoParameterBlock) -> bool {
     let options = block.parameters.get::<CreateParameters>().options;
@@ -272,12 +290,7 @@ pub(super) fn control(context: &Context<'_>, asked: Asked) -> Answer {
             Asked::Request(_) => Err(status::OPLOCK_NOT_GRANTED),
         };
     }
-    let other = |other: &Arc<crate::ntos::file::File>| {
-        !other.oplock_owner().is_like(owner)
-            && other.object(|object| object.flags & FO_CLEANUP_COMPLETE == 0)
-            && other.opened().is_some_and(|open| open.id() == Some(id))
-    };
-    let alone = !object::files().iter().any(other);
+    let alone = is_alone(id, owner);
     let output = context.arm::<Control>().input;
     let oplocks = tree.oplocks();
     let operation = &context.flight.operation;
