@@ -48,7 +48,12 @@ fn make(
     };
     mapped::section(&file, protection, 0)?;
     let open = file.opened().ok_or(NtStatus::INVALID_FILE_FOR_SECTION)?;
-    let (made, end) = section::over(open, write)?;
+    let (made, end) = section::over(open, write).map_err(|status| match (status, length) {
+        // Where filters scan data an empty file is at its end; here a length says whether it would be made longer.
+        (NtStatus::END_OF_FILE, None) => NtStatus::MAPPED_FILE_SIZE_ZERO,
+        (NtStatus::END_OF_FILE, Some(_)) => NtStatus::SECTION_TOO_BIG,
+        _ => status,
+    })?;
     if length.is_some_and(|length| length > end) {
         made.dereference();
         return Err(NtStatus::SECTION_TOO_BIG);

@@ -228,7 +228,9 @@ static void Sections(void)
     CHECK(ZwCreateSection(&section, 0xF001F, &plain, &length, 4, 0, 0) == WRONG(0xC00000F4));
 
     file = Open(NAME, 5);
-    CHECK(ZwCreateSection(&section, 0xF001F, &plain, 0, 4, 0x8000000, file) == WRONG(0xC0000011));
+    CHECK(ZwCreateSection(&section, 0xF001F, &plain, 0, 4, 0x8000000, file) == WRONG(0xC000011E));
+    CHECK(ZwCreateSection(&section, 0xF001F, &plain, &zero, 4, 0x8000000, file) == WRONG(0xC000011E));
+    CHECK(ZwCreateSection(&section, 0xF001F, &plain, &length, 4, 0x8000000, file) == WRONG(0xC0000040));
     CHECK(NtWriteFile(file, 0, 0, 0, &Status, "12345678", 8, &zero, 0) == 0);
     CHECK(ZwCreateSection(&section, 0xF001F, &plain, &length, 4, 0x8000000, file) == WRONG(0xC0000040));
     CHECK(ZwCreateSection(&section, 0xF001F, &plain, 0, 4, 0x8000000, file) == 0);
