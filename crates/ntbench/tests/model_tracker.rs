@@ -15,8 +15,49 @@ fn deep() -> CreateFile {
 
 #[test]
 fn contexts_live_as_long_as_what_they_are_linked_to() {
+    tracked(&[]);
+}
+
+#[test]
+fn the_lists_that_a_filter_registers_are_copied() {
+    tracked(&["LENT"]);
+}
+
+#[test]
+fn contexts_in_paged_pool_are_contexts_too() {
+    tracked(&["PAGED=1"]);
+}
+
+#[test]
+fn a_context_in_paged_pool_is_not_touched_at_dispatch_level() {
     let bench = Bench::new();
-    assert_eq!(bench.load(compile("tracker", &[])), NtStatus::SUCCESS);
+    bench.load(compile("tracker", &["PAGED=2"]));
+    let (code, _, text) = bug_check(bench.thread.create_file(&deep()));
+    assert_eq!(code, 0xD1, "{text}");
+    assert!(text.contains("which is paged pool, at IRQL 2"), "{text}");
+}
+
+#[test]
+fn a_context_in_paged_pool_is_not_released_at_dispatch_level() {
+    let bench = Bench::new();
+    bench.load(compile("tracker", &["PAGED=3"]));
+    bench.thread.create_file(&deep()).unwrap();
+    assert_eq!(
+        bench.machine.unload_driver("tracker").unwrap(),
+        NtStatus::SUCCESS
+    );
+    // A work item has cleaned it up before the filter was gone.
+    let trace = bench.trace();
+    assert!(
+        lines(&trace).contains(&"cleanup type=10 number=2"),
+        "{trace:?}"
+    );
+    assert_eq!(rules(&bench.end()), ["irql"]);
+}
+
+fn tracked(defines: &[&str]) {
+    let bench = Bench::new();
+    assert_eq!(bench.load(compile("tracker", defines)), NtStatus::SUCCESS);
     assert_eq!(
         lines(&bench.trace()),
         ["set instance 00000000", "unregistered c01c0016"]

@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::callback;
-use super::objects::{Filter, Instance};
+use super::objects::{self, Filter, Instance, Object};
 use crate::abi::flt::ContextRegistration;
 use crate::namespace::sharing::FileId;
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, pool};
+use crate::ntos::pool::Kind;
+use crate::ntos::{irql, pool, worker};
 use crate::status::NtStatus;
-use crate::thread::APC_LEVEL;
+use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
 use crate::verifier::{Leak, Taken};
 use crate::{bugcheck, faults, gate};
 
@@ -79,7 +80,7 @@ struct Context {
 struct State {
     contexts: HashMap<usize, Context>,
     places: HashMap<Place, usize>,
-    /// Those that were to be in paged pool, with their sizes. Where they are changes nothing else.
+    /// Those in paged pool, with their sizes: known also where special pool is off, and nothing takes them away.
     paged: BTreeMap<usize, usize>,
 }
 
@@ -127,7 +128,13 @@ fn memory(
     pool_type: u32,
 ) -> Result<usize, NtStatus> {
     if found.allocate == 0 {
-        return pool::lend(size, found.pool_tag, false).ok_or(NtStatus::INSUFFICIENT_RESOURCES);
+        let pool = if pool_type & 1 == 0 {
+            Kind::NonPaged
+        } else {
+            Kind::Paged
+        };
+        let lent = pool::lend_in(pool, size, found.pool_tag);
+        return lent.ok_or(NtStatus::INSUFFICIENT_RESOURCES);
     }
     // Documented: the size is that of the whole context, the Filter Manager's own part before the filter's included.
     let whole = HEADER + size;
@@ -217,6 +224,9 @@ fn hand_over(address: usize, function: &str) {
 
 /// The calling filter gives a reference back.
 pub(super) fn give_back(address: usize, function: &str) {
+    if paged(address).is_some() {
+        irql::at_most(function, APC_LEVEL);
+    }
     change(address, function, |context| context.taken.give_back());
     release(address, function);
 }
@@ -256,18 +266,32 @@ pub(super) fn release(address: usize, function: &str) {
         None
     };
     drop(state);
-    if let Some(context) = last {
-        if context.cleanup != 0 {
-            // SAFETY: the routine is the one registered for this kind; it takes the context and its type.
-            unsafe { gate::call(context.cleanup, &[address as u64, u64::from(context.kind)]) };
-        }
-        if context.free == 0 {
-            pool::free(address, None);
-        } else {
-            let whole = address - HEADER;
-            // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
-            unsafe { gate::call(context.free, &[whole as u64, u64::from(context.kind)]) };
-        }
+    let Some(context) = last else { return };
+    if thread::irql() < DISPATCH_LEVEL {
+        return dispose(address, &context);
+    }
+    // Documented: at DISPATCH_LEVEL a work item is to free the context. The filter's unregistration waits for it.
+    match objects::at(context.filter) {
+        Some(Object::Filter(filter)) if filter.rundown.enter() => worker::queue(move || {
+            dispose(address, &context);
+            filter.rundown.leave();
+        }),
+        _ => dispose(address, &context),
+    }
+}
+
+/// A context is gone: its filter cleans up, and its memory goes.
+fn dispose(address: usize, context: &Context) {
+    if context.cleanup != 0 {
+        // SAFETY: the routine is the one registered for this kind; it takes the context and its type.
+        unsafe { gate::call(context.cleanup, &[address as u64, u64::from(context.kind)]) };
+    }
+    if context.free == 0 {
+        pool::free(address, None);
+    } else {
+        let whole = address - HEADER;
+        // SAFETY: the routine is the one registered beside that which allocated; it takes the memory and the type.
+        unsafe { gate::call(context.free, &[whole as u64, u64::from(context.kind)]) };
     }
 }
 

@@ -110,6 +110,11 @@ pub(crate) fn lend(size: usize, tag: u32, zero: bool) -> Option<usize> {
     take(size, tag, Kind::NonPaged, zero, 0, None)
 }
 
+/// The same of either kind, not zeroed: a filter says of each context in which pool it is to be.
+pub(crate) fn lend_in(kind: Kind, size: usize, tag: u32) -> Option<usize> {
+    take(size, tag, kind, false, 0, None)
+}
+
 fn take(
     size: usize,
     tag: u32,

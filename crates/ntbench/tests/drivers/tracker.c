@@ -1,10 +1,14 @@
 /*
  * In the manner of a context tracker: a context with each instance, one with each open, one with each stream, found
- * again at cleanup. LEAK: 1 forgets to release the open's context, 2 releases it twice, 3 links one context twice.
+ * again at cleanup. LEAK: 1 forgets to release the open's context, 2 releases it twice, 3 links one context twice. PAGED: contexts are
+ * in paged pool; 2 writes into the open's at DISPATCH_LEVEL, 3 releases it there. LENT: DriverEntry's lists are gone when it has returned.
  */
 #include "flt.h"
 #ifndef LEAK
 #define LEAK 0
+#endif
+#ifndef PAGED
+#define PAGED 0
 #endif
 
 #define INSTANCE_CONTEXT 2
@@ -25,7 +29,7 @@ static void Cleanup(NUMBER *context, uint16_t type)
 static NUMBER *New(uint16_t type)
 {
     NUMBER *context;
-    NTSTATUS status = FltAllocateContext(Filter, type, sizeof(*context), 0x200, (PVOID *)&context);
+    NTSTATUS status = FltAllocateContext(Filter, type, sizeof(*context), PAGED ? 1 : 0x200, (PVOID *)&context);
     if (!NT_SUCCESS(status)) {
         DbgPrint("allocate %x: %08x\n", type, status);
         return 0;
@@ -66,6 +70,15 @@ static int PostCreate(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *object
     context = New(HANDLE_CONTEXT);
     if (context == 0)
         return POSTOP_FINISHED;
+    if (PAGED > 1)
+        KfRaiseIrql(2);
+    if (PAGED == 2)
+        context->Number = 0;
+    if (PAGED == 3) {
+        FltReleaseContext(context);
+        KeLowerIrql(0);
+        return POSTOP_FINISHED;
+    }
     status = FltSetStreamHandleContext(objects->Instance, objects->FileObject, KEEP, context, 0);
     DbgPrint("set handle %08x number=%u\n", status, context->Number);
     if (LEAK == 3)
@@ -125,7 +138,22 @@ int DriverEntry(PVOID driver, UNICODE_STRING *path)
     NTSTATUS status;
     (void)path;
 
+#ifdef LENT
+    CONTEXTS contexts[sizeof(Contexts) / sizeof(*Contexts)];
+    FLT_OPERATION_REGISTRATION operations[sizeof(Operations) / sizeof(*Operations)];
+    FLT_REGISTRATION registration = Registration;
+    memcpy(contexts, Contexts, sizeof(contexts));
+    memcpy(operations, Operations, sizeof(operations));
+    registration.Contexts = contexts;
+    registration.Operations = operations;
+    status = FltRegisterFilter(driver, &registration, &Filter);
+    memset(contexts, 0xFF, sizeof(contexts));
+    memset(operations, 0xFF, sizeof(operations));
+    memset(&registration, 0xFF, sizeof(registration));
+    __asm__ volatile("" : : "r"(contexts), "r"(operations), "r"(&registration) : "memory");
+#else
     status = FltRegisterFilter(driver, &Registration, &Filter);
+#endif
     if (!NT_SUCCESS(status))
         return status;
     status = FltStartFiltering(Filter);

@@ -65,7 +65,7 @@ fn resident(object: usize, what: &str) {
         context::paged(object)
             .map(|(at, size)| format!("a paged context of {size} bytes at {at:#x}"))
     };
-    if let Some(place) = block.or_else(context) {
+    if let Some(place) = context().or(block) {
         verifier::finding(
             "sync-paged",
             format!(
