@@ -36,7 +36,12 @@ fn give<T: Copy + Default>(
     Ok((buffer, length, maximum))
 }
 
-fn to_bytes(allocate: u8, target: Guest<AnsiString>, text: &[u8], short: NtStatus) -> NtStatus {
+pub(super) fn to_bytes(
+    allocate: u8,
+    target: Guest<AnsiString>,
+    text: &[u8],
+    short: NtStatus,
+) -> NtStatus {
     let present = target.read();
     match give(
         allocate,
@@ -56,7 +61,12 @@ fn to_bytes(allocate: u8, target: Guest<AnsiString>, text: &[u8], short: NtStatu
     }
 }
 
-fn to_units(allocate: u8, target: Guest<UnicodeString>, text: &[u16], short: NtStatus) -> NtStatus {
+pub(super) fn to_units(
+    allocate: u8,
+    target: Guest<UnicodeString>,
+    text: &[u16],
+    short: NtStatus,
+) -> NtStatus {
     let present = target.read();
     match give(
         allocate,

@@ -32,6 +32,7 @@ mod compress;
 mod create_file;
 mod crt;
 pub(crate) mod device;
+mod dos_error;
 pub(crate) mod driver;
 mod driver_extension;
 mod duplicate;
@@ -43,6 +44,7 @@ mod formatted;
 mod fsrtl;
 pub(crate) mod handle;
 mod hard_error;
+mod hash_table;
 mod identity;
 mod image_section;
 mod io_misc;
@@ -50,6 +52,7 @@ pub(crate) mod iomgr;
 pub(crate) mod irp;
 pub(crate) mod irql;
 pub(crate) mod lookaside;
+mod mcb;
 pub(crate) mod mdl;
 pub(crate) mod memory;
 pub(crate) mod name;
@@ -59,8 +62,10 @@ pub(crate) mod notify;
 mod nt_services;
 mod numerals;
 pub(crate) mod object;
+mod oem;
 pub(crate) mod pool;
 mod pool_api;
+mod prefix;
 pub(crate) mod print;
 mod process_facts;
 mod processors;
@@ -80,6 +85,7 @@ mod sharing;
 mod silo;
 pub(crate) mod slist;
 pub(crate) mod special;
+mod splay;
 pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;
@@ -89,6 +95,7 @@ mod text;
 pub(crate) mod threads;
 pub(crate) mod time;
 pub(crate) mod transaction;
+mod tunnel;
 mod unmodelled;
 mod variables;
 mod version;
@@ -180,6 +187,14 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         duplicate::exports(),
         virtual_memory::exports(),
         zw_attributes::exports(),
+        oem::exports(),
+        dos_error::exports(),
+        tunnel::exports(),
+        prefix::exports(),
+        mcb::exports(),
+        mcb::base::exports(),
+        hash_table::exports(),
+        splay::exports(),
         unmodelled::exports(),
         unmodelled::filters::exports(),
         exports(),

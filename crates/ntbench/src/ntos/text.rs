@@ -25,7 +25,7 @@ fn folded(bytes: Vec<u8>, fold: u8) -> Vec<u8> {
 }
 
 /// Copies what fits, and says how much that is.
-fn put<T: Copy>(to: Guest<T>, room: usize, text: &[T], written: Guest<u32>) -> NtStatus {
+pub(super) fn put<T: Copy>(to: Guest<T>, room: usize, text: &[T], written: Guest<u32>) -> NtStatus {
     let kept = text.len().min(room);
     to.write_many(&text[..kept]);
     written.write_opt(u32::try_from(kept * size_of::<T>()).unwrap_or(0));

@@ -44,6 +44,23 @@ refusals! {
     SeUnregisterLogonSessionTerminatedRoutine(_routine: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
     SeMarkLogonSessionForTerminationNotification(_session: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
 
+    "STATUS_NOT_SUPPORTED: objects other than files have no security that can be changed, and no inheritance is modelled":
+    SeAssignSecurity(
+        _parent: usize, _given: usize, _out: usize, _directory: u8, _subject: usize, _mapping: usize, _pool: u32
+    ) -> NtStatus = NtStatus::NOT_SUPPORTED;
+    SeAssignSecurityEx(
+        _parent: usize, _given: usize, _out: usize, _kind: usize, _directory: u8, _flags: u32, _subject: usize,
+        _mapping: usize, _pool: u32
+    ) -> NtStatus = NtStatus::NOT_SUPPORTED;
+    SeDeassignSecurity(_descriptor: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
+    ObGetObjectSecurity(_object: usize, _out: usize, _allocated: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
+
+    "nothing: ObGetObjectSecurity gave nothing":
+    ObReleaseObjectSecurity(_descriptor: usize, _allocated: u8) -> u64 = 0;
+
+    "0: who waits looks at an event's state once he runs, and would miss the pulse":
+    KePulseEvent(_event: usize, _increment: i32, _wait: u8) -> i32 = 0;
+
     "STATUS_NOT_SUPPORTED: the object manager's directories cannot be opened":
     ZwOpenDirectoryObject(_out: usize, _access: u32, _attributes: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
     ZwQueryDirectoryObject(

@@ -1,7 +1,7 @@
 //! Locks and dispatcher objects. Their state lies in the driver's memory; who waits for it is the host's affair.
 
 pub(crate) mod by_handle;
-mod event;
+pub(super) mod event;
 mod ex_timer;
 mod fast_mutex;
 mod mutex;
