@@ -1,7 +1,7 @@
 //! What programs are told of a status: the error codes of Windows's own interface.
 //!
 //! `RtlNtStatusToDosError`. The pairs are those of Knowledge Base article 113996 that file systems and their filters have to do with; the
-//! meaning of either side is in [MS-ERREF] 2.2 and 2.3.
+//! meaning of either side is in MS-ERREF 2.2 and 2.3.
 
 use super::irql;
 use crate::status::NtStatus;

@@ -72,7 +72,7 @@ fn with<R>(call: &str, base: usize, change: impl FnOnce(&mut Map) -> R) -> R {
 }
 
 fn uninitialise(call: &str, base: usize) {
-    with(call, base, |map| map.clear());
+    with(call, base, Map::clear);
     lock().remove(&base);
     pool::free(Guest::<usize>::at(base + MAPPING).read(), Some(TAG));
 }
