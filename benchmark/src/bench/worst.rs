@@ -1,8 +1,8 @@
 //! The slowest records: what a writer that waits for somebody would show in, however quick the others are.
 //!
 //! A second machine has one writer that was stopped in the middle of a record and never goes on, and a thread that reads
-//! the whole ring over and over. If anybody waited for either, it would wait for ever, and a sample would not end; that no
-//! record is lost for them is checked in each.
+//! the whole ring over and over. If anybody waited for either, it would wait for ever, and a sample would not end; that
+//! records are not lost for them, but for one in a thousand, is checked in each.
 
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,7 +130,7 @@ fn probe(rig: &Rc<Rig>, read: bool, threads: usize, per_mille: u64, tick: f64) -
                 .measure_routine(worst, &[USUAL, per_mille, times], 1)?
                 .value;
             if ticks == u64::MAX {
-                bail!("a record was not filed");
+                bail!("more than one record in a thousand was not filed");
             }
             Ok(ticks)
         };

@@ -158,20 +158,23 @@ pub extern "system" fn yardstick_ticks() -> u64 {
 }
 
 /// Files records in the ring with so many slots, as [`yardstick_record`] does, and looks at the clock around each. Returns the
-/// ticks that so many of a thousand of them did not exceed, of 1,000 the slowest one's; all ones where one was not filed.
+/// ticks that so many of a thousand of them did not exceed, of 1,000 the slowest one's; all ones where more than one in a thousand
+/// was not filed. A claim gives up rather than wait for a writer that the processor was taken from, and that counts as it took.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(no_mangle)]
 pub extern "system" fn yardstick_worst(slots: u64, per_mille: u64, times: u64) -> u64 {
     let ring = ring(slots);
     let mut counts = [0_u32; STEPS * POWERS];
     let mut slowest = 0;
+    let mut lost = 0;
     for number in 0..times {
         let began = yardstick_ticks();
-        let Some(mut record) = ring.claim() else {
-            return u64::MAX;
-        };
-        fill(&mut record, number);
-        record.commit();
+        if let Some(mut record) = ring.claim() {
+            fill(&mut record, number);
+            record.commit();
+        } else {
+            lost += 1;
+        }
         let took = yardstick_ticks().saturating_sub(began).max(1);
         slowest = took.max(slowest);
         let power = took.ilog2();
@@ -180,6 +183,9 @@ pub extern "system" fn yardstick_worst(slots: u64, per_mille: u64, times: u64) -
         if let Some(count) = counts.get_mut(place) {
             *count += 1;
         }
+    }
+    if lost > times / 1_000 {
+        return u64::MAX;
     }
     if per_mille >= 1_000 {
         return slowest;
