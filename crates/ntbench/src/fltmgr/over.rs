@@ -17,8 +17,8 @@ pub(super) fn keep(data: *mut CallbackData, iopb: *mut IoParameterBlock) {
     if !pool::keeps_freed() {
         return free(data, iopb);
     }
-    fill::<CallbackData>(data.expose_provenance());
-    fill::<IoParameterBlock>(iopb.expose_provenance());
+    fill(data);
+    fill(iopb);
     let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     kept.push_back((data.expose_provenance(), iopb.expose_provenance()));
     if kept.len() > MOST
@@ -29,8 +29,9 @@ pub(super) fn keep(data: *mut CallbackData, iopb: *mut IoParameterBlock) {
     }
 }
 
-fn fill<T>(at: usize) {
-    Guest::<u8>::at(at).write_many(&vec![pool::FREED_BYTE; size_of::<T>()]);
+fn fill<T>(at: *mut T) {
+    // SAFETY: made in `Flight::new` by Box::into_raw; the flight is gone, and nobody reads it again as what it was.
+    unsafe { at.write_bytes(pool::FREED_BYTE, 1) };
 }
 
 fn free(data: *mut CallbackData, iopb: *mut IoParameterBlock) {
