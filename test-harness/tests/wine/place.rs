@@ -1,8 +1,9 @@
 //! Wine, its prefix, and what is run in it.
 
 use std::fmt;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use inf::{Architecture, Date};
 use tempfile::TempDir;
@@ -13,6 +14,8 @@ pub(crate) struct Wine {
     program: PathBuf,
     /// Its prefix.
     pub(crate) prefix: PathBuf,
+    /// Keeps Wine's services from one program to the next: it would end them with each, and one that starts meanwhile may find none.
+    session: Child,
 }
 
 /// What a program came to.
@@ -39,10 +42,21 @@ impl Wine {
             assert!(file.is_file(), "{} is no file", file.display());
         }
         let prefix = run.with_file_name("prefix");
+        let mut session = Command::new(&run)
+            .arg("--session")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let out = session.stdout.take().unwrap();
+        BufReader::new(out).read_line(&mut said).unwrap();
+        assert_eq!(said.trim_end(), "up", "{} --session", run.display());
         Some(Self {
             run,
             program,
             prefix,
+            session,
         })
     }
 
@@ -76,6 +90,14 @@ impl Wine {
     /// A path of this machine's as programs for Windows have it.
     pub(crate) fn path(&self, path: &Path) -> String {
         format!("Z:{}", path.display()).replace('/', r"\")
+    }
+}
+
+impl Drop for Wine {
+    fn drop(&mut self) {
+        // It ends with its input.
+        drop(self.session.stdin.take());
+        self.session.wait().unwrap();
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Raise when the way a prefix is made changes what comes out.
-const REVISION: u32 = 2;
+const REVISION: u32 = 3;
 const SHIM: &str = include_str!("../../assets/wine/bcryptprimitives.c");
 /// Where Debian keeps the 64-bit loader and its server, which its own `wine` script would start only beside the 32-bit one.
 const DEBIAN: &str = "/usr/lib/wine";
@@ -200,18 +200,22 @@ fn link_copies(system: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A script that runs a program in the prefix.
+/// A script that runs a program in the prefix, or holds a session open there.
+///
+/// Wine ends its services with the last program that ran. A program that is started at that moment may find them gone (OpenSCManager: 1722),
+/// so what runs several programs one after the other holds a session meanwhile, which begins when the one before it has ended.
 fn script(file: &Path, wine: &Wine, prefix: &Path) -> Result<()> {
     let mut text = String::from(
-        "#!/bin/sh\n# Runs a program for Windows under Wine: run PROGRAM [ARGUMENT...]\n",
+        "#!/bin/sh\n# Runs a program for Windows under Wine: run PROGRAM [ARGUMENT...]\n# Or keeps Wine's services, says `up`, and ends with its input: run --session\n",
     );
     for (key, value) in environment(prefix) {
         text.push_str(&format!("export {key}={}\n", run::quote(value.as_ref())));
     }
+    let loader = run::quote(wine.loader.as_os_str());
+    let server = run::quote(wine.server.as_os_str());
     text.push_str("export WINEDEBUG=\"${WINEDEBUG:--all}\"\n");
     text.push_str(&format!(
-        "exec {} \"$@\"\n",
-        run::quote(wine.loader.as_os_str())
+        "if [ \"$1\" = --session ]; then\n    {server} --wait\n    exec {loader} cmd /c 'echo up& set /p end='\nfi\nexec {loader} \"$@\"\n"
     ));
     fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     fs::set_permissions(file, fs::Permissions::from_mode(0o755))
