@@ -6,6 +6,7 @@
 pub(crate) mod clang;
 #[path = "../mingw/mod.rs"]
 mod mingw;
+pub(crate) mod work;
 
 use std::path::PathBuf;
 use std::process::Command;
