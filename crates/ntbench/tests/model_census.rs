@@ -240,7 +240,7 @@ fn attributes_are_asked_for_by_name_before_a_create_is_made_for_them() {
     assert_eq!(
         census.seen(),
         [
-            "pre IRP_MJ_NETWORK_QUERY_OPEN information=1 kind=2",
+            "pre IRP_MJ_NETWORK_QUERY_OPEN create=0 options=01200000 same file=1 information=1 kind=2",
             "post IRP_MJ_NETWORK_QUERY_OPEN 00000000 mine=1",
         ]
     );

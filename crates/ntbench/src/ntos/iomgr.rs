@@ -285,9 +285,10 @@ pub(crate) fn create(create: &Create) -> Created {
 
 /// Tries to learn a file's attributes without a create (`IRP_MJ_NETWORK_QUERY_OPEN`); `None`: it takes one. It is not offered
 /// where no filter wants to see it: the create is what filters see of such a question.
-pub(crate) fn query_open(name: &[u16], root: Option<&Arc<File>>) -> Option<u32> {
+pub(crate) fn query_open(create: &Create) -> Option<u32> {
     const ATTRIBUTES_AT: usize = 48;
-    let (device, volume, rest) = parse(name, root, false).ok()?;
+    let root = create.root.as_ref();
+    let (device, volume, rest) = parse(&create.name, root, false).ok()?;
     let filtered = || {
         let instances = volume.instances();
         let wants = |instance: &Arc<Instance>| {
@@ -306,8 +307,9 @@ pub(crate) fn query_open(name: &[u16], root: Option<&Arc<File>>) -> Option<u32> 
     let file = File::new(&volume, &rest, root, 0);
     let information = SystemBuffer::new(56, &[]).ok();
     let done = information.as_ref().and_then(|information| {
+        let irp = irp::Shown::create(&file, create)?;
         let parameters = Parameters::of(NetworkQueryOpen {
-            irp: 0,
+            irp: irp.address(),
             information: information.address(),
             pad0: [0; 4],
         });

@@ -37,11 +37,15 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
     case 0xFD:
         DbgPrint("pre %s until=%d resource=%d kind=%x\n", name, (int)*(int64_t *)quads[0], (int)(quads[1] != 0), data->Flags & 7);
         break;
-    case 0xF2:
-        DbgPrint("pre %s information=%d kind=%x\n", name, (int)(quads[1] != 0), data->Flags & 7);
+    case 0xF2: {
+        /* The create that the question would be: its packet's current stack location. */
+        const uint8_t *create = *(const uint8_t *const *)(quads[0] + 0xB8);
+        DbgPrint("pre %s create=%u options=%08x same file=%d information=%d kind=%x\n", name, create[0], *(const ULONG *)(create + 0x10),
+                 *(const PVOID *)(create + 0x30) == objects->FileObject, (int)(quads[1] != 0), data->Flags & 7);
         if (Is(objects->FileObject, 'i', 'r', 'p'))
             return PREOP_DISALLOW_FASTIO;
         break;
+    }
     case 0xF1: case 0xEF:
         DbgPrint("pre %s offset=%d length=%u chain=%d kind=%x\n", name, (int)quads[0], words[2], (int)(quads[3] != 0), data->Flags & 7);
         break;

@@ -16,6 +16,7 @@ mod csq;
 mod fast;
 mod inquire;
 mod send;
+mod shown;
 mod volume;
 
 use std::collections::HashMap;
@@ -25,6 +26,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 pub(crate) use cancel::thread as cancel_thread;
 pub(crate) use fast::{device_control as fast_device_control, takes_controls};
 pub(crate) use send::{create, send, shutdown};
+pub(crate) use shown::Shown;
 
 use self::check::Call;
 use super::memory::Guest;

@@ -124,14 +124,7 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             Ok(root) => root,
             Err(status) => return completion(status),
         };
-        let quick = iomgr::query_open(&wide(name), root.as_ref());
-        if let Some(attributes) = quick {
-            return Completion {
-                attributes,
-                ..completion(NtStatus::SUCCESS)
-            };
-        }
-        let created = iomgr::create(&Create {
+        let create = Create {
             name: wide(name),
             root,
             object_attributes: OBJ_CASE_INSENSITIVE,
@@ -149,7 +142,15 @@ pub(crate) fn nt_query_attributes_file(name: &str, root: u64) -> Completion {
             target_directory: false,
             transaction: None,
             eas: None,
-        });
+        };
+        let quick = iomgr::query_open(&create);
+        if let Some(attributes) = quick {
+            return Completion {
+                attributes,
+                ..completion(NtStatus::SUCCESS)
+            };
+        }
+        let created = iomgr::create(&create);
         let mut done = completion(created.status);
         if let Some(file) = created.file {
             done.information = created.information as u64;
