@@ -40,6 +40,53 @@ fn printed(bench: &Bench) -> Vec<String> {
 }
 
 #[test]
+fn a_name_that_is_replaced_on_the_way_is_what_is_opened() {
+    let bench = Bench::new();
+    load_as(&bench, compile("asker", &[]), "asker", "360000");
+    load_as(
+        &bench,
+        compile("redirector", &["GRAFT"]),
+        "redirector",
+        "370000",
+    );
+    std::fs::create_dir_all(bench.folder.join("New/Deep")).unwrap();
+    std::fs::write(bench.folder.join("New/Deep/file"), "grafted").unwrap();
+    printed(&bench);
+    let thread = &bench.thread;
+    let file = opened(thread, &named("\\Old\\Deep\\FILE", 1));
+    let read = thread.read(file, Some(0), 9).unwrap();
+    assert_eq!(read.data, b"grafted");
+    let share = "\\Device\\Mup\\fs\\data";
+    assert_eq!(
+        printed(&bench),
+        [
+            "pre 202 c01c0018".to_owned(),
+            format!("pre 102 {share}\\New\\Deep\\FILE"),
+            format!("pre 202 {share}\\New\\Deep\\FILE"),
+            format!("pre 101 {share}\\New\\Deep\\file"),
+            format!("post 202 {share}\\New\\Deep\\FILE"),
+        ]
+    );
+    // Relative to a folder that was opened so, and from elsewhere to it.
+    let folder = opened(thread, &named("\\Old", 1));
+    for (name, root) in [("Deep\\file", folder), ("", file)] {
+        let relative = CreateFile {
+            name: name.to_owned(),
+            root,
+            ..named("", 1)
+        };
+        let again = opened(thread, &relative);
+        assert_eq!(thread.read(again, Some(0), 4).unwrap().data, b"graf");
+        thread.close(again).unwrap();
+    }
+    let none = thread.create_file(&named("\\Old\\none", 1)).unwrap();
+    assert_eq!(none.status, NtStatus::OBJECT_NAME_NOT_FOUND);
+    thread.close(folder).unwrap();
+    thread.close(file).unwrap();
+    assert_eq!(rules(&bench.machine.shutdown().unwrap()), [""; 0]);
+}
+
+#[test]
 fn names_are_cached_until_a_rename() {
     let bench = Bench::new();
     load_as(&bench, compile("asker", &[]), "asker", "370000");

@@ -58,6 +58,7 @@ pub(super) fn create(flight: &Flight, flags: u32) -> IoStatusBlock {
         target_directory,
         transaction: file.transaction(),
     };
+    file.follow_name();
     let full = file.full();
     op::oplock::take_key(&flight.operation);
     let mut found_by_id = None;

@@ -179,6 +179,7 @@ fn below(file: &File, format: u32) -> Result<Vec<u16>, NtStatus> {
     let full = if moved {
         op::name_now(file)
     } else {
+        file.follow_name();
         file.full()
     };
     let path = match format {

@@ -44,6 +44,8 @@ struct State {
     name: Option<OwnedString>,
     /// The name below the device, from its root.
     full: Vec<u16>,
+    /// How much of `full` stands before `FileName`: what the file object is relative to.
+    before_name: usize,
     /// What it has open below the filters.
     open: Option<Arc<OpenFile>>,
     /// The reparse point that its create ended at, and how many bytes of its name come after that.
@@ -120,6 +122,27 @@ fn body() -> usize {
     object::allocate_typed(size_of::<FileObject>(), super::file_object_type())
 }
 
+/// A name from its device's root, where it is relative to an open file.
+fn joined(related: Option<&Arc<File>>, name: &[u16]) -> Vec<u16> {
+    let Some(related) = related else {
+        return name.to_vec();
+    };
+    let moved = related.opened().is_some_and(|open| open.was_moved());
+    let mut full = if moved {
+        // What was renamed meanwhile is opened below where it is now.
+        fltmgr::op::name_now(related)
+    } else {
+        related.full()
+    };
+    if !name.is_empty() {
+        if full.last() != Some(&BACKSLASH) && name.first() != Some(&COLON) {
+            full.push(BACKSLASH);
+        }
+        full.extend_from_slice(name);
+    }
+    full
+}
+
 impl File {
     /// Makes a file object for a create of `name`, relative to `related` where that is given. It has one reference, the
     /// creator's.
@@ -130,29 +153,12 @@ impl File {
         flags: u32,
     ) -> Arc<Self> {
         let address = body();
-        let full = match related {
-            None => name.to_vec(),
-            Some(related) => {
-                let moved = related.opened().is_some_and(|open| open.was_moved());
-                let mut full = if moved {
-                    // What was renamed meanwhile is opened below where it is now.
-                    fltmgr::op::name_now(related)
-                } else {
-                    related.full()
-                };
-                if !name.is_empty() {
-                    if full.last() != Some(&BACKSLASH) && name.first() != Some(&COLON) {
-                        full.push(BACKSLASH);
-                    }
-                    full.extend_from_slice(name);
-                }
-                full
-            }
-        };
+        let full = joined(related, name);
         let file = Arc::new(Self {
             address,
             volume: Arc::clone(volume),
             state: Mutex::new(State {
+                before_name: full.len() - name.len(),
                 full,
                 related: related.cloned(),
                 ..State::default()
@@ -251,6 +257,28 @@ impl File {
     pub(crate) fn set_full(&self, full: &[u16]) {
         let mut state = self.lock();
         state.full = full.to_vec();
+        state.names.clear();
+    }
+
+    /// Before it is open: follows a filter that has put another name into the file object, or taken `RelatedFileObject` away, so
+    /// that those below and the file system see the name that stands there.
+    pub(crate) fn follow_name(&self) {
+        let name = self.name();
+        let pointer = self.object(|object| object.related_file_object);
+        let mut state = self.lock();
+        let related = state.related.clone();
+        let kept = related
+            .as_ref()
+            .filter(|related| Guest::at(related.address).0 == pointer);
+        let same_name = state.full.get(state.before_name..) == Some(name.as_slice());
+        if state.open.is_some() || same_name && kept.is_some() == related.is_some() {
+            return;
+        }
+        drop(state);
+        let full = joined(kept, &name);
+        state = self.lock();
+        state.before_name = full.len() - name.len();
+        state.full = full;
         state.names.clear();
     }
 

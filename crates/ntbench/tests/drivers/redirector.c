@@ -1,6 +1,6 @@
 /*
  * A reparse redirector: creates below \fs\data\Old start again below \fs\data\New; and files that carry its own tag are
- * opened as what they are. DEFECT 1: completes with STATUS_REPARSE without a new name, again and again.
+ * opened as what they are. With GRAFT the name is replaced and the create goes on below with it. DEFECT 1: completes with STATUS_REPARSE without a new name, again and again.
  * 2: fails a create that succeeded and leaves the file open.
  */
 #include "files.h"
@@ -10,9 +10,15 @@
 #define OWN_TAG 0x00001234
 static const GUID Own = { 0x11223344, 0x5566, 0x7788, { 1, 2, 3, 4, 5, 6, 7, 8 } };
 
+#ifdef GRAFT
+#define DEVICE u""
+#else
+#define DEVICE u"\\Device\\Mup"
+#endif
+
 static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
 {
-    static const WCHAR from[] = u"\\fs\\data\\Old", to[] = u"\\Device\\Mup\\fs\\data\\New";
+    static const WCHAR from[] = u"\\fs\\data\\Old", to[] = DEVICE u"\\fs\\data\\New";
     const size_t from_length = sizeof(from) - 2, to_length = sizeof(to) - 2;
     const UNICODE_STRING *name = (const UNICODE_STRING *)((uint8_t *)objects->FileObject + 0x58);
     UNICODE_STRING prefix = { (uint16_t)from_length, (uint16_t)from_length, (WCHAR *)from };
@@ -33,6 +39,12 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
         status = IoReplaceFileObjectName(objects->FileObject, (WCHAR *)whole, (uint16_t)(to_length + rest));
         ExFreePoolWithTag(whole, TAG);
     }
+#ifdef GRAFT
+    if (NT_SUCCESS(status)) {
+        *(PVOID *)((uint8_t *)objects->FileObject + 0x40) = 0; /* RelatedFileObject */
+        return PREOP_NO_CALLBACK;
+    }
+#endif
     data->IoStatus.Status = NT_SUCCESS(status) ? STATUS_REPARSE : status;
     data->IoStatus.Information = 0; /* IO_REPARSE */
     return PREOP_COMPLETE;
