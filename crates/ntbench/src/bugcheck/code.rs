@@ -172,9 +172,9 @@ const TABLE: &[Row] = &[
         "BAD_POOL_CALLER",
         [
             "kind of violation",
-            "see the reference",
-            "see the reference",
-            "pool address",
+            "0xA: pool address; other kinds: see the reference",
+            "0xA: the tag it was allocated with",
+            "0xA: the tag it is freed with; other kinds: pool address",
         ],
     ),
     (
