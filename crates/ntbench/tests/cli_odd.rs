@@ -48,7 +48,7 @@ fn a_driver_entry_that_fails_raises_or_never_returns_is_told_as_such() {
     assert_eq!(ran.status, 1);
     ran.says("BUG CHECK 0x7E SYSTEM_THREAD_EXCEPTION_NOT_HANDLED");
     ran.says("odd!DriverEntry+");
-    let ran = ntbench(&["run", &odd(5), "--time-limit", "1"]);
+    let ran = ntbench(&["run", &odd(5), "--time-limit", "5"]);
     assert_eq!(ran.status, 1);
     ran.says("was in odd!DriverEntry+");
     let ran = ntbench(&["run", &odd(6)]);

@@ -319,8 +319,6 @@ fn drivers_that_wait_and_work_elsewhere_come_to_their_end_under_seeds() {
             "threads",
             "--schedules",
             "3",
-            "--time-limit",
-            "20",
         ]);
         assert_eq!(ran.status, 0, "{name}: {}\n{}", ran.out, ran.err);
     }
@@ -364,7 +362,7 @@ fn a_driver_that_loops_or_waits_for_ever_is_stopped_where_it_is() {
             "--scenario",
             "basic",
             "--time-limit",
-            "1",
+            "10",
         ]);
         assert_eq!(ran.status, 1, "{}", ran.err);
         ran.says("no answer to NtCreateFile(");

@@ -78,10 +78,7 @@ const SYNCHRONISATION: &[&str] = &[
 
 /// What comes of one call that should not have; `None`: all is well.
 fn call(image: &Path, name: &str) -> Option<String> {
-    let machine = machine(MachineConfig {
-        time_limit_ms: Some(5000),
-        ..MachineConfig::default()
-    });
+    let machine = machine(MachineConfig::default());
     load(&machine, image.to_owned()).expect("loads");
     let spec = ThreadSpec {
         process_image: "user.exe".to_owned(),

@@ -4,6 +4,7 @@
 mod core;
 
 use core::{bug_check, compile, load, machine, results};
+use std::time::Duration;
 
 use ntbench::wire::MachineConfig;
 use ntbench::{MachineError, NtStatus};
@@ -251,10 +252,8 @@ fn stack_probes_touch_and_preserve() {
 
 #[test]
 fn a_driver_that_loops_is_stopped_with_its_stack() {
-    let machine = machine(MachineConfig {
-        time_limit_ms: Some(500),
-        ..MachineConfig::default()
-    });
+    let machine = machine(MachineConfig::default());
+    machine.set_time_limit(Duration::from_secs(3));
     match load(&machine, compile("loop", &[])) {
         Err(MachineError::TimeLimit { stacks, .. }) => {
             let [stack] = stacks.as_slice() else {
@@ -272,10 +271,8 @@ fn a_driver_that_loops_is_stopped_with_its_stack() {
 
 #[test]
 fn a_driver_that_waits_for_ever_is_named_too() {
-    let machine = machine(MachineConfig {
-        time_limit_ms: Some(500),
-        ..MachineConfig::default()
-    });
+    let machine = machine(MachineConfig::default());
+    machine.set_time_limit(Duration::from_secs(3));
     match load(&machine, compile("wait", &[])) {
         Err(MachineError::TimeLimit { stacks, .. }) => {
             let [stack] = stacks.as_slice() else {

@@ -2,10 +2,10 @@
 
 mod model;
 
-use std::time::Duration;
-
-use model::{Bench, bug_check, callbacks, compile, compile_ddk, lines, rules, start};
-use ntbench::wire::CreateFile;
+use model::{
+    Bench, bug_check, callbacks, compile, compile_ddk, lines, rules, start, until, until_traced,
+};
+use ntbench::wire::{CallbackEvent, CreateFile};
 use ntbench::{NtStatus, Thread};
 
 const BUFFERED: u32 = code(1, 0);
@@ -119,17 +119,10 @@ fn a_device_is_opened_and_asked_in_every_way() {
 
 /// Waits until a dispatch routine has returned `STATUS_PENDING`.
 fn pended(bench: &Bench) {
-    for _ in 0..500 {
-        let trace = bench.trace();
-        if callbacks(&trace)
-            .iter()
-            .any(|event| event.phase == "irp" && event.returned == Some(0x103))
-        {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("nothing pended");
+    until_traced(&bench.machine, "IRP that is pended", |trace| {
+        let pended = |event: &&CallbackEvent| event.phase == "irp" && event.returned == Some(0x103);
+        callbacks(trace).iter().any(pended)
+    });
 }
 
 #[test]
@@ -318,17 +311,10 @@ fn a_driver_whose_device_is_open_is_unloaded_when_it_is_closed() {
     );
     bench.trace();
     bench.thread.close(handle).unwrap();
-    let mut seen = Vec::new();
-    for _ in 0..500 {
-        seen.extend(lines(&bench.trace()).into_iter().map(str::to_owned));
-        if seen.last().is_some_and(|line| line.starts_with("unload")) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let seen = until(&bench.machine, "unload", |line| line.starts_with("unload"));
     assert_eq!(seen, ["cleanup", "close", "unload devices=1"]);
     while bench.load(compile_ddk("control", &[])) != NtStatus::SUCCESS {
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::yield_now();
     }
     let report = bench.end();
     assert!(report.findings.is_empty(), "{:#?}", report.findings);

@@ -5,7 +5,7 @@
 mod model;
 mod volume;
 
-use model::{compile, lines, spec, start};
+use model::{compile, lines, spec, start, until, until_waits};
 use ntbench::NtStatus;
 use ntbench::wire::CreateFile;
 use volume::{READ, SYNCHRONIZE, VolumeBench, WRITE};
@@ -90,9 +90,10 @@ fn opens_with_one_oplock_key_break_nothing_of_each_other() {
     std::thread::scope(|scope| {
         // Another handle is open, with the same key: it is granted, and pended until the handle is closed.
         let asked = scope.spawn(|| other.fs_control(second, BATCH, &[], 0).unwrap());
-        while importer.lines() != ["control shared=0"] {
-            std::thread::sleep(std::time::Duration::from_millis(2));
-        }
+        let asks = "control shared=0";
+        let seen = until(&bench.machine, asks, |line| line == asks);
+        assert_eq!(seen, [asks]);
+        until_waits(&bench.machine, &other);
         let written = bench.thread.write(first, Some(0), b"T").unwrap();
         assert_eq!(written.status, NtStatus::SUCCESS);
         assert!(!asked.is_finished());

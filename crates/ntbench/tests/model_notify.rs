@@ -3,7 +3,7 @@
 mod model;
 mod volume;
 
-use model::{compile, lines, rules, spec, start};
+use model::{compile, lines, rules, spec, start, until_waits};
 use ntbench::wire::{CreateFile, FileCall, StackKind, ThreadSpec, Transferred};
 use ntbench::{DirectoryChange, NtStatus, Thread};
 use volume::{CREATE, DELETE, OPEN, OVERWRITE, READ, VolumeBench, WRITE};
@@ -353,14 +353,14 @@ fn a_filter_keeps_a_list_of_who_watches_and_reports_to_it() {
         let waits = || {
             let wait = move || watcher.watch_directory(directory, 8, false, 256).unwrap();
             let waits = scope.spawn(wait);
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            until_waits(&bench.machine, watcher);
             assert!(!waits.is_finished());
             waits
         };
         let waiting = waits();
         bench.thread.write(files[0], Some(0), b"T").unwrap();
         bench.thread.write(files[2], Some(0), b"T").unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        // The writer tells of its change before its call returns: neither of these two is one of this directory's.
         assert!(!waiting.is_finished());
         bench.thread.write(files[1], Some(0), b"T").unwrap();
         assert_eq!(told(&waiting.join().unwrap()), ["modified x.txt"]);

@@ -3,9 +3,7 @@
 mod model;
 mod volume;
 
-use std::time::Duration;
-
-use model::{compile, lines, rules, spec, start};
+use model::{compile, lines, rules, spec, start, until_waits};
 use ntbench::wire::{CreateFile, Transferred};
 use ntbench::{NtStatus, Thread};
 use volume::{READ, SYNCHRONIZE, VolumeBench, WRITE};
@@ -88,9 +86,12 @@ impl Keeper {
         model::until(&self.bench.machine, line, |told| told == line)
     }
 
-    /// Time for what should not happen.
-    fn moment(&self) -> Vec<String> {
-        std::thread::sleep(Duration::from_millis(60));
+    /// Waits until a thread's call is pended.
+    fn waits(&self, thread: &Thread) {
+        until_waits(&self.bench.machine, thread);
+    }
+
+    fn lines(&self) -> Vec<String> {
         let trace = self.bench.machine.trace().unwrap();
         lines(&trace).into_iter().map(str::to_owned).collect()
     }
@@ -110,7 +111,7 @@ fn a_create_waits_until_the_owner_has_acknowledged_the_break() {
     std::thread::scope(|scope| {
         let held = scope.spawn(|| control(&keeper.holder, file, BATCH));
         keeper.until("pre control 90008");
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         let second = scope.spawn(|| keeper.breaker.create_file(&create(READ, 1, 0, 7)).unwrap());
         // The request ends in the thread of whoever breaks it; the create waits.
         let broken = held.join().unwrap();
@@ -118,15 +119,16 @@ fn a_create_waits_until_the_owner_has_acknowledged_the_break() {
             (broken.status, broken.information),
             (NtStatus::SUCCESS, TO_LEVEL_2)
         );
+        keeper.waits(&keeper.breaker);
         assert_eq!(
-            keeper.moment(),
+            keeper.lines(),
             ["post IRP_MJ_FILE_SYSTEM_CONTROL 00000000 7"]
         );
         // The acknowledgment is the request for what is left, and a write ends that.
         let shared = scope.spawn(|| control(&keeper.holder, file, ACKNOWLEDGE));
         let second = second.join().unwrap();
         assert_eq!(second.status, NtStatus::SUCCESS);
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         assert_eq!(
             thread.write(file, Some(0), b"x").unwrap().status,
             NtStatus::SUCCESS
@@ -160,7 +162,7 @@ fn who_does_not_wait_is_told_that_a_break_is_under_way() {
     std::thread::scope(|scope| {
         let held = scope.spawn(|| control(&keeper.holder, file, BATCH));
         keeper.until("pre control 90008");
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         // For attributes alone it is not broken at all.
         let attributes = thread.create_file(&create(0x80, 1, 0, 7)).unwrap();
         assert_eq!(attributes.status, NtStatus::SUCCESS);
@@ -183,7 +185,8 @@ fn who_does_not_wait_is_told_that_a_break_is_under_way() {
             let holder = &keeper.holder;
             scope.spawn(move || control(holder, handle, NOTIFY))
         };
-        keeper.moment();
+        keeper.waits(&keeper.breaker);
+        keeper.waits(&keeper.holder);
         while thread.cancel_io(&keeper.breaker).unwrap().status == NtStatus::NOT_FOUND {}
         assert_eq!(third.join().unwrap().status, NtStatus::CANCELLED);
         assert_eq!(
@@ -220,7 +223,7 @@ fn a_create_reserves_a_filter_oplock_on_what_nobody_has_open() {
     assert_eq!(impatient.status, NtStatus::OPLOCK_BREAK_IN_PROGRESS);
     std::thread::scope(|scope| {
         let writes = scope.spawn(|| keeper.breaker.create_file(&create(WRITE, 1, 0, 7)).unwrap());
-        model::until_waits(&keeper.bench.machine, &keeper.breaker);
+        keeper.waits(&keeper.breaker);
         assert!(!writes.is_finished());
         keeper.bench.close(file);
         assert_eq!(writes.join().unwrap().status, NtStatus::SUCCESS);
@@ -237,7 +240,7 @@ fn a_create_that_requires_an_oplock_does_not_break_another() {
     std::thread::scope(|scope| {
         let held = scope.spawn(|| control(&keeper.holder, file, BATCH));
         keeper.until("pre control 90008");
-        model::until_waits(&keeper.bench.machine, &keeper.holder);
+        keeper.waits(&keeper.holder);
         let refused = thread.create_file(&create(READ, 1, REQUIRING, 7)).unwrap();
         assert_eq!(refused.status, CANNOT_BREAK);
         assert!(!held.is_finished());
@@ -263,7 +266,7 @@ fn what_may_be_cached_is_taken_back_bit_by_bit() {
         // Read, write and handle caching; an open leaves reading and the handle.
         let held = scope.spawn(|| caches(&keeper.holder, file, 7, 1));
         keeper.until("pre control 90240");
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         let second = scope.spawn(|| {
             keeper
                 .breaker
@@ -274,7 +277,7 @@ fn what_may_be_cached_is_taken_back_bit_by_bit() {
         assert_eq!(caches(thread, file, 7, 2).status, PROTOCOL);
         let held = scope.spawn(|| caches(&keeper.holder, file, 3, 2));
         let second = second.join().unwrap();
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         // A deletion takes the handle back, and waits; a write what is left, and does not.
         let doomed = thread
             .create_file(&create(0x1_0000, 1, 0, 7))
@@ -284,14 +287,14 @@ fn what_may_be_cached_is_taken_back_bit_by_bit() {
         assert_eq!(told(&held.join().unwrap()), (NtStatus::SUCCESS, 3, 1, 1));
         let held = scope.spawn(|| caches(&keeper.holder, file, 1, 2));
         assert_eq!(delete.join().unwrap(), NtStatus::SUCCESS);
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         let written = thread.write(second.handle, Some(0), b"y").unwrap();
         assert_eq!(written.status, NtStatus::SUCCESS);
         assert_eq!(told(&held.join().unwrap()), (NtStatus::SUCCESS, 1, 0, 0));
         // A handle that is closed takes its oplock with it.
         thread.set_delete(doomed, false).unwrap();
         let held = scope.spawn(|| caches(&keeper.holder, file, 1, 1));
-        keeper.moment();
+        keeper.waits(&keeper.holder);
         keeper.bench.close(file);
         assert_eq!(
             told(&held.join().unwrap()),

@@ -2,10 +2,8 @@
 
 mod model;
 
-use std::time::Duration;
-
 use model::work::{README, found, load_as, loaded, named, opened};
-use model::{Bench, compile, lines, rules, start, until_waits};
+use model::{Bench, compile, lines, rules, start, until_settled, until_waits};
 use ntbench::NtStatus;
 use ntbench::wire::{FileCall, MachineConfig};
 
@@ -90,8 +88,8 @@ fn defects_of_pending_are_found() {
     let (bench, read) = run("DEFECT=2");
     // The operation goes on, or is over, when it is completed for the second time: a finding, or the end.
     if read.is_ok() {
-        std::thread::sleep(Duration::from_millis(100));
-        match bench.machine.shutdown() {
+        let done = until_settled(&bench.machine);
+        match done.and_then(|()| bench.machine.shutdown()) {
             Ok(report) => assert_eq!(rules(&report), ["completed-twice"]),
             Err(ntbench::MachineError::BugCheck(report)) => assert_eq!(report.code, 0xF5),
             Err(other) => panic!("{other}"),

@@ -5,9 +5,7 @@
 mod model;
 mod volume;
 
-use std::time::Duration;
-
-use model::{Bench, compile, lines, spec, start};
+use model::{Bench, compile, lines, spec, start, until, until_waits};
 use ntbench::NtStatus;
 use ntbench::wire::{CreateFile, FileCall, StackKind, ThreadSpec};
 use volume::{CREATE, OPEN, OVERWRITE_IF, READ, SYNCHRONIZE, VolumeBench, WRITE};
@@ -38,15 +36,7 @@ impl Reacher {
     }
 
     fn until(&self, wanted: &str) {
-        let mut told = Vec::new();
-        for _ in 0..1000 {
-            told.extend(self.lines());
-            if told.iter().any(|line| line == wanted) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        panic!("no {wanted:?} among {told:?}");
+        until(&self.0.machine, wanted, |line| line == wanted);
     }
 
     fn end(self) {
@@ -252,7 +242,9 @@ fn a_processs_end_cancels_closes_and_disconnects() {
         });
         let theirs = port.on(&listener);
         let message = scope.spawn(move || theirs.get_message(100, None).unwrap().status);
-        std::thread::sleep(Duration::from_millis(100));
+        for waits in [&watcher, &locked, &listener] {
+            until_waits(&bench.machine, waits);
+        }
         bench.machine.end_process(pid).unwrap();
         assert_eq!(watch.join().unwrap(), NtStatus::CANCELLED);
         assert_eq!(oplock.join().unwrap(), NtStatus::CANCELLED);

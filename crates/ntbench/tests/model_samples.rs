@@ -192,14 +192,7 @@ fn a_file_of_the_filters_own_is_given_up_for_who_locks_the_volume() {
     assert_eq!(bench.control(volume, LOCK), NtStatus::SUCCESS);
     assert_eq!(bench.control(volume, DISMOUNT), NtStatus::SUCCESS);
     // What waits for the callback's end is a worker's.
-    let mut lines = sample.lines();
-    for _ in 0..5000 {
-        if lines.iter().any(|line| line == "context gone") {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        lines.extend(sample.lines());
-    }
+    let mut lines = sample.until("context gone");
     lines.sort_unstable();
     assert_eq!(
         lines,

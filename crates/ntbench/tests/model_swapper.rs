@@ -2,6 +2,8 @@
 
 mod model;
 
+use std::time::Duration;
+
 use model::lines;
 use model::work::{README, found, loaded, named, opened};
 use ntbench::NtStatus;
@@ -53,16 +55,13 @@ fn a_swapped_buffer_reaches_the_disk_and_the_program_its_own() {
 
 #[test]
 fn defects_of_a_swapper_are_found() {
+    const NEVER_COMPLETED: &str = "DEFECT=4";
     let run = |defect: &str| {
-        let bench = loaded(
-            "swapper",
-            &[defect],
-            MachineConfig {
-                time_limit_ms: Some(3_000),
-                ..MachineConfig::default()
-            },
-        );
+        let bench = loaded("swapper", &[defect], MachineConfig::default());
         let file = opened(&bench.thread, &named(README, 3));
+        if defect == NEVER_COMPLETED {
+            bench.machine.set_time_limit(Duration::from_secs(1));
+        }
         let read = bench.thread.read(file, Some(0), 100);
         (bench, read)
     };
@@ -75,7 +74,7 @@ fn defects_of_a_swapper_are_found() {
     let (bench, read) = run("DEFECT=3");
     assert!(read.is_ok());
     assert_eq!(found(bench, "swapper"), ["swapped-mdl-freed"]);
-    let (_bench, read) = run("DEFECT=4");
+    let (_bench, read) = run(NEVER_COMPLETED);
     assert!(
         matches!(read, Err(ntbench::MachineError::TimeLimit { .. })),
         "{read:?}"

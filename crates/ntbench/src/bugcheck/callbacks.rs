@@ -17,7 +17,7 @@ use crate::{gate, symbols, thread, verifier};
 /// `HIGH_LEVEL`.
 const HIGH_LEVEL: u8 = 15;
 /// How long all of them may take together.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(20);
 const TID: u64 = 0x34;
 
 /// `KBUGCHECK_BUFFER_DUMP_STATE`.

@@ -9,12 +9,14 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::DEFAULT_TIME_LIMIT;
 use super::error::MachineError;
 use crate::wire::{
     Envelope, FileCall, Finding, Message, PortCall, Reply, Request, StackListing, SystemCall,
 };
 
-const DEATH_GRACE: Duration = Duration::from_secs(2);
+/// What a machine is given to say why it ends: longer than it gives its own threads to say where they are.
+const DEATH_GRACE: Duration = Duration::from_secs(20);
 const STEP: Duration = Duration::from_millis(5);
 
 /// A machine, as everybody who holds a part of it shares it.
@@ -22,7 +24,8 @@ pub(super) struct Link {
     pub(super) sender: Mutex<UnixStream>,
     pub(super) shared: Arc<Shared>,
     pub(super) next_id: AtomicU64,
-    pub(super) limit: Duration,
+    /// How long an answer may take, in milliseconds.
+    pub(super) limit_ms: AtomicU64,
 }
 
 /// What the thread that reads replies shares with those who wait for them.
@@ -76,7 +79,7 @@ impl Link {
 
     pub(super) fn ask(&self, request: Request) -> Result<Reply, MachineError> {
         let what = label(&request);
-        let patient = waits_for_others(&request);
+        let limit = self.limit(&request);
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::sync_channel(1);
         {
@@ -99,15 +102,33 @@ impl Link {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .write_all(&line);
-        let answer = if patient {
-            receiver.recv().map_err(RecvTimeoutError::from)
-        } else {
-            receiver.recv_timeout(self.limit)
+        let answer = match limit {
+            None => receiver.recv().map_err(RecvTimeoutError::from),
+            Some(limit) => receiver.recv_timeout(limit),
         };
         match answer {
             Ok(Ok(Reply::Refused(refusal))) => Err(MachineError::Refused(refusal)),
             Ok(reply) => reply,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Err(self.stop(what)),
+        }
+    }
+
+    fn usual_limit(&self) -> Duration {
+        Duration::from_millis(self.limit_ms.load(Ordering::Relaxed))
+    }
+
+    /// How long the answer to this may take; `None`: for ever.
+    fn limit(&self, request: &Request) -> Option<Duration> {
+        let usual = self.usual_limit();
+        match request {
+            // No driver is there yet whose time this could be: a short limit is not for the host's own work.
+            Request::Boot(_) => Some(usual.max(DEFAULT_TIME_LIMIT)),
+            // A program may wait for a filter's message for as long as none comes.
+            Request::Port {
+                call: PortCall::Get { limit_ms: None, .. },
+                ..
+            } => None,
+            _ => Some(usual),
         }
     }
 
@@ -140,7 +161,7 @@ impl Link {
         };
         let cause = self.shared.die(MachineError::TimeLimit {
             request,
-            limit: self.limit,
+            limit: self.usual_limit(),
             stacks,
             findings,
         });
@@ -213,14 +234,6 @@ fn ended(child: &mut Child) -> String {
     child
         .wait()
         .map_or_else(|error| error.to_string(), |status| status.to_string())
-}
-
-/// A program may wait for a filter's message for as long as none comes.
-fn waits_for_others(request: &Request) -> bool {
-    let Request::Port { call, .. } = request else {
-        return false;
-    };
-    matches!(call, PortCall::Get { limit_ms: None, .. })
 }
 
 fn label(request: &Request) -> String {

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +33,10 @@ pub use port::Port;
 pub use reparse::ReparsePoint;
 
 const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 /// A simulated machine: one child process.
 #[derive(Clone)]
@@ -83,11 +87,12 @@ impl Machine {
         let limit = config
             .time_limit_ms
             .map_or(DEFAULT_TIME_LIMIT, Duration::from_millis);
+        let limit_ms = AtomicU64::new(milliseconds(limit));
         let link = Link {
             sender: Mutex::new(ours),
             shared: Arc::clone(&shared),
             next_id: AtomicU64::new(1),
-            limit,
+            limit_ms,
         };
         std::thread::Builder::new()
             .name("ntbench-replies".to_owned())
@@ -98,6 +103,14 @@ impl Machine {
         };
         machine.link.done(Request::Boot(Box::new(config)))?;
         Ok(machine)
+    }
+
+    /// From now on the machine is stopped where an answer takes longer than this. For a test that knows which call never returns:
+    /// those before it are not to be held to a limit that is short for its sake.
+    pub fn set_time_limit(&self, limit: Duration) {
+        self.link
+            .limit_ms
+            .store(milliseconds(limit), Ordering::Relaxed);
     }
 
     /// Maps a driver and runs its `DriverEntry`.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Thread;
 use super::error::MachineError;
 use super::link::{Link, protocol};
+use super::{Thread, milliseconds};
 use crate::status::NtStatus;
 use crate::wire::{
     FuzzReport, PortAnswer, PortCall, PortFuzz, PortMessage, Reply, Request, ThreadInfo,
@@ -115,7 +115,7 @@ impl Port {
         capacity: u32,
         limit: Option<Duration>,
     ) -> Result<PortAnswer, MachineError> {
-        let limit_ms = limit.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+        let limit_ms = limit.map(milliseconds);
         let call = PortCall::Get {
             port: self.handle,
             capacity,

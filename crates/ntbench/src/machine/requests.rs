@@ -389,6 +389,7 @@ fn usage() -> Usage {
         pool_blocks,
         pool_bytes,
         resident_bytes: resident.unwrap_or(0) << 10,
+        work_under_way: ntos::worker::under_way(),
     }
 }
 

@@ -69,7 +69,7 @@ fn lock() -> MutexGuard<'static, State> {
 /// The blocks that are live, address and size, for a crash dump. The machine is at its end: a thread that holds the lock
 /// and never comes back may not keep it from being told, so that the list is empty then.
 pub(crate) fn blocks() -> Vec<(usize, usize)> {
-    for _ in 0..100 {
+    for _ in 0..2000 {
         if let Ok(state) = POOL.try_lock() {
             return state
                 .live

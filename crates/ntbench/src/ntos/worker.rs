@@ -64,6 +64,17 @@ pub(crate) fn queue_apart(job: impl FnOnce() + Send + 'static) {
     Pool::queue(&APART, Box::new(job));
 }
 
+/// How much of both is queued, or under way.
+pub(crate) fn under_way() -> u64 {
+    [&WORK_ITEMS, &APART]
+        .map(|pool| {
+            let queue = pool.lock();
+            queue.jobs.len() as u64 + queue.busy
+        })
+        .iter()
+        .sum()
+}
+
 impl Pool {
     fn new(name: &'static str, first_tid: u64, range: (u64, u64)) -> Self {
         Self {

@@ -14,7 +14,7 @@ pub struct MachineConfig {
     /// [`host_main`](crate::host_main).
     #[serde(skip)]
     pub host: Option<PathBuf>,
-    /// After so many milliseconds without a reply the machine is stopped. `None`: 30 seconds.
+    /// After so many milliseconds without a reply the machine is stopped. `None`: 30 seconds. Booting is given no less than these.
     pub time_limit_ms: Option<u64>,
     /// Stack segments and their limit.
     pub stack: StackConfig,

@@ -355,6 +355,8 @@ pub struct Usage {
     pub pool_bytes: u64,
     /// Memory of the machine's process that is resident and not shared with a file, in bytes: the bench's own with the drivers'.
     pub resident_bytes: u64,
+    /// What system threads have been given to do and have not done: work items, and the ends of a filter's own I/O.
+    pub work_under_way: u64,
 }
 
 /// A thread that has not ended.

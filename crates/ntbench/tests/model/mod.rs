@@ -293,16 +293,30 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Gathers what drivers print until one of the lines is as `holds` says; all that came.
 pub(crate) fn until(machine: &Machine, what: &str, holds: impl Fn(&str) -> bool) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
+    until_traced(machine, what, |trace| {
+        all.extend(lines(trace).into_iter().map(str::to_owned));
+        all.iter().any(|line| holds(line))
+    });
+    all
+}
+
+/// Takes the trace again and again until `holds` says that all is there.
+pub(crate) fn until_traced(machine: &Machine, what: &str, mut holds: impl FnMut(&Trace) -> bool) {
     let began = Instant::now();
-    loop {
-        let trace = machine.trace().expect("the machine lives");
-        all.extend(lines(&trace).into_iter().map(str::to_owned));
-        if all.iter().any(|line| holds(line)) {
-            return all;
-        }
-        assert!(began.elapsed() < PATIENCE, "no {what:?}: {all:?}");
+    while !holds(&machine.trace().expect("the machine lives")) {
+        assert!(began.elapsed() < PATIENCE, "no {what:?}");
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Returns when no worker has anything to do any more: what was put off to them is done.
+pub(crate) fn until_settled(machine: &Machine) -> Result<(), MachineError> {
+    let began = Instant::now();
+    while machine.usage()?.work_under_way > 0 {
+        assert!(began.elapsed() < PATIENCE, "workers have still to do");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Returns when a thread waits in the kernel: whatever would end the wait may be done now.

@@ -197,7 +197,7 @@ fn machine(misuse: &str) -> Machine {
     Machine::boot(MachineConfig {
         host: Some(PathBuf::from(env!("CARGO_BIN_EXE_ntbench"))),
         time_limit_ms: Some(if misuse == "never-completed" {
-            1_000
+            10_000
         } else {
             20_000
         }),

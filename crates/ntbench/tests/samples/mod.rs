@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use ntbench::NtStatus;
 use ntbench::wire::{DriverSpec, FinalReport};
 
-use super::model::{clang, lines, scratch_folder};
+use super::model::{clang, lines, scratch_folder, until};
 use super::volume::VolumeBench;
 
 /// Windows versions that install the one form and the other.
@@ -119,6 +119,13 @@ impl Sample {
         let trace = self.bench.machine.trace().expect("a trace");
         let text: String = lines(&trace).join("\n");
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until a line is printed; all that came.
+    pub(crate) fn until(&self, wanted: &str) -> Vec<String> {
+        let printed = |text: &str| text.lines().any(|line| line == wanted);
+        let all = until(&self.bench.machine, wanted, printed);
+        all.join("\n").lines().map(str::to_owned).collect()
     }
 
     /// Unloads the filter; gives its last lines and the machine's report.
