@@ -14,8 +14,10 @@ use crate::round::{DENIED, Order, Outcome};
 use crate::settings::Scope;
 use crate::trouble::{Subject, Troublemaker};
 
-/// How long what was put off to workers may take to end.
+/// How long memory may take to be given back once no worker has anything to do any more, which a busy host may put off for long.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long workers are waited for: one that never ends is not.
+const WORK: Duration = Duration::from_secs(300);
 
 /// What a round works with.
 pub(crate) struct Stage {
@@ -82,15 +84,19 @@ impl Stage {
     /// Pool in use has to be what it was. What workers still hold they give back in a moment.
     fn memory(&mut self, defect: Option<Defect>, outcome: &mut Outcome) -> Result<(), Broken> {
         let began = Instant::now();
+        let mut quiet = began;
         let usage = loop {
             let mut usage = self.machine.usage()?;
             Defect::spoil_usage(defect, &mut usage);
             let now = (usage.pool_blocks, usage.pool_bytes);
+            if usage.work_under_way > 0 && began.elapsed() < WORK {
+                quiet = Instant::now();
+            }
             match self.pool.filter(|_| self.subject.ours) {
                 Some(first) if first == now => break usage,
                 // What another driver keeps between its calls is its own affair; what it leaves at its end is a finding.
                 None => break usage,
-                Some(first) if began.elapsed() > PATIENCE => {
+                Some(first) if quiet.elapsed() > PATIENCE => {
                     let text = format!(
                         "{} blocks of {} bytes after loading, now {} of {}",
                         first.0, first.1, now.0, now.1
