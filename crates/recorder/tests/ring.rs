@@ -300,7 +300,9 @@ fn many_writers_and_readers_at_once() {
             scope.spawn(|| {
                 let mut cursor = 0;
                 let mut before = 0;
-                while !done.load(Ordering::Relaxed) {
+                loop {
+                    // Once more after the last writer: on a host that let no reader run until then, this is the first time.
+                    let last = done.load(Ordering::Acquire);
                     let drained = ring.drain(&mut cursor, |words, completion| {
                         let sequence = words[0].wrapping_mul(0xf1de_83e1_9937_733d); // the inverse of the pattern's factor
                         assert!(
@@ -316,13 +318,16 @@ fn many_writers_and_readers_at_once() {
                         true
                     });
                     taken.fetch_add(drained.taken, Ordering::Relaxed);
+                    if last {
+                        break;
+                    }
                 }
             });
         }
         for writer in writers {
             writer.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        done.store(true, Ordering::Release);
     });
     assert_eq!(
         counters.written() + counters.skipped(),
