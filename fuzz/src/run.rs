@@ -12,9 +12,9 @@ use crate::{Target, corpus, input};
 /// Inputs between two notes of progress.
 const BLOCK: u64 = 64;
 /// How long a worker may take for one block.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// How long one input may take.
-const SINGLE: Duration = Duration::from_secs(20);
+const SINGLE: Duration = Duration::from_secs(60);
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]

@@ -334,11 +334,18 @@ fn a_run_goes_on_for_as_long_as_it_is_told() {
         began.elapsed() >= Duration::from_secs(2),
         "a second without the driver, and one with it"
     );
-    let calls: u64 = list(&data["runs"][0], "counts")
-        .iter()
-        .filter_map(|count| count["calls"].as_u64())
-        .sum();
-    assert!(calls > 100, "{calls}");
+    let calls_of = |data: &Value| -> u64 {
+        let counts = list(&data["runs"][0], "counts");
+        let calls = counts.iter().filter_map(|count| count["calls"].as_u64());
+        calls.sum()
+    };
+    let calls = calls_of(&data);
+    let once = run(&["flat", "--depth", "2", "--policy", "always"]);
+    let of_one_round = calls_of(&once);
+    assert!(
+        calls > of_one_round,
+        "{calls}, where one round is {of_one_round}"
+    );
 }
 
 /// Whenever it is sent: also before anything was seen, on a host that is slow enough.
@@ -348,7 +355,7 @@ fn ctrl_c_ends_a_run_with_a_report_and_without_leavings() {
     let mut after = Duration::from_millis(700);
     while !interrupted(after) {
         assert!(
-            began.elapsed() < Duration::from_secs(120),
+            began.elapsed() < Duration::from_secs(600),
             "nothing is seen"
         );
         after *= 2;
@@ -380,7 +387,10 @@ fn interrupted(after: Duration) -> bool {
         .unwrap();
     let waited = Instant::now();
     while fs::read_dir(&scratch).unwrap().next().is_none() {
-        assert!(waited.elapsed() < Duration::from_secs(60), "it never began");
+        assert!(
+            waited.elapsed() < Duration::from_secs(300),
+            "it never began"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(after);
@@ -491,7 +501,7 @@ fn a_run_on_a_loaded_driver_leaves_its_settings_as_they_were() {
     let load = [
         "load",
         "--for",
-        "3m",
+        "30m",
         "--traffic",
         "40",
         "--driver",

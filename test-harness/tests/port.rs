@@ -10,8 +10,8 @@ use common::port::{Client, context};
 use common::{
     booted, config, directories, dword, end, load, open, records, text, thread, watermarks,
 };
-use ntbench::Machine;
 use ntbench::wire::StackKind;
+use ntbench::{Machine, Thread};
 use protocol::port::{
     Drain, DrainReply, Hello, MAXIMUM_CLIENTS, MAXIMUM_REQUEST_BYTES, Request, StatusReply,
     VERSION_MAJOR, VERSION_MINOR,
@@ -356,10 +356,10 @@ fn watermarks_are_read_and_reset() {
 fn a_client_that_waits_hears_of_new_records() {
     let (machine, _folder, path) = machine(&[]);
     let client = Client::connect(&machine);
-    let opener = thread(&machine, StackKind::Ordinary);
+    let [opener, ear] = [(); 2].map(|()| thread(&machine, StackKind::Ordinary));
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| client.wait(&machine, Duration::from_secs(20)));
-        // Pushed to those that wait, and to those that come a little later.
+        let waiter = scope.spawn(|| client.wait_on(&ear, Duration::from_secs(25)));
+        until_waits(&machine, &ear);
         let opened = open(&opener, &path);
         assert_eq!(opened, NtStatus::SUCCESS);
         let notification = waiter.join().unwrap().unwrap();
@@ -374,6 +374,14 @@ fn a_client_that_waits_hears_of_new_records() {
     end(machine);
 }
 
+fn until_waits(machine: &Machine, thread: &Thread) {
+    let waits = machine.await_threads(Duration::from_secs(60), |threads| {
+        let tid = thread.info().tid;
+        threads.iter().any(|known| known.tid == tid && known.waits)
+    });
+    assert!(waits.unwrap(), "nobody waits");
+}
+
 #[test]
 fn an_unload_ends_the_waiting_of_clients() {
     let (machine, _folder, _) = machine(&[]);
@@ -381,11 +389,7 @@ fn an_unload_ends_the_waiting_of_clients() {
     let ear = thread(&machine, StackKind::Ordinary);
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| client.wait_on(&ear, Duration::from_secs(25)));
-        let waits = machine.await_threads(Duration::from_secs(20), |threads| {
-            let tid = ear.info().tid;
-            threads.iter().any(|known| known.tid == tid && known.waits)
-        });
-        assert!(waits.unwrap(), "nobody waits");
+        until_waits(&machine, &ear);
         unload(&machine);
         assert_eq!(waiter.join().unwrap().map(drop), Err(PORT_DISCONNECTED));
     });
@@ -462,7 +466,7 @@ fn an_unload_amid_clients_that_talk() {
         // Until each of the clients has had an answer: else it might only find out that the port is gone.
         let began = Instant::now();
         while (opened.load(Ordering::Relaxed) < 300 || served.load(Ordering::Relaxed) < 3)
-            && began.elapsed() < Duration::from_secs(60)
+            && began.elapsed() < Duration::from_secs(300)
         {
             std::thread::sleep(Duration::from_millis(1));
         }

@@ -17,7 +17,7 @@ use crate::settings;
 const REST: Duration = Duration::from_millis(20);
 
 /// How long the end of a run waits for records that others' creates hold up.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The settings of a run in force, and its records being drained.
 pub(super) struct Recording {

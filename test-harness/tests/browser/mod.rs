@@ -136,7 +136,7 @@ impl Browser {
             if let Some(status) = child.try_wait().unwrap() {
                 break Some(status);
             }
-            if start.elapsed() > Duration::from_secs(120) {
+            if start.elapsed() > Duration::from_secs(600) {
                 child.kill().unwrap();
                 child.wait().unwrap();
                 break None;

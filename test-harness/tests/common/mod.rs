@@ -5,6 +5,7 @@ pub(crate) mod port;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use headroom_harness::backend::Driver;
 use headroom_harness::backend::bench::{self, SERVICE};
@@ -188,6 +189,18 @@ pub(crate) fn expansion_fails(status: u32) -> FaultRule {
         call: "KeExpandKernelStackAndCalloutEx".to_owned(),
         status: ntbench::NtStatus(status.cast_signed()),
         when: ntbench::wire::When::Always,
+    }
+}
+
+/// Returns when no worker has anything to do any more: one whose create was cancelled still has its record to write.
+pub(crate) fn settle(machine: &Machine) {
+    let began = Instant::now();
+    while machine.usage().unwrap().work_under_way > 0 {
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "workers have still to do"
+        );
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -102,7 +102,7 @@ impl Home {
     /// Should a test forget its machine, that ends by itself.
     pub(crate) fn load(&self, arguments: &[&str]) -> Told {
         let sys = sys();
-        let arguments: Vec<&str> = ["load", "--for", "5m", "--driver", sys.to_str().unwrap()]
+        let arguments: Vec<&str> = ["load", "--for", "30m", "--driver", sys.to_str().unwrap()]
             .into_iter()
             .chain(arguments.iter().copied())
             .collect();
