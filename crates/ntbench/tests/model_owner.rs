@@ -19,7 +19,7 @@ fn files_sections_contexts_and_tables_are_as_documented() {
     assert_eq!(load(&bench, &[]), NtStatus::SUCCESS);
     let expected = [
         "event log: owner: code 0x40010001, STATUS_ACCESS_DENIED, 0 bytes of data, \"ow\"",
-        "101 checks",
+        "105 checks",
         "again 1, 1",
         "again 2, 1",
     ];

@@ -1,10 +1,50 @@
-//! The cache manager, which the bench does not have: a filter that owns file objects and caches their data by it finds each function
-//! by name, and is told that nothing was done.
+//! The cache manager. Transfers reach the file as they come here, so nothing is ever dirty, and there is nothing to flush: what a filter
+//! asks of a file system's cached streams is answered as when that is so. A filter that owns file objects and caches their data by
+//! it finds each function by name, and is told that nothing was done.
 
 use super::memory::Guest;
+use super::{fcb, irql, object, section};
 use crate::abi::io::IoStatusBlock;
+use crate::namespace::sharing::FileId;
 use crate::status::NtStatus;
+use crate::thread::APC_LEVEL;
 use crate::verifier;
+use std::sync::LazyLock;
+
+/// `SECTION_OBJECT_POINTERS`: where `SharedCacheMap` is; `DataSectionObject` comes first.
+const SHARED_CACHE_MAP: usize = 8;
+/// What caches point to: nobody may look into it.
+static MAP: LazyLock<usize> = LazyLock::new(|| object::allocate(16));
+
+/// Caching begins for a file object: what its `PrivateCacheMap` is to be. Its stream's section pointers say so, too.
+pub(crate) fn begin(sections: usize) -> usize {
+    if sections != 0 && fcb::stream_of_sections(sections).is_some() {
+        let pointers = Guest::<usize>::at(sections);
+        if pointers.read() == 0 {
+            pointers.write(*MAP);
+        }
+        Guest::at(sections + SHARED_CACHE_MAP).write(*MAP);
+    }
+    *MAP
+}
+
+/// The stream that is to be flushed or purged; `None`: the pointers are a filter's own, whose data nobody caches.
+fn cached(function: &str, sections: usize) -> Option<FileId> {
+    irql::at_most(function, APC_LEVEL);
+    let stream = fcb::stream_of_sections(sections);
+    if stream.is_none() {
+        refuse(function);
+    }
+    stream
+}
+
+fn flush(function: &str, sections: usize, status: Guest<IoStatusBlock>) {
+    let done = match cached(function, sections) {
+        Some(_) => NtStatus::SUCCESS,
+        None => NtStatus::NOT_SUPPORTED,
+    };
+    status.write_opt(IoStatusBlock::new(done, 0));
+}
 
 fn refuse(function: &str) {
     verifier::finding(
@@ -55,16 +95,36 @@ exports! { "ntoskrnl.exe";
         0
     }
 
-    /// Refused.
-    refused "STATUS_NOT_SUPPORTED in the status block"
-    fn CcFlushCache(_sections: usize, _offset: usize, _length: u32, status: Guest<IoStatusBlock>) {
-        not_done("CcFlushCache", status);
+    /// Writes what is dirty: nothing is.
+    partial "nothing is ever dirty, so no paging write comes of it; refused for section pointers that are a filter's own"
+    fn CcFlushCache(sections: usize, _offset: usize, _length: u32, status: Guest<IoStatusBlock>) {
+        flush("CcFlushCache", sections, status);
     }
 
-    /// Refused.
-    refused "FALSE: nothing is purged"
-    fn CcPurgeCacheSection(_sections: usize, _offset: usize, _length: u32, _flags: u32) -> u8 {
-        refuse("CcPurgeCacheSection");
+    /// Throws what is cached away, unless a view of the file keeps it.
+    partial "nothing is kept; FALSE while anybody has a view of the stream; refused for section pointers that are a filter's own"
+    fn CcPurgeCacheSection(sections: usize, _offset: usize, _length: u32, _flags: u32) -> u8 {
+        let stream = cached("CcPurgeCacheSection", sections);
+        u8::from(stream.is_some_and(|stream| !section::is_mapped(stream)))
+    }
+
+    /// Both; views do not keep it from that.
+    partial "nothing is ever dirty, and no page is locked: STATUS_CACHE_PAGE_LOCKED never; refused for section pointers of a filter's own"
+    fn CcCoherencyFlushAndPurgeCache(
+        sections: usize, _offset: usize, _length: u32, status: Guest<IoStatusBlock>, _flags: u32,
+    ) {
+        flush("CcCoherencyFlushAndPurgeCache", sections, status);
+    }
+
+    /// Waits for what the lazy writer has begun: nothing.
+    fn CcWaitForCurrentLazyWriterActivity() -> NtStatus {
+        irql::at_most("CcWaitForCurrentLazyWriterActivity", APC_LEVEL);
+        NtStatus::SUCCESS
+    }
+
+    /// Whether a volume has dirty data: none has.
+    fn CcIsThereDirtyData(_vpb: usize) -> u8 {
+        irql::at_most("CcIsThereDirtyData", APC_LEVEL);
         0
     }
 

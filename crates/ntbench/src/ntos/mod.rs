@@ -24,7 +24,7 @@ use crate::{bugcheck, fltmgr, symbols, thread, verifier};
 pub(crate) mod attach;
 mod bitmap;
 mod breakpoint;
-mod cache;
+pub(crate) mod cache;
 mod calendar;
 mod code_pages;
 mod compare;

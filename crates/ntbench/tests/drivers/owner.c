@@ -50,6 +50,10 @@ IMPORT BOOLEAN MmFlushImageSection(PVOID, ULONG);
 IMPORT BOOLEAN MmForceSectionClosed(PVOID, BOOLEAN);
 IMPORT ULONG MmDoesFileHaveUserWritableReferences(PVOID);
 IMPORT BOOLEAN MmCanFileBeTruncated(PVOID, int64_t *);
+IMPORT void CcFlushCache(PVOID, int64_t *, ULONG, IO_STATUS_BLOCK *);
+IMPORT BOOLEAN CcPurgeCacheSection(PVOID, int64_t *, ULONG, ULONG);
+IMPORT void CcCoherencyFlushAndPurgeCache(PVOID, int64_t *, ULONG, IO_STATUS_BLOCK *, ULONG);
+IMPORT BOOLEAN CcIsThereDirtyData(PVOID);
 IMPORT NTSTATUS ZwCreateSection(HANDLE *, ULONG, OBJECT_ATTRIBUTES *, int64_t *, ULONG, ULONG, HANDLE);
 IMPORT NTSTATUS ZwOpenSection(HANDLE *, ULONG, OBJECT_ATTRIBUTES *);
 IMPORT NTSTATUS ZwMapViewOfSection(HANDLE, HANDLE, PVOID *, uintptr_t, size_t, int64_t *, size_t *, ULONG, ULONG, ULONG);
@@ -205,6 +209,13 @@ static void Contexts(void)
     CHECK(Freed == &Stream);
 }
 
+/* 1: CC_FLUSH_AND_PURGE_NO_PURGE. */
+static NTSTATUS Flushed(PVOID sections, ULONG flags)
+{
+    CcCoherencyFlushAndPurgeCache(sections, 0, 0, &Status, flags);
+    return Status.Status;
+}
+
 static void Sections(void)
 {
     UNICODE_STRING name = STRING(u"\\BaseNamedObjects\\Shared");
@@ -236,8 +247,14 @@ static void Sections(void)
     CHECK(ZwCreateSection(&section, 0xF001F, &plain, 0, 4, 0x8000000, file) == 0);
     ObReferenceObjectByHandle(file, 1, IoFileObjectType, 0, (PVOID *)&object, 0);
     CHECK(MmFlushImageSection(object->Sections, 0) && MmForceSectionClosed(object->Sections, 0) && MmCanFileBeTruncated(object->Sections, &zero));
+    /* CcIsFileCached, since the write. */
+    CHECK(((PVOID *)object->Sections)[0] && ((PVOID *)object->Sections)[1]);
+    CHECK(Flushed(object->Sections, 0) == 0 && CcPurgeCacheSection(object->Sections, 0, 0, 0) && !CcIsThereDirtyData(0));
     size = 0;
     CHECK(ZwMapViewOfSection(section, CURRENT_PROCESS, &third, 0, 0, 0, &size, 2, 0, 4) == 0 && memcmp(third, "12345678", 8) == 0);
+    CHECK(!CcPurgeCacheSection(object->Sections, 0, 0, 0) && Flushed(object->Sections, 0) == 0 && Flushed(object->Sections, 1) == 0);
+    CcFlushCache(object->Sections, &zero, 8, &Status);
+    CHECK(Status.Status == 0);
     CHECK(!MmFlushImageSection(object->Sections, 0) && MmFlushImageSection(object->Sections, 1) && !MmForceSectionClosed(object->Sections, 0));
     CHECK(MmDoesFileHaveUserWritableReferences(object->Sections) == 1 && !MmCanFileBeTruncated(object->Sections, &zero) && MmCanFileBeTruncated(object->Sections, &end));
     ZwUnmapViewOfSection(CURRENT_PROCESS, third);

@@ -1,14 +1,12 @@
 //! `IRP_MJ_READ` and `IRP_MJ_WRITE`.
 
-use std::sync::LazyLock;
-
 use super::{Answer, Context};
 use crate::abi::file::{FILE_APPEND_DATA, FILE_WRITE_DATA};
 use crate::abi::io::{FO_FILE_MODIFIED, FO_FILE_SIZE_CHANGED, FO_SYNCHRONOUS_IO, IRP_NOCACHE};
 use crate::abi::params::Transfer;
 use crate::namespace::locks::Owner;
+use crate::ntos::cache;
 use crate::ntos::memory::Guest;
-use crate::ntos::object;
 use crate::status::NtStatus;
 
 /// The sector size of every volume here.
@@ -80,14 +78,17 @@ fn advance(context: &Context<'_>, position: u64) {
     });
 }
 
-/// The first cached transfer sets caching up for the file object, by which the I/O manager knows that fast I/O is worth
-/// trying. What would be the cache manager's is nobody's here: every transfer goes to the file.
+/// The first cached transfer sets caching up for the file object and its stream, by which the I/O manager knows that fast I/O is
+/// worth trying, and filters that the stream is cached. What would be the cache manager's is nobody's here: every transfer goes to the
+/// file.
 fn begin_caching(context: &Context<'_>) {
-    static MAP: LazyLock<usize> = LazyLock::new(|| object::allocate(16));
     if context.block.irp_flags & IRP_NOCACHE == 0 && !context.is_paging() {
-        context
-            .file
-            .object(|object| object.private_cache_map = Guest::at(*MAP).0);
+        context.file.object(|object| {
+            if object.private_cache_map.is_null() {
+                let sections = object.section_object_pointer.expose_provenance();
+                object.private_cache_map = Guest::at(cache::begin(sections)).0;
+            }
+        });
     }
 }
 

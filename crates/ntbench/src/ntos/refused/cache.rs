@@ -37,29 +37,17 @@ refusals! {
     IoCreateStreamFileObjectEx(_file: usize, _device: usize, _handle: usize) -> usize = 0;
 }
 
-/// What answers by a status block, or has nothing to say.
-pub(super) mod by_block {
-    use super::super::refuse;
-    use crate::abi::io::IoStatusBlock;
-    use crate::ntos::memory::Guest;
-    use crate::status::NtStatus;
-
+/// What has nothing to say.
+pub(super) mod by_stream {
     exports! { "ntoskrnl.exe";
-        /// Refused.
-        refused "STATUS_NOT_SUPPORTED in the status block: nothing is cached"
-        fn CcCoherencyFlushAndPurgeCache(
-            _sections: usize, _offset: usize, _length: u32, status: Guest<IoStatusBlock>, _flags: u32,
-        ) {
-            refuse("CcCoherencyFlushAndPurgeCache", "nothing is cached");
-            status.write_opt(IoStatusBlock::new(NtStatus::NOT_SUPPORTED, 0));
-        }
-
         /// The file object through which a stream is cached: none is.
+        partial "NULL: no file object keeps a stream cached"
         fn CcGetFileObjectFromSectionPtrs(_sections: usize) -> usize {
             0
         }
 
         /// The same, referenced.
+        partial "NULL: no file object keeps a stream cached"
         fn CcGetFileObjectFromSectionPtrsRef(_sections: usize) -> usize {
             0
         }

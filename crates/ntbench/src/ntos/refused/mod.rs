@@ -12,7 +12,7 @@ use crate::verifier;
 pub(super) fn tables() -> [&'static [Export]; 4] {
     [
         cache::exports(),
-        cache::by_block::exports(),
+        cache::by_stream::exports(),
         memory::exports(),
         system::exports(),
     ]
