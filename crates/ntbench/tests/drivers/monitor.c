@@ -82,7 +82,8 @@ static VOID NTAPI Image(PUNICODE_STRING name, HANDLE process, PIMAGE_INFO info)
     Expect("image");
     if (process == NULL || process == PsGetCurrentProcessId())
         Images++;
-    if (!info->ExtendedInfoPresent || CONTAINING_RECORD(info, IMAGE_INFO_EX, ImageInfo)->Size != sizeof(IMAGE_INFO_EX))
+    const IMAGE_INFO_EX *more = CONTAINING_RECORD(info, IMAGE_INFO_EX, ImageInfo);
+    if (!info->ExtendedInfoPresent || more->Size != sizeof(*more) || more->FileObject == NULL)
         DbgPrint("an image without more\n");
     DbgPrint("image %wZ%s\n", name, info->SystemModeImage ? ", a driver's" : "");
 }

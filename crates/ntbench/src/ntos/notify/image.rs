@@ -5,7 +5,7 @@
 
 use super::super::memory::{OwnedString, wide};
 use super::super::{irql, ps};
-use super::{Form, Registry};
+use super::{Form, Registry, process};
 use crate::abi::ps::ImageInfoEx;
 use crate::faults;
 use crate::loader::Image;
@@ -23,7 +23,9 @@ const ADDRESSING: u32 = 3;
 const SYSTEM_MODE: u32 = 1 << 8;
 const EXTENDED: u32 = 1 << 10;
 
-fn tell(name: &[u16], pid: u64, range: (usize, usize), properties: u32) {
+/// Tells of the image of that name, whose file is so called in the system's folder.
+fn tell(name: &[u16], file: &str, pid: u64, range: (usize, usize), properties: u32) {
+    let file = process::image_file(file);
     let text = String::from_utf16_lossy(name);
     let name = OwnedString::new(name);
     let name = name.string();
@@ -34,12 +36,15 @@ fn tell(name: &[u16], pid: u64, range: (usize, usize), properties: u32) {
         selector: 0,
         image_size: range.1,
         section_number: 0,
-        file_object: 0,
+        file_object: file.as_ref().map_or(0, |file| file.address()),
     };
     // The routine gets the IMAGE_INFO inside of it.
     let at = std::ptr::from_ref(&info).expose_provenance() + ImageInfoEx::INFO;
     let name = std::ptr::from_ref(&name).expose_provenance();
     ROUTINES.call(None, &text, |_| vec![name as u64, pid, at as u64]);
+    if let Some(file) = file {
+        file.dereference();
+    }
 }
 
 /// In a new process's first thread.
@@ -47,9 +52,10 @@ pub(super) fn process_begins(process: &Process) {
     if ROUTINES.is_empty() {
         return;
     }
-    tell(&ps::image_path(process), process.pid, PROGRAM, 0);
+    let path = ps::image_path(process);
+    tell(&path, &process.image, process.pid, PROGRAM, 0);
     let ntdll = wide("\\SystemRoot\\System32\\ntdll.dll");
-    tell(&ntdll, process.pid, NTDLL, 0);
+    tell(&ntdll, "ntdll.dll", process.pid, NTDLL, 0);
 }
 
 /// A driver was mapped, and its `DriverEntry` not called yet.
@@ -57,11 +63,9 @@ pub(crate) fn driver_loaded(image: &Image) {
     if ROUTINES.is_empty() {
         return;
     }
-    let name = wide(&format!(
-        "\\SystemRoot\\System32\\drivers\\{}.sys",
-        image.name
-    ));
-    tell(&name, 0, (image.base, image.size), SYSTEM_MODE);
+    let file = format!("drivers\\{}.sys", image.name);
+    let name = wide(&format!("\\SystemRoot\\System32\\{file}"));
+    tell(&name, &file, 0, (image.base, image.size), SYSTEM_MODE);
 }
 
 fn add(call: &str, routine: usize) -> NtStatus {
@@ -77,7 +81,7 @@ fn add(call: &str, routine: usize) -> NtStatus {
 
 exports! { "ntoskrnl.exe";
     /// Registers a routine that is told of each image that is loaded.
-    partial "of a program its own image and ntdll.dll, at addresses where nothing is mapped and without a file object; of drivers all"
+    partial "of a program its own image and ntdll.dll, at addresses where nothing is mapped, by file objects that nothing is open on; of drivers all"
     fn PsSetLoadImageNotifyRoutine(routine: usize) -> NtStatus {
         add("PsSetLoadImageNotifyRoutine", routine)
     }

@@ -34,16 +34,19 @@ fn open_name(process: &Process) -> Vec<u16> {
     }
 }
 
+/// The file object of an image in the system's folder, with one reference: nothing is open on it.
+pub(super) fn image_file(image: &str) -> Option<Arc<file::File>> {
+    let name = wide(&format!("{}{image}", ps::FOLDER));
+    Some(file::File::new(&volume()?, &name, None, 0))
+}
+
 /// Tells of a new process; the first driver's failure is the answer.
 pub(super) fn created(process: &Process) -> Result<(), NtStatus> {
     if ROUTINES.is_empty() {
         return Ok(());
     }
     let creator = thread::current();
-    let file = volume().map(|volume| {
-        let name = wide(&format!("{}{}", ps::FOLDER, process.image));
-        file::File::new(&volume, &name, None, 0)
-    });
+    let file = image_file(&process.image);
     let name = OwnedString::new(&open_name(process));
     let command = process
         .command_line
