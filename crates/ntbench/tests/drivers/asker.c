@@ -116,12 +116,7 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
     return SETUP_STATUS;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 /* A name that is held stays whole, whatever the cache forgets meanwhile. */
 static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOID *context)
@@ -153,14 +148,4 @@ static const FLT_OPERATION_REGISTRATION Operations[] = {
 };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, Setup, 0, 0);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

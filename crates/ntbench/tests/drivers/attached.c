@@ -43,12 +43,7 @@ static void TeardownComplete(const FLT_RELATED_OBJECTS *objects, ULONG reason)
     DbgPrint("gone %u\n", reason);
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CREATE, 0, Pre, 0, 0 },

@@ -95,12 +95,7 @@ static void TornDown(const FLT_RELATED_OBJECTS *objects, ULONG reason)
     DbgPrint("teardown %u\n", reason);
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 #define BOTH(major) { major, 0, Pre, Post, 0 }
 static const FLT_OPERATION_REGISTRATION Operations[] = {
@@ -111,14 +106,4 @@ static const FLT_OPERATION_REGISTRATION Operations[] = {
 };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, 0, TornDown, 0);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

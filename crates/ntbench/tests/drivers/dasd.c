@@ -14,12 +14,7 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
     return PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CREATE, SKIP_NON_DASD_IO, Pre, 0, 0 }, { IRP_MJ_CLEANUP, SKIP_NON_DASD_IO, Pre, 0, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 },

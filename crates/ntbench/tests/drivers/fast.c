@@ -48,12 +48,7 @@ static int Post(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVO
     return POSTOP_FINISHED;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 #ifdef DRIVER_UNLOAD
 static void Last(PVOID driver)

@@ -194,3 +194,26 @@ int DriverEntry(PVOID driver, UNICODE_STRING *path);
 
 #define REGISTRATION(ops, unload, setup, start, complete) \
     { sizeof(FLT_REGISTRATION), 0x0203, 0, 0, ops, unload, setup, 0, start, complete, 0, 0, 0, 0, 0, 0 }
+
+/* A filter that has nothing else to give back when it goes. */
+#define PLAIN_UNLOAD                   \
+    static NTSTATUS Unload(ULONG flags) \
+    {                                  \
+        (void)flags;                   \
+        FltUnregisterFilter(Filter);   \
+        return STATUS_SUCCESS;         \
+    }
+
+/* One that has nothing else to take when it comes. */
+#define PLAIN_ENTRY                                                              \
+    int DriverEntry(PVOID driver, UNICODE_STRING *path)                          \
+    {                                                                            \
+        NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);     \
+        (void)path;                                                              \
+        if (NT_SUCCESS(status)) {                                                \
+            status = FltStartFiltering(Filter);                                  \
+            if (!NT_SUCCESS(status))                                             \
+                FltUnregisterFilter(Filter);                                     \
+        }                                                                        \
+        return status;                                                           \
+    }

@@ -28,12 +28,7 @@ static int Pre(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVOI
     return PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 /* Says what a question about an instance brought, and gives it back. */
 static void Tell(const char *question, NTSTATUS status, const PVOID *found, PVOID expected)

@@ -72,12 +72,7 @@ static void TeardownComplete(const FLT_RELATED_OBJECTS *objects, ULONG reason)
         DbgPrint("gone\n");
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_FLUSH_BUFFERS, 0, PreFlush, 0, 0 },
@@ -85,14 +80,4 @@ static const FLT_OPERATION_REGISTRATION Operations[] = {
 };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, 0, TeardownStart, TeardownComplete);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

@@ -57,24 +57,9 @@ static NTSTATUS Setup(const FLT_RELATED_OBJECTS *objects, ULONG flags, ULONG dev
     return STATUS_SUCCESS;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = { { IRP_MJ_READ, 0, PreRead, PostRead, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 } };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, Setup, 0, 0);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

@@ -24,12 +24,7 @@ static int Post(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, PVO
     return POSTOP_FINISHED;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CLEANUP, 0, Pre, Post, 0 },
@@ -37,14 +32,4 @@ static const FLT_OPERATION_REGISTRATION Operations[] = {
 };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, 0, 0, 0);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

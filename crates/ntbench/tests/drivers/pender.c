@@ -84,12 +84,7 @@ static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects,
     return PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_READ, 0, PreRead, PostRead, 0 },

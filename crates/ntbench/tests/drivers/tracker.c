@@ -111,12 +111,7 @@ static int PreCleanup(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *object
     return PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const CONTEXTS Contexts[] = {
     { INSTANCE_CONTEXT, 0, Cleanup, sizeof(NUMBER), TAG, 0, 0, 0 },

@@ -76,12 +76,7 @@ static void TeardownComplete(const FLT_RELATED_OBJECTS *objects, ULONG reason)
     DbgPrint("over %d\n", Over);
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_FLUSH_BUFFERS, 0, PreFlush, 0, 0 },

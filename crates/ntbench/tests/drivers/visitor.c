@@ -71,12 +71,7 @@ static int PreRead(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects, 
     return NT_SUCCESS(FltQueueDeferredIoWorkItem(item, data, Later, 1, IoGetCurrentProcess())) ? PREOP_PENDING : PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = { { IRP_MJ_READ, 0, PreRead, 0, 0 }, { IRP_MJ_OPERATION_END, 0, 0, 0, 0 } };
 

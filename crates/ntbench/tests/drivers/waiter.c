@@ -136,12 +136,7 @@ static int PreControl(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *object
     return PREOP_COMPLETE;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_READ, 0, PreRead, 0, 0 },
