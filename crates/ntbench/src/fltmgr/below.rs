@@ -4,8 +4,8 @@
 //! A local file system's frames are in no model yet, so its creates cost the driver's stack nothing
 //! below the Filter Manager: on a local volume the bench is kinder than Windows.
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 
 use super::flight::Flight;
 use super::frames::frames;
@@ -208,7 +208,12 @@ fn eas(
 }
 
 /// What a create would open, without any effect.
-fn look(device: DeviceId, machine: &Machine, full: &[u16], request: &Request) -> Option<OpenFile> {
+fn look(
+    device: DeviceId,
+    machine: &Machine,
+    full: &[u16],
+    request: &Request,
+) -> Option<Arc<OpenFile>> {
     let look = Request {
         access: FILE_READ_ATTRIBUTES,
         disposition: FILE_OPEN,

@@ -80,7 +80,7 @@ struct LocalVolume {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// It opened a file; the second is `IoStatus.Information`.
-    Opened(OpenFile, usize),
+    Opened(Arc<OpenFile>, usize),
     /// A redirector followed a symbolic link: the whole object name to go on with.
     Renamed(Vec<u16>),
     /// A local file system met a reparse point: what it holds, and how many bytes of the name come after it.

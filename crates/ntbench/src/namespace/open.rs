@@ -12,6 +12,7 @@ use super::{
     locks::Locks,
     names::Path,
     notes::Notes,
+    opened,
     oplocks::Oplocks,
     reparse::ReparseData,
     sharing::{FileId, ShareHold, ShareTable},
@@ -80,6 +81,8 @@ pub(crate) struct OpenFile {
     pub(super) access: u32,
     /// The transaction that it was opened in; 0: none.
     pub(super) transaction: usize,
+    /// The length and the bytes taken, where looking for the file told them and its open changed nothing about them.
+    pub(super) found_size: Option<(i64, i64)>,
     pub(super) state: Mutex<State>,
     /// Where an enumeration of it is.
     pub(super) listing: Mutex<Option<Listing>>,
@@ -104,7 +107,7 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// It opened a file; the second is `IoStatus.Information`.
-    File(OpenFile, usize),
+    File(Arc<OpenFile>, usize),
     /// It met a reparse point: how many components lead to it, and what it holds.
     Link(usize, ReparseData),
 }
@@ -388,9 +391,11 @@ impl Tree {
             delete_on_close: request.options & FILE_DELETE_ON_CLOSE != 0,
             ..State::default()
         };
-        let file = OpenFile {
+        let directory = stream.is_none() && found.kind() == FileType::Directory;
+        let plain = stream.is_none() && !directory && information == FILE_OPENED;
+        let file = Arc::new(OpenFile {
             tree: Some(Arc::clone(self)),
-            directory: stream.is_none() && found.kind() == FileType::Directory,
+            directory,
             fd: Some(found.fd),
             data: OnceLock::new(),
             id: Some(id),
@@ -398,9 +403,10 @@ impl Tree {
             stream,
             access,
             transaction: request.transaction,
+            found_size: plain.then(|| opened::size_of(&found.stat)),
             state: Mutex::new(state),
             listing: Mutex::default(),
-        };
+        });
         match information {
             FILE_CREATED if file.stream.is_some() => {
                 file.tell(file.name_kind(), Action::AddedStream);

@@ -15,10 +15,15 @@ use crate::abi::file::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_READONLY, FILE_ATTRIBUTE_REPARSE_POINT,
 };
 
+/// How long a file's own data are, and how many bytes they take.
+pub(super) fn size_of(stat: &Stat) -> (i64, i64) {
+    (stat.st_size, stat.st_blocks * 512)
+}
+
 impl OpenFile {
     /// A directory that no folder of the host stands for: a DFS root, or the way to a link. `names`: what is in it.
-    pub(crate) fn virtual_directory(names: Vec<String>) -> Self {
-        Self {
+    pub(crate) fn virtual_directory(names: Vec<String>) -> Arc<Self> {
+        Arc::new(Self {
             tree: None,
             fd: None,
             data: OnceLock::new(),
@@ -28,9 +33,10 @@ impl OpenFile {
             directory: true,
             access: 0,
             transaction: 0,
+            found_size: None,
             state: Mutex::default(),
             listing: Mutex::new(Some(Listing::of_names(names))),
-        }
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -97,10 +103,13 @@ impl OpenFile {
         match &self.stream {
             Some(stream) => stream.size(),
             None if self.directory => (0, 0),
-            None => self
-                .stat()
-                .map_or((0, 0), |stat| (stat.st_size, stat.st_blocks * 512)),
+            None => self.stat().map_or((0, 0), |stat| size_of(&stat)),
         }
+    }
+
+    /// The same as of its open, which mostly costs no call of the host's.
+    pub(crate) fn size_when_opened(&self) -> (i64, i64) {
+        self.found_size.unwrap_or_else(|| self.size())
     }
 
     /// The file's streams with their lengths, its own data first.
@@ -110,7 +119,7 @@ impl OpenFile {
         };
         let mut streams = Vec::new();
         if folder::attributes(&stat) & FILE_ATTRIBUTE_DIRECTORY == 0 {
-            streams.push((String::new(), (stat.st_size, stat.st_blocks * 512)));
+            streams.push((String::new(), size_of(&stat)));
         }
         let named = tree.notes.streams(id);
         streams.extend(named.iter().map(|stream| (stream.name(), stream.size())));

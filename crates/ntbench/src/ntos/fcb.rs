@@ -63,7 +63,7 @@ fn initialise(at: usize) {
     Guest::at(at + FILE_CONTEXTS).write(at + FILE_VARIABLE);
 }
 
-/// The header and section pointers for what was opened on a volume, with the lengths as they are now.
+/// The header and section pointers for what was opened on a volume just now, with its lengths.
 pub(super) fn of(open: &OpenFile, volume: usize) -> (usize, usize) {
     let of = open.id().map_or(Of::Volume(volume), Of::Stream);
     let mut table = lock();
@@ -84,7 +84,7 @@ pub(super) fn of(open: &OpenFile, volume: usize) -> (usize, usize) {
     });
     drop(table);
     if !open.is_directory() {
-        let (end, allocation) = open.size();
+        let (end, allocation) = open.size_when_opened();
         Guest::at(header + ALLOCATION).write([allocation, end, end]);
     }
     (header, header + SECTIONS)

@@ -310,7 +310,7 @@ impl File {
     }
 
     /// Puts what it has open.
-    pub(crate) fn set_open(&self, open: OpenFile) {
+    pub(crate) fn set_open(&self, open: Arc<OpenFile>) {
         let mut counts = opens();
         if let Some(id) = open.id() {
             *counts.streams.entry(id).or_default() += 1;
@@ -324,7 +324,7 @@ impl File {
             object.fs_context = Guest::at(header).0;
             object.section_object_pointer = Guest::at(sections).0;
         });
-        self.lock().open = Some(Arc::new(open));
+        self.lock().open = Some(open);
     }
 
     /// What it has open.
