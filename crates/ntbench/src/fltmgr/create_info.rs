@@ -1,7 +1,7 @@
 //! What a filter wants to know of a file as soon as its create is over: asked for before, and told after
 //! (`FltRequestFileInfoOnCreateCompletion`), and by name without an open of its own (`FltQueryInformationByName`).
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::flight::{self, Operation};
 use super::frames::create_from_filter;
@@ -10,7 +10,7 @@ use super::{objects, op};
 use crate::abi::file::{FILE_OPEN_REPARSE_POINT, FILE_READ_ATTRIBUTES, SYNCHRONIZE};
 use crate::abi::io::{IRP_MJ_CREATE, IRP_MJ_QUERY_INFORMATION, IoStatusBlock};
 use crate::abi::ob::ObjectAttributes;
-use crate::maps::HashMap;
+use crate::maps::Sparse;
 use crate::namespace::DeviceId;
 use crate::ntos::iomgr::{self, Create};
 use crate::ntos::memory::Guest;
@@ -26,22 +26,18 @@ const EA: u32 = 4;
 const TAG: u32 = u32::from_le_bytes(*b"FMqc");
 
 /// What was asked for in a create, and what was told of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Asked {
     classes: u32,
     /// The blocks that were given out, by class: they go with the create.
     told: Vec<(u32, usize, u32)>,
 }
 
-static ASKED: LazyLock<Mutex<HashMap<usize, Asked>>> = LazyLock::new(Mutex::default);
-
-fn lock() -> MutexGuard<'static, HashMap<usize, Asked>> {
-    ASKED.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static ASKED: Sparse<Asked> = Sparse::new();
 
 /// A create is over.
 pub(super) fn forget(data: usize) {
-    let asked = lock().remove(&data);
+    let asked = ASKED.remove(data);
     for (_, block, _) in asked.into_iter().flat_map(|asked| asked.told) {
         pool::free(block, None);
     }
@@ -94,18 +90,14 @@ fn retrieve(
     irql::at_most(function, APC_LEVEL);
     let _ = objects::filter(filter, function);
     let operation = create_of(data)?;
-    let known = {
-        let all = lock();
-        let asked = all.get(&data).filter(|asked| asked.classes & class != 0);
-        let asked = asked.ok_or(NtStatus::NOT_FOUND)?;
-        asked.told.iter().find(|told| told.0 == class).copied()
-    };
+    let asked = ASKED.get(data).filter(|asked| asked.classes & class != 0);
+    let asked = asked.ok_or(NtStatus::NOT_FOUND)?;
+    let known = asked.told.iter().find(|told| told.0 == class).copied();
     if let Some((_, block, size)) = known {
         return Ok((block, size));
     }
     let (block, size) = made(&operation, class)?;
-    let mut all = lock();
-    all.entry(data).or_default().told.push((class, block, size));
+    ASKED.with(|all| all.entry(data).or_default().told.push((class, block, size)));
     Ok((block, size))
 }
 
@@ -162,7 +154,7 @@ exports! { "fltmgr.sys";
         }
         match create_of(data) {
             Ok(operation) if !operation.fast => {
-                lock().entry(data).or_default().classes |= classes;
+                ASKED.with(|all| all.entry(data).or_default().classes |= classes);
                 NtStatus::SUCCESS
             }
             _ => NtStatus::INVALID_PARAMETER_2,

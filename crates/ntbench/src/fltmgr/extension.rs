@@ -1,12 +1,9 @@
 //! What travels with an operation beside its parameters, as an IRP's extension does: the priority hint and the activity id
 //! that filters set.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-
 use crate::abi::base::Guid;
 use crate::abi::flt::{CallbackData, FLTFL_CALLBACK_DATA_IRP_OPERATION};
-use crate::maps::HashMap;
+use crate::maps::Sparse;
 use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
@@ -22,13 +19,7 @@ pub(super) struct Extension {
 }
 
 /// By the address of the callback data.
-static EXTENSIONS: LazyLock<Mutex<HashMap<usize, Extension>>> = LazyLock::new(Mutex::default);
-/// How many there are: nearly always none.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-fn lock() -> MutexGuard<'static, HashMap<usize, Extension>> {
-    EXTENSIONS.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static EXTENSIONS: Sparse<Extension> = Sparse::new();
 
 /// Whether callback data stands for an IRP, which alone has an extension.
 pub(super) fn is_irp(data: usize) -> bool {
@@ -37,17 +28,12 @@ pub(super) fn is_irp(data: usize) -> bool {
 
 /// An operation's extension.
 pub(super) fn of(data: usize) -> Extension {
-    if COUNT.load(Ordering::Acquire) == 0 {
-        return Extension::default();
-    }
-    lock().get(&data).copied().unwrap_or_default()
+    EXTENSIONS.get(data).unwrap_or_default()
 }
 
 /// Changes it.
 pub(super) fn change(data: usize, change: impl FnOnce(&mut Extension)) {
-    let mut all = lock();
-    change(all.entry(data).or_default());
-    COUNT.store(all.len(), Ordering::Release);
+    EXTENSIONS.with(|all| change(all.entry(data).or_default()));
 }
 
 /// Adds what one operation's has to another's.
@@ -64,12 +50,7 @@ pub(super) fn copy(from: usize, to: usize) {
 
 /// The operation is over, or made new.
 pub(super) fn forget(data: usize) {
-    if COUNT.load(Ordering::Acquire) == 0 {
-        return;
-    }
-    let mut all = lock();
-    all.remove(&data);
-    COUNT.store(all.len(), Ordering::Release);
+    EXTENSIONS.remove(data);
 }
 
 exports! { "fltmgr.sys";

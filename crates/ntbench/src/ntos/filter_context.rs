@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use super::fcb::{FILTER_CONTEXTS, FLAGS2, SUPPORTS_CONTEXTS};
 use super::memory::Guest;
 use super::{driver, irql, object};
-use crate::maps::HashMap;
+use crate::maps::{HashMap, Sparse};
 use crate::status::NtStatus;
 use crate::thread::APC_LEVEL;
 use crate::{gate, verifier};
@@ -21,15 +21,11 @@ const FREE: usize = 32;
 /// Who inserted each context, and where.
 static KNOWN: LazyLock<Mutex<HashMap<usize, (String, usize)>>> = LazyLock::new(Mutex::default);
 /// The lists of file objects, by these; of files, a list's head by the variable that leads to it.
-static FILE_OBJECTS: LazyLock<Mutex<HashMap<usize, usize>>> = LazyLock::new(Mutex::default);
+static FILE_OBJECTS: Sparse<usize> = Sparse::new();
 
 /// One lock for all lists: what is in them is looked at for moments.
 fn lock() -> MutexGuard<'static, HashMap<usize, (String, usize)>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn file_objects() -> MutexGuard<'static, HashMap<usize, usize>> {
-    FILE_OBJECTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn read(at: usize) -> usize {
@@ -144,7 +140,7 @@ pub(super) fn tear_down_file(variable: usize) {
 
 /// A file object goes: who hung something on it had to take it away.
 pub(super) fn file_object_gone(file: usize) {
-    file_objects().remove(&file);
+    FILE_OBJECTS.remove(file);
 }
 
 /// Reports what a driver that goes away has left in lists: it would be freed by code that is not there.
@@ -251,7 +247,7 @@ exports! { "ntoskrnl.exe";
             return NtStatus::INVALID_PARAMETER;
         }
         object::file(file, "FsRtlInsertPerFileObjectContext");
-        let head = *file_objects().entry(file).or_insert_with(head);
+        let head = FILE_OBJECTS.with(|heads| *heads.entry(file).or_insert_with(head));
         insert(head, context);
         NtStatus::SUCCESS
     }
@@ -259,14 +255,14 @@ exports! { "ntoskrnl.exe";
     /// Finds one.
     fn FsRtlLookupPerFileObjectContext(file: usize, owner: usize, instance: usize) -> usize {
         irql::at_most("FsRtlLookupPerFileObjectContext", APC_LEVEL);
-        let head = file_objects().get(&file).copied();
+        let head = FILE_OBJECTS.get(file);
         head.map_or(0, |head| look_up(head, owner, instance))
     }
 
     /// Takes one away, which the caller frees.
     fn FsRtlRemovePerFileObjectContext(file: usize, owner: usize, instance: usize) -> usize {
         irql::at_most("FsRtlRemovePerFileObjectContext", APC_LEVEL);
-        let head = file_objects().get(&file).copied();
+        let head = FILE_OBJECTS.get(file);
         head.map_or(0, |head| remove(head, owner, instance))
     }
 }
