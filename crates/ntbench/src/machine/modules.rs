@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::loader::{self, Image};
 use crate::symbols::Symbols;
+use crate::verifier::stack_use;
 use crate::wire::ModuleInfo;
 
 /// A mapped driver and its symbols.
@@ -90,6 +91,7 @@ pub(super) fn importer(image: &Image) -> Option<Arc<Module>> {
 }
 
 fn take_away(image: &Arc<Image>) {
+    stack_use::about_to_go(image);
     MODULES
         .write()
         .unwrap_or_else(PoisonError::into_inner)

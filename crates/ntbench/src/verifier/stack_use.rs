@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::finding_in;
+use crate::loader::Image;
 use crate::stack::{Deepest, Used};
 use crate::wire::StackUse;
 use crate::{machine, symbols, unwind};
@@ -27,9 +28,48 @@ struct Most {
     own: u64,
     whole: u64,
     elsewhere: u64,
-    deepest: Option<String>,
+    deepest: Place,
     /// Whether it was found to be too much already.
     judged: bool,
+}
+
+/// How the driver came to the most of its own. Symbols are read when somebody wants to know, or when the driver goes.
+enum Place {
+    Seen(Deepest),
+    Described(Option<String>),
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::Seen(Deepest::Unknown)
+    }
+}
+
+impl Place {
+    /// In words.
+    fn described(&mut self) -> Option<String> {
+        if let Self::Seen(deepest) = self {
+            *self = Self::Described(match *deepest {
+                Deepest::Unknown => None,
+                Deepest::Call(site) => Some(symbols::describe_call(site)),
+                Deepest::Below(within) => {
+                    Some(symbols::describe(start_of(within).unwrap_or(within)))
+                }
+            });
+        }
+        match self {
+            Self::Seen(_) => None,
+            Self::Described(text) => text.clone(),
+        }
+    }
+
+    /// Whether it is still an address within that image.
+    fn lies_in(&self, image: &Image) -> bool {
+        match self {
+            Self::Seen(Deepest::Call(at) | Deepest::Below(at)) => image.contains(*at),
+            Self::Seen(Deepest::Unknown) | Self::Described(_) => false,
+        }
+    }
 }
 
 static CALLBACKS: Mutex<BTreeMap<Key, Most>> = Mutex::new(BTreeMap::new());
@@ -53,12 +93,16 @@ pub(crate) fn note(key: Key, used: &Used) {
     most.elsewhere = most.elsewhere.max(used.elsewhere);
     if used.own > most.own {
         most.own = used.own;
-        // While the driver is there to be looked at.
-        most.deepest = match used.deepest {
-            Deepest::Unknown => None,
-            Deepest::Call(site) => Some(symbols::describe_call(site)),
-            Deepest::Below(within) => Some(symbols::describe(start_of(within).unwrap_or(within))),
-        };
+        most.deepest = Place::Seen(used.deepest);
+    }
+}
+
+/// An image is about to go: what is known of it is looked up while it is there.
+pub(crate) fn about_to_go(image: &Image) {
+    for most in callbacks().values_mut() {
+        if most.deepest.lies_in(image) {
+            most.deepest.described();
+        }
     }
 }
 
@@ -69,7 +113,7 @@ fn start_of(address: usize) -> Option<usize> {
 
 /// All of them.
 pub(crate) fn all() -> Vec<StackUse> {
-    let row = |(key, most): (&Key, &Most)| StackUse {
+    let row = |(key, most): (&Key, &mut Most)| StackUse {
         driver: key.driver.clone(),
         callback: key.phase.clone(),
         operation: key.operation.clone(),
@@ -77,9 +121,9 @@ pub(crate) fn all() -> Vec<StackUse> {
         own: most.own,
         with_callees: most.whole,
         expanded: most.elsewhere,
-        deepest: most.deepest.clone(),
+        deepest: most.deepest.described(),
     };
-    callbacks().iter().map(row).collect()
+    callbacks().iter_mut().map(row).collect()
 }
 
 /// Tells of those that use more than is allowed, each once: at the end, with the most that it came to.
@@ -97,6 +141,6 @@ pub(crate) fn judge() {
             "the {about} of {} takes {:#x} bytes of its caller's stack in its own frames, with {limit:#x} allowed",
             key.driver, most.own
         );
-        finding_in("stack-use", &key.driver, most.deepest.clone(), text);
+        finding_in("stack-use", &key.driver, most.deepest.described(), text);
     }
 }
