@@ -62,12 +62,11 @@ unsafe impl Sync for Descriptor {}
 /// # Safety
 /// `entry` is a function of a mapped image that takes these arguments, each one slot.
 pub(crate) unsafe fn call(entry: usize, arguments: &[u64]) -> u64 {
-    let mut block = [0; 4];
+    let home: [u64; 4];
     let arguments = if arguments.len() < 4 {
-        for (slot, argument) in block.iter_mut().zip(arguments) {
-            *slot = *argument;
-        }
-        &block
+        // One by one: a copy of unknown length is a call of its own.
+        home = std::array::from_fn(|at| arguments.get(at).copied().unwrap_or(0));
+        &home
     } else {
         arguments
     };

@@ -111,11 +111,13 @@ pub(crate) fn end() {
 ///
 /// # Panics
 /// On a host thread that is none: nothing of the machine runs there.
+#[inline]
 pub(crate) fn current() -> &'static Thread {
     try_current().expect("this host thread is not a simulated one")
 }
 
 /// The simulated thread that this host thread is, if it is one.
+#[inline]
 pub(crate) fn try_current() -> Option<&'static Thread> {
     CURRENT.get()
 }
@@ -132,12 +134,14 @@ pub(crate) fn waiting<T>(wait: impl FnOnce() -> T) -> T {
 }
 
 /// The current thread's IRQL.
+#[inline]
 pub(crate) fn irql() -> u8 {
     current().irql()
 }
 
 impl Thread {
     /// Its IRQL.
+    #[inline]
     pub(crate) fn irql(&self) -> u8 {
         self.irql.load(Ordering::Relaxed)
     }

@@ -38,7 +38,7 @@ pub(crate) struct Block {
     pub(crate) lowest: Cell<usize>,
     /// The lowest stack pointer that the driver called an import with.
     pub(crate) own_lowest: Cell<usize>,
-    /// What that call returns to.
+    /// What that call returns to, or what else is known of it: see `stack::usage`.
     pub(crate) deepest: Cell<usize>,
     /// The current segment's lowest usable address.
     pub(crate) low: Cell<usize>,
@@ -46,6 +46,10 @@ pub(crate) struct Block {
     pub(crate) high: Cell<usize>,
     /// The lowest address of its guard.
     pub(crate) guard: Cell<usize>,
+    /// Where a pattern tells how far the current callback has written: see `stack::usage`.
+    pub(crate) painted: Cell<(usize, usize)>,
+    /// The most bytes that one of its callouts had.
+    pub(crate) elsewhere: Cell<u64>,
 }
 
 // What `gdb/ntbench.gdb` walks by: change it there, too.
@@ -82,11 +86,13 @@ thread_local! {
 ///
 /// # Panics
 /// On a host thread that is no simulated one.
+#[inline]
 pub(crate) fn block() -> &'static Block {
     try_block().expect("this host thread has no kernel stack")
 }
 
 /// The current thread's block, if it is a simulated one.
+#[inline]
 pub(crate) fn try_block() -> Option<&'static Block> {
     CURRENT.get()
 }
@@ -122,6 +128,7 @@ pub(crate) fn seen_from_afar(thread_object: usize) -> Option<Seen> {
 
 impl Block {
     /// The import that the host is in.
+    #[inline]
     pub(crate) fn import(&self) -> Import {
         Import {
             sp: self.import_sp.get(),

@@ -50,6 +50,7 @@ fn lock() -> MutexGuard<'static, Option<Schedule>> {
     SCHEDULE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[inline]
 fn on() -> bool {
     ON.load(Ordering::Acquire)
 }
@@ -150,10 +151,14 @@ pub(crate) fn gone() {
 }
 
 /// A place at which another thread may run first.
+#[inline]
 pub(crate) fn point(at: &'static str) {
-    if !on() {
-        return;
+    if on() {
+        scheduled(at);
     }
+}
+
+fn scheduled(at: &'static str) {
     let Some(ticket) = TICKET.get() else { return };
     let mut guard = lock();
     let Some(schedule) = guard.as_mut() else {

@@ -155,6 +155,7 @@ fn after_return(pending: Pending) {
 }
 
 /// Runs `f`, which calls the driver, with nothing pending: what the running export has raised is for its own caller.
+#[inline]
 pub(crate) fn aside<R>(f: impl FnOnce() -> R) -> R {
     let block = pcr::block();
     if block.raised.get() == 0 {

@@ -4,7 +4,6 @@
 //! two calls is seen by a pattern below the callback's entry, of which it leaves the lower part as it was. Callbacks that are called
 //! within a callback are measured for themselves; what they use counts for the outer one as something that it called.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cpu::pcr::{self, Block};
@@ -23,10 +22,6 @@ pub(super) fn configure(paint: bool) {
     PAINT.store(paint, Ordering::Release);
 }
 
-thread_local! {
-    static NOW: Cell<Stretch> = const { Cell::new(Stretch::UNUSED) };
-}
-
 /// How the driver came to the lowest place that its own frames reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deepest {
@@ -38,15 +33,30 @@ pub(crate) enum Deepest {
     Below(usize),
 }
 
-/// The part of a segment below a callback's entry, or below a segment's top, and how low it was used.
+/// No address of the host's has it.
+const BELOW: usize = 1 << 63;
+
+impl Deepest {
+    /// As the processor's block has it: the import gate writes what the driver's call returns to, as it is.
+    fn of(word: usize) -> Self {
+        match word {
+            0 => Self::Unknown,
+            word if word & BELOW != 0 => Self::Below(word & !BELOW),
+            word => Self::Call(word),
+        }
+    }
+}
+
+/// The part of a segment below a callback's entry, or below a segment's top, and how low it was used. The current one is in the
+/// processor's block, where each call out of the driver and each frame that is charged finds it.
 #[derive(Clone, Copy)]
 pub(super) struct Stretch {
     /// The lowest stack pointer of anybody.
     lowest: usize,
     /// The lowest one of the driver's own frames.
     own: usize,
-    /// How the driver came there.
-    deepest: Deepest,
+    /// How the driver came there: what [`Deepest::of`] reads.
+    deepest: usize,
     /// Where the pattern was written.
     painted: (usize, usize),
     /// The most bytes of a callout's.
@@ -57,38 +67,46 @@ impl Stretch {
     const UNUSED: Self = Self {
         lowest: usize::MAX,
         own: usize::MAX,
-        deepest: Deepest::Unknown,
+        deepest: 0,
         painted: (0, 0),
         elsewhere: 0,
     };
 
-    /// Takes the current one, with all that is known of it.
-    fn take(block: &Block) -> Self {
-        let mut now = NOW.replace(Self::UNUSED);
-        let (own, call) = (
-            block.own_lowest.replace(usize::MAX),
-            block.deepest.replace(0),
-        );
-        if own < now.own {
-            now.own = own;
-            now.deepest = Deepest::Call(call);
-        }
-        now.lowest = now.lowest.min(block.lowest.replace(usize::MAX));
-        let written = written(now.painted);
-        // Below all that was called, it was the driver itself.
-        if written < now.lowest.min(now.own) {
-            now.own = written;
-            now.deepest = caller(written, now.painted.1);
+    /// The current one, with all that is known of it.
+    #[inline]
+    fn of(block: &Block) -> Self {
+        let mut now = Self {
+            lowest: block.lowest.get(),
+            own: block.own_lowest.get(),
+            deepest: block.deepest.get(),
+            painted: block.painted.get(),
+            elsewhere: block.elsewhere.get(),
+        };
+        if now.painted.0 != now.painted.1 {
+            now.look();
         }
         now.lowest = now.lowest.min(now.own);
         now
     }
 
+    /// Looks how far the pattern is gone: below all that was called, it was the driver itself.
+    #[cold]
+    fn look(&mut self) {
+        let written = written(self.painted);
+        if written < self.lowest.min(self.own) {
+            self.own = written;
+            self.deepest = caller(written, self.painted.1);
+        }
+    }
+
     /// Makes it the current one.
+    #[inline]
     pub(super) fn resume(self, block: &Block) {
-        block.own_lowest.set(self.own);
         block.lowest.set(self.lowest);
-        NOW.set(self);
+        block.own_lowest.set(self.own);
+        block.deepest.set(self.deepest);
+        block.painted.set(self.painted);
+        block.elsewhere.set(self.elsewhere);
     }
 
     /// This one, once what it has on a segment that ends at `high` is over.
@@ -112,9 +130,6 @@ impl Stretch {
 
 /// The lowest word in which the pattern is gone; the highest address there is where it is not.
 fn written((low, high): (usize, usize)) -> usize {
-    if low == high {
-        return usize::MAX;
-    }
     let start = std::ptr::with_exposed_provenance::<u8>(low);
     // SAFETY: `paint` wrote these bytes of the thread's own stack, which stay mapped as long as the callback runs on it; the driver, which
     // may change them, does not run now.
@@ -128,9 +143,9 @@ fn written((low, high): (usize, usize)) -> usize {
         .map_or(usize::MAX, |at| (low + chunk + at) & !7)
 }
 
-/// Who called the function that wrote the lowest: the first word from there on that leads into a driver's code is in that one. Its call is
+/// Who called the function that wrote the lowest, as [`Deepest::of`] reads it: the first word from there on that leads into a driver's code is in that one. Its call is
 /// another one, perhaps: each later call of the same function's has put its return address into the same place.
-fn caller(from: usize, high: usize) -> Deepest {
+fn caller(from: usize, high: usize) -> usize {
     let word = |at| {
         let word = std::ptr::with_exposed_provenance::<usize>(at);
         // SAFETY: as in `written`: within what `paint` wrote.
@@ -139,14 +154,12 @@ fn caller(from: usize, high: usize) -> Deepest {
     let mut words = (from..high).step_by(8).map(word);
     words
         .find(|word| machine::in_code(*word))
-        .map_or(Deepest::Unknown, Deepest::Below)
+        .map_or(0, |word| word | BELOW)
 }
 
 /// Writes the pattern to all of the current segment that is not in use.
+#[cold]
 fn paint(block: &Block) -> (usize, usize) {
-    if !PAINT.load(Ordering::Acquire) {
-        return (0, 0);
-    }
     let low = block.low.get().next_multiple_of(8);
     // Of an import for which no frame was charged, the return address lies one word below.
     let high = block.kernel_sp.get().saturating_sub(8) & !7;
@@ -157,17 +170,24 @@ fn paint(block: &Block) -> (usize, usize) {
 }
 
 /// The thread goes to another segment, or comes back from it: what is known of the one that it leaves.
+#[inline]
 pub(super) fn leave_segment(block: &Block) -> Stretch {
-    Stretch::take(block)
+    Stretch::of(block)
 }
 
 /// It is there, at its top.
+#[inline]
 pub(super) fn enter_segment(block: &Block) {
-    let painted = paint(block);
-    NOW.set(Stretch {
+    let painted = if PAINT.load(Ordering::Acquire) {
+        paint(block)
+    } else {
+        (0, 0)
+    };
+    Stretch {
         painted,
         ..Stretch::UNUSED
-    });
+    }
+    .resume(block);
 }
 
 /// What a callback used.
@@ -196,7 +216,7 @@ impl Measure {
     /// Begins where the newest frame ends.
     pub(crate) fn begin() -> Self {
         let block = pcr::block();
-        let outer = Stretch::take(block);
+        let outer = Stretch::of(block);
         enter_segment(block);
         Self {
             outer,
@@ -207,7 +227,7 @@ impl Measure {
     /// The callback has returned.
     pub(crate) fn end(self) -> Used {
         let block = pcr::block();
-        let inner = Stretch::take(block);
+        let inner = Stretch::of(block);
         let below = |sp: usize| match sp {
             usize::MAX => 0,
             sp => self.entry.saturating_sub(sp) as u64,
@@ -223,7 +243,7 @@ impl Measure {
             own: below(inner.own),
             whole: below(inner.lowest),
             elsewhere: inner.elsewhere,
-            deepest: inner.deepest,
+            deepest: Deepest::of(inner.deepest),
         }
     }
 }
