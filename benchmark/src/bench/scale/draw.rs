@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use plotters::coord::Shift;
+use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::prelude::*;
 
 use super::{Curve, grouped};
@@ -31,13 +33,81 @@ pub(crate) fn draw(curves: &[Curve], folder: &Path) -> Result<()> {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
+/// How the places of a curve's points are laid out from left to right.
+struct Places {
+    /// The furthest one.
+    right: f64,
+    /// On a scale of powers, where every step to the right is as many times as much. Few places stand evenly instead.
+    powers: bool,
+    /// Whether nothing is among them: on a scale of powers that has no place, and stands at the left edge under its own label.
+    nothing: bool,
+}
+
+/// From how far on places are laid out by powers.
+const FAR: u64 = 20;
+
+impl Places {
+    fn of(curve: &Curve) -> Self {
+        let points = || curve.series.iter().flat_map(|series| &series.points);
+        let right = points().map(|point| point.at).max().unwrap_or(0);
+        Self {
+            right: right as f64,
+            powers: right > FAR,
+            nothing: points().any(|point| point.at == 0),
+        }
+    }
+
+    fn place(&self, at: u64) -> f64 {
+        if self.powers {
+            at.max(1) as f64
+        } else {
+            at as f64
+        }
+    }
+
+    fn label(&self, x: f64) -> String {
+        if self.powers && self.nothing && x <= 1.0 {
+            "0".to_owned()
+        } else {
+            whole(x)
+        }
+    }
+
+    /// What the axis says that it counts.
+    fn described(&self, along: &str) -> String {
+        if self.powers && self.nothing {
+            format!("{along}s (the points at the left edge: none)")
+        } else {
+            format!("{along}s")
+        }
+    }
+}
+
 fn picture(curve: &Curve, file: &Path) -> Drawn {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
+    let places = Places::of(curve);
+    if places.powers {
+        let axis = (1.0..places.right * 1.3).log_scale();
+        lines(&area, curve, &places, axis)?;
+    } else {
+        lines(&area, curve, &places, 0.0..places.right * 1.05)?;
+    }
+    area.present()?;
+    Ok(())
+}
+
+fn lines<X>(
+    area: &DrawingArea<SVGBackend<'_>, Shift>,
+    curve: &Curve,
+    places: &Places,
+    axis: X,
+) -> Drawn
+where
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: ValueFormatter<f64>,
+{
     let points = || curve.series.iter().flat_map(|series| &series.points);
-    // On a scale of powers nothing is 0: what has happened no time yet stands at 1.
-    let place = |at: u64| at.max(1) as f64;
-    let right = points().map(|point| place(point.at)).fold(2.0, f64::max);
     let top = points()
         .map(|point| point.nanoseconds.upper)
         .fold(1.0, f64::max);
@@ -47,28 +117,28 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
     // The upper part is left to the names of the lines.
     let (bottom, top) = (bottom / 2.0, top * 1.5);
     let top = top * (top / bottom).powf(0.1 + 0.1 * curve.series.len() as f64);
-    let mut chart = ChartBuilder::on(&area)
+    let mut chart = ChartBuilder::on(area)
         .caption(&curve.title, ("sans-serif", 20))
         .margin(14)
         .x_label_area_size(46)
         .y_label_area_size(86)
-        .build_cartesian_2d((1.0..right * 1.3).log_scale(), (bottom..top).log_scale())?;
+        .build_cartesian_2d(axis, (bottom..top).log_scale())?;
     chart
         .configure_mesh()
         .light_line_style(RGBColor(0xF2, 0xF2, 0xF2))
         .bold_line_style(RGBColor(0xDD, 0xDD, 0xDD))
-        .x_desc(format!("{}s", curve.along))
+        .x_desc(places.described(&curve.along))
         .y_desc("time of one")
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 15))
-        .x_label_formatter(&|x| label(*x))
+        .x_label_formatter(&|x| places.label(*x))
         .y_label_formatter(&|y| time(*y))
         .draw()?;
     for (series, colour) in curve.series.iter().zip(COLOURS.iter().cycle()) {
         let line = series
             .points
             .iter()
-            .map(|point| (place(point.at), point.nanoseconds.lower));
+            .map(|point| (places.place(point.at), point.nanoseconds.lower));
         let name = format!("{}: {}", series.name, series.told(&curve.along));
         chart
             .draw_series(LineSeries::new(line.clone(), colour.stroke_width(2)))?
@@ -85,15 +155,18 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(0xCC, 0xCC, 0xCC))
         .draw()?;
-    area.present()?;
     Ok(())
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a label of an axis that begins at 1"
+    reason = "a label of an axis that begins at 0 or at 1"
 )]
-fn label(x: f64) -> String {
+fn whole(x: f64) -> String {
+    if (x - x.round()).abs() > 1e-6 {
+        // Between two that are counted there is none.
+        return String::new();
+    }
     grouped(x.round() as u64)
 }
