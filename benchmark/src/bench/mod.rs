@@ -38,7 +38,7 @@ struct Cli {
     /// The empty filter, examples/yardstick
     #[arg(long, value_name = "SYS")]
     yardstick: PathBuf,
-    /// Measure little and judge ratios alone, with room
+    /// Measure little, to see that every row can be measured; no aim that is missed fails such a run
     #[arg(long)]
     quick: bool,
     /// Rounds; each takes one sample of every row
@@ -130,6 +130,11 @@ fn run(cli: &Cli) -> Result<bool> {
         };
         results.aims = aims::judge(&results, rigour);
         print!("{}{}", table::plain(&results), table::aims(&results.aims));
+        if cli.quick {
+            println!(
+                "  so few samples tell no more than that all can be measured: a missed aim fails no quick run"
+            );
+        }
     }
     if let Some(before) = &before {
         print!("{}", table::compared(before, &results, &only));
@@ -142,8 +147,10 @@ fn run(cli: &Cli) -> Result<bool> {
         page::update(page, &results)?;
         println!("updated {}", page.display());
     }
-    Ok(results.aims.iter().all(|aim| aim.holds)
-        && results.curves.iter().all(scale::Curve::as_expected))
+    // How long something takes on a machine that does other things, too, says nothing about the driver.
+    let held = results.aims.iter().all(|aim| aim.holds)
+        && results.curves.iter().all(scale::Curve::as_expected);
+    Ok(cli.quick || held)
 }
 
 /// Takes the samples of all rows.
