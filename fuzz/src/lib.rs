@@ -49,10 +49,16 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// The input of that number: a seed, changed a few times, or now and then none and only noise.
+/// The input of that number: first each seed as it is, so that every run reads all that ever broke something; then a seed, changed a few
+/// times, or now and then none and only noise.
 pub fn input(target: &Target, seeds: &[corpus::Seed], seed: u64, number: u64, input: &mut Vec<u8>) {
     let mut rng = Rng::with_seed(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     input.clear();
+    let as_it_is = usize::try_from(number).ok().and_then(|at| seeds.get(at));
+    if let Some(as_it_is) = as_it_is {
+        input.extend_from_slice(&as_it_is.bytes);
+        return;
+    }
     let pool = mutate::Pool {
         seeds,
         longest: target.longest,

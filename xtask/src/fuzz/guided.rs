@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{images, program, with_images};
+use super::{images, keep, program, with_images};
 use crate::{host, layout::Layout, run::Tool, setup};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -22,12 +22,12 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
 const PREPARED: &str = "dev";
 
 /// The longest input that is kept in the repository.
-const LONGEST_KEPT: u64 = 4096;
+const LONGEST_KEPT: usize = 4096;
 /// Memory that an input may take, in MB: a driver's image may be as large as 1 GB.
 const MEMORY: u32 = 6144;
 
 /// Runs each of the targets for so long, one after the other.
-pub(super) fn run(layout: &Layout, targets: &[String], minutes: f64, keep: bool) -> Result<()> {
+pub(super) fn run(layout: &Layout, targets: &[String], minutes: f64, kept: bool) -> Result<()> {
     let images = images(layout)?;
     setup::ensure_cpp()?;
     let list = with_images(program(layout, PREPARED, &images).arg("list"), &images).output()?;
@@ -74,8 +74,8 @@ pub(super) fn run(layout: &Layout, targets: &[String], minutes: f64, keep: bool)
             eprintln!("{error:#}");
             broken.push(name);
             smaller(layout, &images, name, &work)?;
-        } else if keep {
-            merge(layout, &binary, name, &images, &found)?;
+        } else if kept {
+            merge(layout, &binary, name, &images, &work)?;
         }
     }
     if broken.is_empty() {
@@ -154,13 +154,32 @@ fn merge(
     binary: &Path,
     name: &str,
     images: &[(String, PathBuf)],
-    found: &Path,
+    work: &Path,
 ) -> Result<()> {
     let corpus = layout.root.join("fuzz").join("corpus").join(name);
     fs::create_dir_all(&corpus)?;
+    let control = work.join("control");
+    if control.exists() {
+        // It would go on where that one ended.
+        fs::remove_file(&control)?;
+    }
+    // What the engine adds to its first folder is not what is kept: that one is thrown away.
+    let merged = work.join("merged");
+    if merged.exists() {
+        fs::remove_dir_all(&merged)?;
+    }
+    fs::create_dir(&merged)?;
+    for seed in fs::read_dir(work.join("seeds"))? {
+        let seed = seed?;
+        fs::copy(seed.path(), merged.join(seed.file_name()))?;
+    }
     engine(layout, binary, name, images)
         .args(["-merge=1", &format!("-max_len={LONGEST_KEPT}")])
-        .arg(&corpus)
-        .arg(found)
-        .run()
+        .arg(format!("-merge_control_file={}", control.display()))
+        .arg(&merged)
+        .arg(work.join("found"))
+        .run()?;
+    let (kept, of) = keep::keep(&control, &corpus, LONGEST_KEPT)?;
+    println!("{name}: {kept} of {of} inputs reach new code, and lie in the corpus now");
+    Ok(())
 }

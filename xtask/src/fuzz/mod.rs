@@ -1,6 +1,7 @@
 //! `cargo xtask fuzz`: seeded runs of the fuzz targets, or guided ones for as long as one likes.
 
 mod guided;
+mod keep;
 
 use std::path::PathBuf;
 
