@@ -82,7 +82,7 @@ fn a_filter_sends_and_takes_an_answer() {
     std::thread::scope(|scope| {
         let waiter = scope.spawn(move || {
             let message = waiting
-                .get_message(64, Some(Duration::from_secs(5)))
+                .get_message(64, Some(Duration::from_secs(25)))
                 .expect("lives");
             let answered = waiting
                 .reply(message.message_id, NtStatus::SUCCESS, b"yes")

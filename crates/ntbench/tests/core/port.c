@@ -73,7 +73,7 @@ static NTSTATUS message(void *cookie, u8 *input, u32 input_length, u8 *output, u
         u8 answer[8] = {0};
         if (input_length != 6 || local[5] != 'y') return (NTSTATUS)0xC000000D;
         u32 length = sizeof answer;
-        long long timeout = -100000000;
+        long long timeout = -250000000;
         NTSTATUS status = FltSendMessage(filter, &client, local, input_length, answer, &length, &timeout);
         if (status) return status;
         if (length > output_length) return (NTSTATUS)0xC0000023;

@@ -24,7 +24,7 @@ static VOID NTAPI RaiseIrql(PVOID parameter)
 
 static VOID NTAPI Sleep(PVOID context)
 {
-    LARGE_INTEGER interval = { .QuadPart = -100000000ll };
+    LARGE_INTEGER interval = { .QuadPart = -10000000000ll };
     UNREFERENCED_PARAMETER(context);
     KeDelayExecutionThread(KernelMode, FALSE, &interval);
     PsTerminateSystemThread(STATUS_SUCCESS);
@@ -141,7 +141,7 @@ static VOID Objects(PUNICODE_STRING path)
     else if (IS("0xC8: callout at another IRQL"))
         KeExpandKernelStackAndCalloutEx(RaiseIrql, NULL, 0x6000, FALSE, NULL);
     else if (IS("0xC7: timer still set")) {
-        LARGE_INTEGER due = { .QuadPart = -100000000ll };
+        LARGE_INTEGER due = { .QuadPart = -10000000000ll };
         KeInitializeTimer(&Timer);
         KeInitializeDpc(&Dpc, Tick, NULL);
         KeSetTimer(&Timer, due, &Dpc);
