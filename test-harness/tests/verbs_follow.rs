@@ -200,19 +200,32 @@ fn the_log_says_how_many_records_were_lost() {
             .status();
         assert!(sent.unwrap().success());
     };
-    // A wait that has begun lasts no longer than this, so that it sends nothing while it is stopped.
     signal("-STOP");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    until_stopped(&pid);
     for _ in 0..100 {
         assert_eq!(home.open("a.exe", 1).unwrap(), NtStatus::SUCCESS);
     }
     signal("-CONT");
-    assert_eq!(output.by_ref().lines().take(16).count(), 16);
+    let first = output.by_ref().lines().take(16).count();
     signal("-INT");
-    assert_eq!(output.lines().count(), 0);
-    let told = "16 records; up to 84 were lost\n".to_owned();
+    let read = first + output.lines().count();
+    // A drain that it had asked for before it was stopped may bring some more than those that the ring holds in the end.
+    assert!((16..=32).contains(&read), "{read}");
+    let told = format!("{read} records; up to {} were lost\n", 100 - read);
     assert_eq!(ended(child), (Some(0), told));
     home.end();
+}
+
+/// Waits until a process that was sent SIGSTOP has stopped.
+fn until_stopped(pid: &str) {
+    let stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Behind the name, which may hold anything.
+        stat.rsplit_once(") ").unwrap().1.starts_with('T')
+    };
+    while !stopped() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
