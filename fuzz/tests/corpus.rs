@@ -10,7 +10,7 @@ use std::time::Duration;
 use fuzz::{TARGETS, corpus, input};
 
 /// Each is read in milliseconds; one that is searched for ever must not take the test's name with it.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What this process may have used at most: the corpus has images of a gigabyte, of which only what the file fills may be copied.
 const MEMORY_KB: u64 = 512 << 10;
 

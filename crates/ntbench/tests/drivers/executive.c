@@ -108,8 +108,7 @@ static void Timers(void)
     KeInitializeTimerEx(&periodic, SynchronizationTimer);
     KeInitializeDpc(&dpc, Deferred, &event);
 
-    CHECK(!KeSetTimer(&timer, never, &dpc) && !KeReadStateTimer(&timer));
-    CHECK(KeSetTimer(&timer, soon, &dpc));
+    CHECK(!KeSetTimer(&timer, never, &dpc) && !KeReadStateTimer(&timer) && KeSetTimer(&timer, soon, &dpc));
     CHECK(KeWaitForSingleObject(&event, Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS && Ran == 1);
     CHECK(KeWaitForSingleObject(&timer, Executive, KernelMode, FALSE, NULL) == STATUS_SUCCESS && KeReadStateTimer(&timer));
     CHECK(!KeSetTimer(&timer, never, NULL) && KeSetTimer(&timer, never, NULL) && KeCancelTimer(&timer) && !KeCancelTimer(&timer));
