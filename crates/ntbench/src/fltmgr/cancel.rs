@@ -4,7 +4,7 @@
 //! routine's to complete. Who clears the routine first has the operation for himself.
 
 use std::cell::Cell;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::callback::{self, About};
 use super::cbdq;
@@ -79,10 +79,11 @@ pub(crate) fn when_pended<R>(call: impl FnOnce() -> R) -> R {
 
 /// An operation of this thread was pended.
 pub(super) fn pended(operation: &Operation) {
-    if operation.tid == crate::thread::current().tid
-        && (AT_ONCE.take() || issue::is_cancelled(operation.tid))
-    {
+    if operation.tid == crate::thread::current().tid && AT_ONCE.take() {
         thread(operation.tid);
+    }
+    if operation.origin != 0 && issue::is_cancelled(operation.origin) {
+        sent_by(operation.origin);
     }
 }
 
@@ -107,7 +108,15 @@ pub(super) fn is_requested(operation: &Operation) -> bool {
 
 /// Cancels what a thread waits for; false: there is nothing.
 pub(super) fn thread(tid: u64) -> bool {
-    let operations = flight::of_thread(tid);
+    all(flight::of_thread(tid))
+}
+
+/// Cancels what a filter sent by that callback data; false: it is not under way.
+pub(super) fn sent_by(origin: usize) -> bool {
+    all(flight::sent_by(origin))
+}
+
+fn all(operations: Vec<(usize, Arc<Operation>)>) -> bool {
     let found = !operations.is_empty();
     for (data, operation) in operations {
         let (armed, below) = {

@@ -16,7 +16,7 @@ use crate::abi::io::{
 };
 use crate::abi::params::{Parameters, QuerySecurity, SetSecurity};
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, object, worker};
+use crate::ntos::{irql, object};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, verifier};
@@ -77,7 +77,7 @@ pub(super) fn finish(done: IoStatusBlock, returned: Guest<u32>) -> NtStatus {
     done.status
 }
 
-/// Makes a transfer here; or, where there is a routine to call back, in a system thread.
+/// Makes a transfer and waits; or, where there is a routine to call back, does not wait, and tells nobody here how much was moved.
 pub(super) fn go(
     transfer: TransferCall,
     moved: Guest<u32>,
@@ -93,16 +93,11 @@ pub(super) fn go(
     let Some(hold) = Hold::take(&instance, &transfer.caller.file) else {
         return NtStatus::FLT_DELETING_OBJECT;
     };
-    let address = moved.address();
-    worker::queue_apart(move || {
-        let done = transfer.run();
-        if address != 0 {
-            Guest::<u32>::at(address).write(short(done.information));
-        }
+    let told = move |transfer: &TransferCall, done| {
         later::call_back(&instance, &transfer.caller.file, done, routine, context);
         drop(hold);
-    });
-    NtStatus::PENDING
+    };
+    transfer.start(told).unwrap_or_else(|status| status)
 }
 
 /// The reparse buffer that `FltTagFile` and `FltUntagFile` are given in parts.

@@ -51,8 +51,10 @@ pub(crate) struct Operation {
     pub(crate) pid: u64,
     /// The instance whose callback is running or was pended.
     pub(crate) instance: Mutex<Option<Arc<Instance>>>,
-    /// The id of the thread that it came in on.
+    /// The id of the thread that it came in on, and that waits for it; 0: none does.
     pub(super) tid: u64,
+    /// The callback data by which a filter sent it; 0: none.
+    pub(super) origin: usize,
     /// Whether it is cancelled, and who wants to know.
     pub(super) cancel: Mutex<Cancel>,
     /// What is known of its pending.
@@ -132,11 +134,20 @@ pub(super) fn on_this_thread() -> bool {
 
 /// The operations that came in on a thread, with their `PFLT_CALLBACK_DATA`.
 pub(super) fn of_thread(tid: u64) -> Vec<(usize, Arc<Operation>)> {
+    chosen(|operation| operation.tid == tid)
+}
+
+/// The operations that a filter sent by that callback data, with their `PFLT_CALLBACK_DATA`.
+pub(super) fn sent_by(origin: usize) -> Vec<(usize, Arc<Operation>)> {
+    chosen(|operation| operation.origin == origin)
+}
+
+fn chosen(which: impl Fn(&Operation) -> bool) -> Vec<(usize, Arc<Operation>)> {
     OPERATIONS
         .read()
         .unwrap_or_else(PoisonError::into_inner)
         .iter()
-        .filter(|(_, operation)| operation.tid == tid)
+        .filter(|(_, operation)| which(operation))
         .map(|(data, operation)| (*data, Arc::clone(operation)))
         .collect()
 }
@@ -200,6 +211,16 @@ impl Flight {
 
     pub(super) fn data(&self) -> u64 {
         self.data.expose_provenance() as u64
+    }
+
+    /// The thread that it came in on goes its own way: from here on nothing there is within it.
+    pub(super) fn leave_thread(&self) {
+        OWN.with_borrow_mut(|own| {
+            let at = self.data.expose_provenance();
+            if let Some(index) = own.iter().rposition(|(data, _)| *data == at) {
+                own.remove(index);
+            }
+        });
     }
 
     /// Gives it the extension of another operation.
@@ -285,6 +306,7 @@ impl Operation {
             pid: thread::current().pid(),
             instance: Mutex::new(None),
             tid: thread::current().tid,
+            origin: 0,
             cancel: Mutex::default(),
             pending: Mutex::new(Pending::default()),
             resumed: Condvar::new(),
@@ -381,13 +403,8 @@ impl Drop for Flight {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&self.data.expose_provenance());
-        // It ends in the thread that it came in on.
-        OWN.with_borrow_mut(|own| {
-            let at = self.data.expose_provenance();
-            if let Some(index) = own.iter().rposition(|(data, _)| *data == at) {
-                own.remove(index);
-            }
-        });
+        // It ends in the thread that it came in on, or has left that before.
+        self.leave_thread();
         self.free_tag();
         extension::forget(self.data.expose_provenance());
         if self.operation.major == IRP_MJ_CREATE {

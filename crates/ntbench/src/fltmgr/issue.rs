@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::cancel;
+use super::depart::{self, Sent};
 use super::extension;
 use super::flight;
 use super::frames::frames;
@@ -18,6 +19,7 @@ use crate::abi::flt::{
 };
 use crate::abi::io::{IRP_MJ_CREATE, IRP_SYNCHRONOUS_API, IoStatusBlock};
 use crate::abi::params::Parameters;
+use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, object, pool};
 use crate::status::NtStatus;
@@ -39,30 +41,27 @@ struct Issued {
     spent: bool,
     /// Its driver has freed it while it was under way.
     freed: bool,
-    /// The thread in which it goes on; 0: it is not sent yet.
-    tid: u64,
     /// `FltCancelIo` was called for it.
     cancelled: bool,
 }
 
 /// Cancels one that is under way: before it is sent, or where it is pended, now or later.
 pub(super) fn cancel_one(data: usize) -> bool {
-    let tid = {
+    {
         let mut all = lock();
         let Some(issued) = all.get_mut(&data).filter(|issued| issued.under_way) else {
             return false;
         };
         issued.cancelled = true;
-        issued.tid
-    };
-    tid == 0 || cancel::thread(tid)
+    }
+    cancel::sent_by(data)
 }
 
-/// Whether what goes on in a thread for a filter was cancelled before it was pended.
-pub(super) fn is_cancelled(tid: u64) -> bool {
+/// Whether what a filter sent by that callback data was cancelled before it was pended.
+pub(super) fn is_cancelled(data: usize) -> bool {
     lock()
-        .values()
-        .any(|issued| issued.under_way && issued.cancelled && issued.tid == tid)
+        .get(&data)
+        .is_some_and(|issued| issued.under_way && issued.cancelled)
 }
 
 static ISSUED: LazyLock<Mutex<HashMap<usize, Issued>>> = LazyLock::new(Mutex::default);
@@ -129,7 +128,6 @@ fn allocate(instance: usize, file: usize, out: Guest<usize>, function: &str) -> 
         under_way: false,
         spent: false,
         freed: false,
-        tid: 0,
         cancelled: false,
     };
     lock().insert(data, issued);
@@ -154,7 +152,6 @@ pub(super) fn begin(data: usize, function: &str) -> Arc<Instance> {
         wrong(data, function)
     };
     issued.under_way = true;
-    issued.tid = 0;
     issued.cancelled = false;
     if std::mem::replace(&mut issued.spent, true) {
         verifier::finding(
@@ -172,31 +169,60 @@ pub(super) fn set_status(data: usize, done: IoStatusBlock) {
 
 /// Sends it, and puts what came of it back.
 pub(super) fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
-    let cancelled = lock().get_mut(&data).is_some_and(|issued| {
-        issued.tid = thread::current().tid;
-        issued.cancelled
-    });
-    if cancelled {
-        return abandon(data, NtStatus::CANCELLED);
-    }
     let at = Guest::<CallbackData>::at(data).iopb();
     let mut block = at.read();
-    let target = block.target_file_object.expose_provenance();
-    let file = object::file(target, function);
-    let flags = Guest::<CallbackData>::at(data).flags();
-    let mode: i8 = Guest::at(data + std::mem::offset_of!(CallbackData, requestor_mode)).read();
-    let data_flags = FLTFL_CALLBACK_DATA_GENERATED_IO | flags & FLTFL_CALLBACK_DATA_SYSTEM_BUFFER;
+    let (file, data_flags, user) = asked(data, &block, function);
     let around = frames(["fltmgr!FltPerformSynchronousIo"]);
     let done = stack::with_frames(&around, || {
-        send_block(
-            &file,
-            &mut block,
-            data_flags,
-            mode != KERNEL_MODE,
-            (Some(instance), data),
-        )
+        send_block(&file, &mut block, data_flags, user, (Some(instance), data))
     });
     at.write(block);
+    over(data, done);
+}
+
+/// Sends it without waiting; `told` is called at its end, in whichever thread that is. Gives what the dispatch comes to.
+pub(super) fn send_away(
+    data: usize,
+    instance: &Arc<Instance>,
+    function: &str,
+    told: impl FnOnce() + Send + 'static,
+) -> NtStatus {
+    let at = Guest::<CallbackData>::at(data).iopb();
+    let mut block = at.read();
+    block.irp_flags &= !IRP_SYNCHRONOUS_API;
+    let (file, data_flags, user) = asked(data, &block, function);
+    let sent = Sent {
+        file: &file,
+        block,
+        data_flags,
+        user,
+        below: Some(instance),
+        origin: data,
+    };
+    let around = frames(["fltmgr!FltPerformSynchronousIo"]);
+    stack::with_frames(&around, || {
+        depart::send(&sent, move |done, block| {
+            Guest::<CallbackData>::at(data).iopb().write(block);
+            over(data, done);
+            told();
+        })
+    })
+}
+
+/// The file, the flags and whose request it is, as the callback data have it.
+fn asked(data: usize, block: &IoParameterBlock, function: &str) -> (Arc<File>, u32, bool) {
+    let target = block.target_file_object.expose_provenance();
+    let flags = Guest::<CallbackData>::at(data).flags();
+    let mode: i8 = Guest::at(data + std::mem::offset_of!(CallbackData, requestor_mode)).read();
+    (
+        object::file(target, function),
+        FLTFL_CALLBACK_DATA_GENERATED_IO | flags & FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
+        mode != KERNEL_MODE,
+    )
+}
+
+/// It is over, and its callback data are the filter's again.
+fn over(data: usize, done: IoStatusBlock) {
     set_status(data, done);
     if let Some(issued) = lock().get_mut(&data) {
         issued.under_way = false;
@@ -205,10 +231,7 @@ pub(super) fn perform(data: usize, instance: &Arc<Instance>, function: &str) {
 
 /// It is not sent after all.
 pub(super) fn abandon(data: usize, status: NtStatus) {
-    set_status(data, IoStatusBlock::new(status, 0));
-    if let Some(issued) = lock().get_mut(&data) {
-        issued.under_way = false;
-    }
+    over(data, IoStatusBlock::new(status, 0));
 }
 
 /// Frees it where its driver has done so while it was under way.
@@ -333,8 +356,7 @@ exports! { "fltmgr.sys";
         settle(data);
     }
 
-    /// Sends it, and calls back once it is over: here always in a system thread.
-    partial "always answers STATUS_PENDING and completes in a system thread"
+    /// Sends it in this thread, and calls back once it is over, in whichever thread that is.
     fn FltPerformAsynchronousIo(data: usize, routine: usize, context: usize) -> NtStatus {
         later::perform(data, routine, context)
     }

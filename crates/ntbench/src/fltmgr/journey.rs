@@ -9,18 +9,19 @@ use std::sync::atomic::Ordering;
 
 use super::callback::{self, argument, related};
 use super::descent::{self, Before, Call, Waiting};
-use super::flight::{Flight, name_of};
+use super::flight::{Flight, Operation, name_of};
 use super::frames::frames;
 use super::objects::{self, Instance, Object};
-use super::pending::{Resume, Step, Verdict, take_parked, wait_for_the_way};
+use super::pending::{Parked, Resume, Step, Verdict, wait_for_the_way};
 use super::{ascent, cancel, mdls};
 use crate::abi::flt::FLTFL_CALLBACK_DATA_POST_OPERATION;
 use crate::abi::io::{
-    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IoStatusBlock,
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE,
+    IoStatusBlock,
 };
 use crate::ntos::MACHINE;
 use crate::status::NtStatus;
-use crate::thread::{self, DISPATCH_LEVEL};
+use crate::thread::{self, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{stack, verifier};
 
 /// What the file system does.
@@ -37,8 +38,14 @@ pub(super) struct Journey<'a> {
     pended: Option<Pended>,
     below: Option<Below<'a>>,
     up: bool,
-    /// Whether the way up is to be gone at a raised IRQL.
-    raise: bool,
+    /// Where the way up is another thread's: the IRQL at which it is gone there.
+    raise: Option<u8>,
+    /// The thread that waits for it, and that has what only one thread may do.
+    home: u64,
+    /// Whether nobody has to wait for it.
+    departs: bool,
+    /// Whether a filter completed it on its way down.
+    completed: bool,
 }
 
 /// Who pended it.
@@ -69,8 +76,46 @@ impl<'a> Journey<'a> {
             pended: None,
             below: Some(Box::new(below)),
             up: false,
-            raise: raised && transfer && !flight.operation.fast,
+            raise: (raised && transfer && !flight.operation.fast).then_some(DISPATCH_LEVEL),
+            home: flight.operation.tid,
+            departs: false,
+            completed: false,
         }
+    }
+
+    /// The same for one that its sender does not wait for: a transfer past the cache is a device's, which completes it.
+    pub(super) fn departing(
+        flight: &'a Flight,
+        instances: Vec<Arc<Instance>>,
+        below: impl FnOnce(&Flight) -> IoStatusBlock + 'a,
+    ) -> Self {
+        let mut journey = Self::new(flight, instances, below);
+        let transfer = matches!(flight.operation.major, IRP_MJ_READ | IRP_MJ_WRITE);
+        if journey.raise.is_none() && transfer && flight.parameters().irp_flags & IRP_NOCACHE != 0 {
+            journey.raise = Some(PASSIVE_LEVEL);
+        }
+        journey.departs = true;
+        journey
+    }
+
+    pub(super) fn operation(&self) -> &Arc<Operation> {
+        &self.flight.operation
+    }
+
+    /// Has this thread do what only one may, from here on.
+    pub(super) fn take_home(&mut self) {
+        self.home = thread::current().tid;
+    }
+
+    /// Whether somebody is to be called in the thread that is its home, which cannot go away then.
+    pub(super) fn is_tied(&self) -> bool {
+        let tied = |post: &Waiting| post.outstanding.is_none() || self.synchronised();
+        self.waiting.iter().any(tied)
+    }
+
+    /// Whether a filter completed it on its way down.
+    pub(super) fn was_completed(&self) -> bool {
+        self.completed
     }
 
     /// Goes the whole way, in whichever threads it takes.
@@ -81,19 +126,10 @@ impl<'a> Journey<'a> {
             if step == Step::Pended {
                 cancel::pended(&operation);
             }
-            if step == Step::Raise {
-                // The device's interrupt is another processor's: the rest is done there, at DISPATCH_LEVEL.
-                let parked_by = Arc::clone(&operation);
-                let raised = move || {
-                    let Some(parked) = take_parked(&parked_by) else {
-                        return;
-                    };
-                    let thread = thread::current();
-                    let irql = thread.set_irql(DISPATCH_LEVEL);
-                    parked.resume(&parked_by, None);
-                    thread.set_irql(irql);
-                };
-                step = wait_for_the_way(&operation, self, Some(Box::new(raised)));
+            if let Step::Raise(irql) = step {
+                // The device's interrupt is another processor's: the rest is done there.
+                let raised = Parked::continuation(&operation, irql);
+                step = wait_for_the_way(&operation, self, Some(raised));
             } else if step == Step::Home {
                 step = self.go_on();
             } else {
@@ -103,7 +139,7 @@ impl<'a> Journey<'a> {
     }
 
     fn at_home(&self) -> bool {
-        thread::current().tid == self.flight.operation.tid
+        thread::current().tid == self.home
     }
 
     /// Whether the Filter Manager itself brings the operation's end back to its thread.
@@ -121,8 +157,10 @@ impl<'a> Journey<'a> {
                 return Step::Pended;
             }
             self.turn();
-            if std::mem::take(&mut self.raise) && !self.waiting.is_empty() {
-                return Step::Raise;
+            if let Some(irql) = self.raise.take()
+                && (self.departs || !self.waiting.is_empty())
+            {
+                return Step::Raise(irql);
             }
         }
         self.climb()
@@ -154,6 +192,7 @@ impl<'a> Journey<'a> {
                 }
                 decided => {
                     if !self.follow(&instance, decided) {
+                        self.raise = None;
                         return Step::Done;
                     }
                     self.retarget(&instance);
@@ -175,7 +214,12 @@ impl<'a> Journey<'a> {
             return Step::Pended;
         }
         self.flight.with_data(|data| data.io_status = done);
-        self.tell(done.status);
+        let elsewhere = self.departs && self.raise.is_some();
+        self.tell(if elsewhere {
+            NtStatus::PENDING
+        } else {
+            done.status
+        });
         Step::Done
     }
 
@@ -246,6 +290,7 @@ impl<'a> Journey<'a> {
             Before::CallMe(post) => self.waiting.push(post),
             Before::Complete => {
                 instance.rundown.leave();
+                self.completed = true;
                 return false;
             }
         }

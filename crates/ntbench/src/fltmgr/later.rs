@@ -1,4 +1,4 @@
-//! I/O of a filter's own that goes on in a system thread and calls back at its end.
+//! I/O of a filter's own that calls back at its end: it goes down in the filter's thread, and ends in whichever comes to it.
 //!
 //! A teardown of its instance waits for it, so that a filter is unloaded only when nothing of it is under way any more;
 //! what comes once the teardown has begun is refused.
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use super::objects::Instance;
 use super::{callback, issue};
 use crate::abi::flt::{CallbackData, IoParameterBlock};
-use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock};
+use crate::abi::io::{IRP_MJ_CREATE, IRP_PAGING_IO, IoStatusBlock};
 use crate::ntos::file::File;
 use crate::ntos::memory::Guest;
-use crate::ntos::{irql, object, pool, worker};
+use crate::ntos::{away, irql, object, pool};
 use crate::status::NtStatus;
-use crate::thread::APC_LEVEL;
+use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
 
-/// What goes on in a system thread for a filter: its instance is not torn down and its file object stays until it is over.
+/// What is under way for a filter that does not wait: its instance is not torn down and its file object stays until it is over.
 pub(super) struct Hold {
     instance: Arc<Instance>,
     file: Arc<File>,
@@ -36,7 +36,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.file.dereference();
+        away::release(Arc::clone(&self.file));
         self.instance.rundown.leave();
     }
 }
@@ -68,9 +68,10 @@ fn refuse(
 /// `FltPerformAsynchronousIo`.
 pub(super) fn perform(data: usize, routine: usize, context: usize) -> NtStatus {
     const NAME: &str = "FltPerformAsynchronousIo";
-    irql::at_most(NAME, APC_LEVEL);
-    let instance = issue::begin(data, NAME);
     let block = Guest::<CallbackData>::at(data).iopb().read();
+    let paging = block.irp_flags & IRP_PAGING_IO != 0;
+    irql::at_most(NAME, if paging { APC_LEVEL } else { PASSIVE_LEVEL });
+    let instance = issue::begin(data, NAME);
     if routine == 0 || block.major_function == IRP_MJ_CREATE {
         let status = NtStatus::FLT_INVALID_ASYNCHRONOUS_REQUEST;
         return refuse(data, &instance, (routine, context), status);
@@ -80,13 +81,16 @@ pub(super) fn perform(data: usize, routine: usize, context: usize) -> NtStatus {
         let status = NtStatus::FLT_DELETING_OBJECT;
         return refuse(data, &instance, (routine, context), status);
     };
-    worker::queue_apart(move || {
-        issue::perform(data, &instance, NAME);
-        completed(data, &instance, routine, context);
+    let told = move || {
+        completed(data, &hold.instance, routine, context);
         issue::settle(data);
         drop(hold);
-    });
-    NtStatus::PENDING
+    };
+    match issue::send_away(data, &instance, NAME, told) {
+        status @ (NtStatus::PENDING | NtStatus::FLT_IO_COMPLETE) => status,
+        // It was sent; how it ended stands in the callback data.
+        _ => NtStatus::SUCCESS,
+    }
 }
 
 /// Calls the routine that a filter gave with `FltReadFile` or `FltWriteFile`: it is given callback data that holds the

@@ -31,6 +31,7 @@ mod context_api;
 pub(crate) mod create;
 mod create_info;
 mod descent;
+mod depart;
 mod drain;
 mod ecp;
 mod ecp_reuse;

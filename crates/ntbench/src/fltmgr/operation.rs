@@ -219,7 +219,7 @@ pub(crate) fn send_to_volume(volume: &Arc<Volume>, major: u8, minor: u8) -> IoSt
     done
 }
 
-fn block_of(file: &Arc<File>, request: &Request<'_>) -> IoParameterBlock {
+pub(super) fn block_of(file: &Arc<File>, request: &Request<'_>) -> IoParameterBlock {
     IoParameterBlock {
         irp_flags: request.irp_flags,
         major_function: request.major,
@@ -241,7 +241,8 @@ pub(super) fn send_block(
     user: bool,
     (below, origin): (Option<&Arc<Instance>>, usize),
 ) -> IoStatusBlock {
-    let operation = Operation::new(file, block.major_function, user, 0);
+    let mut operation = Operation::new(file, block.major_function, user, 0);
+    operation.origin = origin;
     let flight = Flight::new(operation, *block, data_flags);
     if origin != 0 {
         flight.extend(origin);
@@ -270,12 +271,8 @@ pub(crate) fn access_state(access: u32) -> AccessState {
     state
 }
 
-/// Down, through and up.
-fn run(
-    flight: &Flight,
-    start: Option<&Arc<Instance>>,
-    below: impl FnOnce(&Flight) -> IoStatusBlock,
-) -> IoStatusBlock {
+/// The instances that take part in an operation that starts below one, or at the top.
+pub(super) fn participants(flight: &Flight, start: Option<&Arc<Instance>>) -> Vec<Arc<Instance>> {
     let major = flight.operation.major;
     let takes_part = |instance: &&Arc<Instance>| {
         start.is_none_or(|start| instance.altitude < start.altitude)
@@ -285,8 +282,17 @@ fn run(
                 .is_some_and(|wanted| wanted_by(wanted, flight))
     };
     let instances = flight.operation.file.volume.instances();
-    let instances = instances.iter().filter(takes_part).cloned().collect();
-    let entry = if major == IRP_MJ_CREATE {
+    instances.iter().filter(takes_part).cloned().collect()
+}
+
+/// Down, through and up.
+fn run(
+    flight: &Flight,
+    start: Option<&Arc<Instance>>,
+    below: impl FnOnce(&Flight) -> IoStatusBlock,
+) -> IoStatusBlock {
+    let instances = participants(flight, start);
+    let entry = if flight.operation.major == IRP_MJ_CREATE {
         "fltmgr!FltpCreate"
     } else {
         "fltmgr!FltpDispatch"

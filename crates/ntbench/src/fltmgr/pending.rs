@@ -4,6 +4,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::cancel;
+use super::depart::Departed;
 use super::flight::{self, Operation};
 use crate::abi::flt::PREOP_COMPLETE;
 use crate::abi::io::{IRP_MJ_CREATE, IoStatusBlock};
@@ -39,8 +40,8 @@ pub(super) enum Step {
     Pended,
     /// To what only the thread that it came in on may do.
     Home,
-    /// To its completion, which is another thread's, at a raised IRQL.
-    Raise,
+    /// To its completion, which is another thread's, at this IRQL.
+    Raise(u8),
 }
 
 /// What is left of an operation's way.
@@ -49,12 +50,30 @@ pub(super) trait Resume {
     fn resume(&mut self, verdict: Option<Verdict>) -> Step;
 }
 
-/// The way of an operation whose thread waits until somebody else has gone it.
-pub(super) struct Parked(*mut (dyn Resume + 'static));
+/// What is left of a pended operation's way.
+pub(super) enum Parked {
+    /// The operation's thread waits until somebody else has gone it.
+    Awaited(*mut (dyn Resume + 'static)),
+    /// Nobody waits for it.
+    Departed(Box<Departed>),
+}
 
-// SAFETY: the thread that parked it touches it no more until it is told that the way is done, so it is one thread's at a
-// time; what it holds is shared between threads otherwise.
+// SAFETY: the thread that parked it touches it no more until it is told that the way is done, or ever, so it is one
+// thread's at a time; what it holds is shared between threads otherwise.
 unsafe impl Send for Parked {}
+
+/// Leaves an operation that nobody waits for to whoever completes it; gives it back where somebody has.
+pub(super) fn park(
+    operation: &Operation,
+    departed: Box<Departed>,
+) -> Option<(Box<Departed>, Verdict)> {
+    let mut state = pending(operation);
+    if let Some(verdict) = state.verdict.take() {
+        return Some((departed, verdict));
+    }
+    state.parked = Some(Parked::Departed(departed));
+    None
+}
 
 /// What is known of an operation that a filter pended, or that it will.
 #[derive(Default)]
@@ -79,18 +98,33 @@ pub(super) fn take_stray_completion(operation: &Operation) -> bool {
     pending(operation).verdict.take().is_some()
 }
 
-/// Takes the way that an operation's thread has parked.
-pub(super) fn take_parked(operation: &Operation) -> Option<Parked> {
-    pending(operation).parked.take()
-}
-
 impl Parked {
-    /// Goes on in this thread as far as it may, then tells the operation's own thread.
-    pub(super) fn resume(self, operation: &Operation, verdict: Option<Verdict>) {
+    /// What goes on with an operation that is parked, at an IRQL: for another thread, as a device's completion is.
+    pub(super) fn continuation(operation: &Arc<Operation>, irql: u8) -> Box<dyn FnOnce() + Send> {
+        let operation = Arc::clone(operation);
+        Box::new(move || {
+            let parked = pending(&operation).parked.take();
+            let Some(parked) = parked else { return };
+            let thread = thread::current();
+            let before = thread.set_irql(irql);
+            parked.resume(&operation, None);
+            thread.set_irql(before);
+        })
+    }
+
+    /// Goes on in this thread as far as it may, then tells the operation's own thread, if that waits.
+    fn resume(self, operation: &Operation, verdict: Option<Verdict>) {
+        let way = match self {
+            Self::Awaited(way) => way,
+            Self::Departed(departed) => {
+                departed.go_on(verdict);
+                return;
+            }
+        };
         let mut verdict = verdict;
         loop {
             // SAFETY: see `wait_for_the_way`: the operation's own thread waits, and nobody else has the pointer.
-            let step = unsafe { (*self.0).resume(verdict) };
+            let step = unsafe { (*way).resume(verdict) };
             let mut state = pending(operation);
             if step != Step::Pended {
                 state.came = Some(step);
@@ -101,7 +135,7 @@ impl Parked {
             // A filter pended it; and it may have been completed meanwhile.
             verdict = state.verdict.take();
             if verdict.is_none() {
-                state.parked = Some(self);
+                state.parked = Some(Self::Awaited(way));
                 return;
             }
         }
@@ -147,7 +181,7 @@ pub(super) fn wait_for_the_way<'a>(
     let mut helper = helper;
     loop {
         let mut state = pending(operation);
-        state.parked = Some(Parked(pointer));
+        state.parked = Some(Parked::Awaited(pointer));
         if let Some(helper) = helper.take() {
             worker::queue(helper);
         }

@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
+use super::depart::{self, Sent};
 use super::frames::frames;
 use super::objects::Instance;
 use super::op;
-use super::operation::{Request, send, send_fast};
+use super::operation::{Request, block_of, send, send_fast};
 use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_GENERATED_IO, FLTFL_CALLBACK_DATA_SYSTEM_BUFFER, KERNEL_MODE,
 };
 use crate::abi::io::{
-    FO_SYNCHRONOUS_IO, IRP_BUFFERED_IO, IRP_MJ_DEVICE_CONTROL, IRP_MJ_DIRECTORY_CONTROL,
-    IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MN_QUERY_DIRECTORY, IRP_NOCACHE, IRP_PAGING_IO,
-    IRP_READ_OPERATION, IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION, IoStatusBlock,
+    FO_NO_INTERMEDIATE_BUFFERING, FO_SYNCHRONOUS_IO, IRP_BUFFERED_IO, IRP_MJ_DEVICE_CONTROL,
+    IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_READ, IRP_MJ_SET_INFORMATION, IRP_MN_QUERY_DIRECTORY,
+    IRP_NOCACHE, IRP_PAGING_IO, IRP_READ_OPERATION, IRP_SYNCHRONOUS_API, IRP_WRITE_OPERATION,
+    IoStatusBlock,
 };
 use crate::abi::params::{
     Control, Parameters, QueryDirectory, QueryInformation, SetInformation, Transfer,
@@ -32,6 +34,7 @@ const KEEP_BYTE_OFFSET: u32 = 4;
 const SYNCHRONOUS_PAGING: u32 = 8;
 
 /// Who asks, of which file, and below which instance.
+#[derive(Clone)]
 pub(crate) struct Caller {
     /// The instance; `None`: from the top.
     pub(crate) instance: Option<Arc<Instance>>,
@@ -61,6 +64,65 @@ impl Caller {
                 },
             )
         })
+    }
+
+    /// Sends an operation and does not wait; `told` is called at its end, in whichever thread that is.
+    fn start(
+        &self,
+        request: &Request<'_>,
+        told: impl FnOnce(IoStatusBlock) + Send + 'static,
+    ) -> NtStatus {
+        let generated = if self.instance.is_some() {
+            FLTFL_CALLBACK_DATA_GENERATED_IO
+        } else {
+            0
+        };
+        let mut block = block_of(&self.file, request);
+        block.irp_flags &= !IRP_SYNCHRONOUS_API;
+        let sent = Sent {
+            file: &self.file,
+            block,
+            data_flags: request.data_flags | generated,
+            user: false,
+            below: self.instance.as_ref(),
+            origin: 0,
+        };
+        stack::with_frames(&frames([self.symbol]), || {
+            depart::send(&sent, move |done, _| told(done))
+        })
+    }
+
+    /// Sends a control whose buffers are one system buffer (`METHOD_BUFFERED`), and does not wait.
+    pub(crate) fn start_buffered_control(
+        &self,
+        major: u8,
+        code: u32,
+        (input, input_length): (usize, u32),
+        (output, output_length): (usize, u32),
+        told: impl FnOnce(IoStatusBlock) + Send + 'static,
+    ) -> Result<NtStatus, NtStatus> {
+        let bytes = Guest::<u8>::at(input).read_many(input_length as usize);
+        let buffer = SystemBuffer::new(output_length as usize, &bytes)?;
+        let parameters = Parameters::of(Control {
+            output_length,
+            pad0: 0,
+            input_length,
+            pad1: 0,
+            code,
+            pad2: 0,
+            input: buffer.address(),
+            output: 0,
+            output_mdl: 0,
+        });
+        let request = Request {
+            irp_flags: IRP_BUFFERED_IO,
+            data_flags: FLTFL_CALLBACK_DATA_SYSTEM_BUFFER,
+            ..Request::new(major, parameters)
+        };
+        Ok(self.start(&request, move |done| {
+            Guest::<u8>::at(output).write_many(&buffer.taken(done, output_length));
+            told(done);
+        }))
     }
 
     /// Transfers by lists, which only fast I/O does here; `None`: it is not possible.
@@ -243,16 +305,59 @@ pub(crate) struct TransferCall {
     pub(crate) mdl: usize,
 }
 
+/// What is to be put right when a transfer is over.
+struct Settling {
+    /// The list that describes the buffer; 0: none of this function's.
+    list: usize,
+    /// Where the file was, if it is to stay there.
+    position: Option<i64>,
+}
+
+impl Settling {
+    fn settle(&self, file: &File) {
+        if self.list != 0 {
+            mdl::free(self.list);
+        }
+        if let Some(position) = self.position {
+            file.object(|object| object.current_byte_offset = position);
+        }
+    }
+}
+
 impl TransferCall {
     /// Makes it, and waits.
     pub(crate) fn run(&self) -> IoStatusBlock {
+        match self.prepare() {
+            Ok((request, settling)) => {
+                let done = self.caller.send(request);
+                settling.settle(&self.caller.file);
+                done
+            }
+            Err(status) => IoStatusBlock::new(status, 0),
+        }
+    }
+
+    /// Makes it; `told` is called at its end, wherever that is. An error: it was not made, and nobody is told.
+    pub(crate) fn start(
+        self,
+        told: impl FnOnce(&Self, IoStatusBlock) + Send + 'static,
+    ) -> Result<NtStatus, NtStatus> {
+        let (request, settling) = self.prepare()?;
+        let caller = self.caller.clone();
+        Ok(caller.start(&request, move |done| {
+            settling.settle(&self.caller.file);
+            told(&self, done);
+        }))
+    }
+
+    fn prepare(&self) -> Result<(Request<'static>, Settling), NtStatus> {
         let file = &self.caller.file;
         let synchronous = file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0);
         let before = file.object(|object| object.current_byte_offset);
         let offset = match self.offset {
             Some(offset) => offset,
             None if synchronous => before,
-            None => return IoStatusBlock::new(NtStatus::INVALID_PARAMETER, 0),
+            None => return Err(NtStatus::INVALID_PARAMETER),
         };
         let paging = self.flags & (PAGING | SYNCHRONOUS_PAGING) != 0;
         // The Filter Manager describes a buffer in system space for what works without its caller.
@@ -260,7 +365,7 @@ impl TransferCall {
             let list = mdl::allocate(self.buffer, self.length, None);
             if mdl::lock_pages(list, self.major == IRP_MJ_READ).is_err() {
                 mdl::free(list);
-                return IoStatusBlock::new(NtStatus::INSUFFICIENT_RESOURCES, 0);
+                return Err(NtStatus::INSUFFICIENT_RESOURCES);
             }
             list
         } else {
@@ -281,22 +386,16 @@ impl TransferCall {
             mdl: if list == 0 { self.mdl } else { list },
             pad2: 0,
         });
+        // "FltReadFile": past the cache, too, where the file was opened for that.
+        let opened_raw = file.object(|object| object.flags & FO_NO_INTERMEDIATE_BUFFERING != 0);
+        let raw = self.flags & NON_CACHED != 0 || paging || opened_raw;
         let irp_flags =
-            kind | if self.flags & NON_CACHED != 0 || paging {
-                IRP_NOCACHE
-            } else {
-                0
-            } | if paging { IRP_PAGING_IO } else { 0 };
-        let done = self.caller.send(Request {
+            kind | if raw { IRP_NOCACHE } else { 0 } | if paging { IRP_PAGING_IO } else { 0 };
+        let request = Request {
             irp_flags,
             ..Request::new(self.major, parameters)
-        });
-        if list != 0 {
-            mdl::free(list);
-        }
-        if self.flags & KEEP_BYTE_OFFSET != 0 {
-            file.object(|object| object.current_byte_offset = before);
-        }
-        done
+        };
+        let position = (self.flags & KEEP_BYTE_OFFSET != 0).then_some(before);
+        Ok((request, Settling { list, position }))
     }
 }

@@ -22,6 +22,7 @@ use crate::wire::{Buffers, DriverSpec, MachineConfig, Refusal, WINDOWS_BUILD};
 use crate::{bugcheck, fltmgr, symbols, thread, verifier};
 
 pub(crate) mod attach;
+pub(crate) mod away;
 mod bitmap;
 mod breakpoint;
 pub(crate) mod cache;

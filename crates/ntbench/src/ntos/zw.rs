@@ -6,7 +6,7 @@ use super::iomgr::{self, Create, Eas};
 use super::memory::Guest;
 use super::notify::{self, Wanted};
 use super::sync::by_handle;
-use super::{irql, object};
+use super::{away, irql, object};
 use crate::abi::base::UnicodeString;
 use crate::abi::file::{FILE_OPEN, FILE_STANDARD_INFORMATION_CLASS};
 use crate::abi::flt::KERNEL_MODE;
@@ -133,6 +133,18 @@ pub(super) fn on_file(
     status: Guest<IoStatusBlock>,
     call: impl FnOnce(Caller) -> Result<IoStatusBlock, NtStatus>,
 ) -> NtStatus {
+    with_file(function, symbol, handle, |caller| {
+        waited(status, call(caller))
+    })
+}
+
+/// Runs a call on the file of a handle.
+fn with_file(
+    function: &'static str,
+    symbol: &'static str,
+    handle: u64,
+    call: impl FnOnce(Caller) -> NtStatus,
+) -> NtStatus {
     irql::at_most(function, PASSIVE_LEVEL);
     irql::apcs_enabled(function);
     if let Some(status) = faults::check(function) {
@@ -150,6 +162,22 @@ pub(super) fn on_file(
         symbol,
     });
     file.dereference();
+    done
+}
+
+/// A transfer as a handle's file has it done: waited for, or not.
+fn transfer(transfer: TransferCall, event: u64, status: Guest<IoStatusBlock>) -> NtStatus {
+    if !away::is_synchronous(&transfer.caller.file) {
+        let caller = transfer.caller.clone();
+        return away::begin(&caller, event, status, |told| {
+            transfer.start(move |_, done| told(done))
+        });
+    }
+    waited(status, signalling(event, || transfer.run()))
+}
+
+/// Puts how a call ended into its status block.
+fn waited(status: Guest<IoStatusBlock>, done: Result<IoStatusBlock, NtStatus>) -> NtStatus {
     match done {
         Ok(done) => {
             status.write_opt(done);
@@ -159,7 +187,7 @@ pub(super) fn on_file(
     }
 }
 
-/// Asynchronous forms wait here all the same; an event is set once it is done.
+/// Waits for what is done; an event is set then.
 fn signalling(event: u64, call: impl FnOnce() -> IoStatusBlock) -> Result<IoStatusBlock, NtStatus> {
     let event = by_handle::event_to_set(event)?;
     let done = call();
@@ -193,26 +221,26 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Reads.
-    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
+    partial "APC routines, which drivers are told to leave out, are not called"
     fn ZwReadFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
     ) -> NtStatus {
-        on_file("ZwReadFile", "nt!NtReadFile", handle, status, |caller| {
+        with_file("ZwReadFile", "nt!NtReadFile", handle, |caller| {
             let offset = offset.read_opt();
-            signalling(event, || TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0, key: 0, mdl: 0 }.run())
+            transfer(TransferCall { caller, major: IRP_MJ_READ, offset, length, buffer, flags: 0, key: 0, mdl: 0 }, event, status)
         })
     }
 
     /// Writes.
-    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
+    partial "APC routines, which drivers are told to leave out, are not called"
     fn ZwWriteFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
         offset: Guest<i64>, _key: usize,
     ) -> NtStatus {
-        on_file("ZwWriteFile", "nt!NtWriteFile", handle, status, |caller| {
+        with_file("ZwWriteFile", "nt!NtWriteFile", handle, |caller| {
             let offset = offset.read_opt();
-            signalling(event, || TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0, key: 0, mdl: 0 }.run())
+            transfer(TransferCall { caller, major: IRP_MJ_WRITE, offset, length, buffer, flags: 0, key: 0, mdl: 0 }, event, status)
         })
     }
 
@@ -278,14 +306,19 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Sends a control to the file system.
-    partial "no asynchronous form: the call waits, then an event is set; APC routines are not called"
+    partial "waited for where the code is METHOD_IN_DIRECT or METHOD_OUT_DIRECT; APC routines are not called"
     fn ZwFsControlFile(
         handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, code: u32, input: usize,
         input_length: u32, output: usize, output_length: u32,
     ) -> NtStatus {
-        on_file("ZwFsControlFile", "nt!NtFsControlFile", handle, status, |caller| {
-            let (input, output) = ((input, input_length), (output, output_length));
-            signalling(event, || caller.control(IRP_MJ_FILE_SYSTEM_CONTROL, code, input, output))
+        with_file("ZwFsControlFile", "nt!NtFsControlFile", handle, |caller| {
+            let (major, input, output) = (IRP_MJ_FILE_SYSTEM_CONTROL, (input, input_length), (output, output_length));
+            if code & 3 == 0 && !away::is_synchronous(&caller.file) {
+                return away::begin(&caller, event, status, |told| {
+                    caller.start_buffered_control(major, code, input, output, told)
+                });
+            }
+            waited(status, signalling(event, || caller.control(major, code, input, output)))
         })
     }
 

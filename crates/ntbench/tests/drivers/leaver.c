@@ -7,7 +7,6 @@
 static FLT_CALLBACK_DATA *Spare;
 static PVOID SpareInstance;
 static char Text[2][8];
-static ULONG Moved;
 
 static void Sent(FLT_CALLBACK_DATA *data, PVOID context)
 {
@@ -22,7 +21,7 @@ static void Refused(FLT_CALLBACK_DATA *data, PVOID context)
 
 static void Read(FLT_CALLBACK_DATA *data, PVOID context)
 {
-    DbgPrint("read %08x %u %s\n", data->IoStatus.Status, Moved, (const char *)context);
+    DbgPrint("read %08x %u %s\n", data->IoStatus.Status, (unsigned)data->IoStatus.Information, (const char *)context);
 }
 
 static void Prepare(FLT_CALLBACK_DATA *data, uint8_t major)
@@ -50,7 +49,7 @@ static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects,
     FltReuseCallbackData(Spare);
     Prepare(own, IRP_MJ_READ);
     FltPerformAsynchronousIo(own, Sent, Text[0]);
-    FltReadFile(objects->Instance, objects->FileObject, &zero, 4, Text[1], 0, &Moved, Read, Text[1]);
+    FltReadFile(objects->Instance, objects->FileObject, &zero, 4, Text[1], 0, 0, Read, Text[1]);
     return PREOP_NO_CALLBACK;
 }
 

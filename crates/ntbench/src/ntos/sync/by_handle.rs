@@ -14,7 +14,7 @@ use crate::faults;
 use crate::ntos::handle::{self, Target};
 use crate::ntos::memory::Guest;
 use crate::ntos::object::Counted;
-use crate::ntos::{ObjectType, irql, named};
+use crate::ntos::{ObjectType, away, irql, named};
 use crate::status::NtStatus;
 use crate::thread::{self, APC_LEVEL, PASSIVE_LEVEL};
 
@@ -105,8 +105,8 @@ fn waitable(handle: u64) -> Result<Option<usize>, NtStatus> {
         {
             Ok(Some(counted.address()))
         }
-        // Whatever was begun on it has ended.
-        Target::File(_) => Ok(None),
+        // Before anything was begun by the file's handles that is not waited for, nothing is under way.
+        Target::File(file) => Ok(away::event(&file)),
         _ => Err(NtStatus::OBJECT_TYPE_MISMATCH),
     }
 }
