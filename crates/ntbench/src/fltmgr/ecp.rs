@@ -246,21 +246,144 @@ pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     left
 }
 
+/// Makes an empty list for the driver that is calling.
+pub(super) fn new_list(list: Guest<usize>, function: &str) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    if let Some(status) = faults::check(function) {
+        list.write(0);
+        return status;
+    }
+    let Some(address) = pool::lend(LIST_BYTES, TAG, true) else {
+        return NtStatus::INSUFFICIENT_RESOURCES;
+    };
+    let (service, site) = caller();
+    lock().lists.insert(address, (service, site, Vec::new()));
+    list.write(address);
+    NtStatus::SUCCESS
+}
+
+/// Frees a context that is in no list.
+pub(super) fn free_alone(context: usize, function: &str) {
+    irql::at_most(function, APC_LEVEL);
+    let mut state = lock();
+    if state.context(context, function).list.is_some() {
+        drop(state);
+        wrong(
+            context,
+            function,
+            "extra create parameter outside of a list",
+        );
+    }
+    let removed = state.contexts.remove(&context);
+    drop(state);
+    if let Some(removed) = removed {
+        free(context, &removed);
+    }
+}
+
+/// Puts a context into a list.
+pub(super) fn insert(list: usize, context: usize, function: &str) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    if let Some(status) = faults::check(function) {
+        return status;
+    }
+    let mut state = lock();
+    let kind = state.context(context, function).kind;
+    if state.find(list, kind, function).is_some() {
+        return NtStatus::INVALID_PARAMETER;
+    }
+    state.context(context, function).list = Some(list);
+    state.list(list, function).push(context);
+    NtStatus::SUCCESS
+}
+
+/// Takes a context out of a list; it is the caller's now.
+pub(super) fn remove(
+    list: usize,
+    kind: Guest<Guid>,
+    (context, size): (Guest<usize>, Guest<u32>),
+    function: &str,
+) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    let mut state = lock();
+    let Some(found) = state.find(list, kind.read(), function) else {
+        return NtStatus::NOT_FOUND;
+    };
+    state
+        .list(list, function)
+        .retain(|address| *address != found);
+    let removed = state.context(found, function);
+    removed.list = None;
+    size.write_opt(removed.size);
+    context.write(found);
+    NtStatus::SUCCESS
+}
+
+/// Finds a context by its type.
+pub(super) fn look_up(
+    list: usize,
+    kind: Guest<Guid>,
+    (context, size): (Guest<usize>, Guest<u32>),
+    function: &str,
+) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    let mut state = lock();
+    let found = state.find(list, kind.read(), function);
+    let bytes = found.map_or(0, |found| state.context(found, function).size);
+    context.write_opt(found.unwrap_or(0));
+    size.write_opt(bytes);
+    match found {
+        Some(_) => NtStatus::SUCCESS,
+        None => NtStatus::NOT_FOUND,
+    }
+}
+
+/// The context after a given one, or the first.
+pub(super) fn next_of(
+    list: usize,
+    current: usize,
+    kind: Guest<Guid>,
+    (next, size): (Guest<usize>, Guest<u32>),
+    function: &str,
+) -> NtStatus {
+    irql::at_most(function, APC_LEVEL);
+    let mut state = lock();
+    let contexts = state.list(list, function).clone();
+    let index = if current == 0 {
+        0
+    } else {
+        match contexts.iter().position(|address| *address == current) {
+            Some(index) => index + 1,
+            None => return NtStatus::INVALID_PARAMETER,
+        }
+    };
+    let Some(found) = contexts.get(index) else {
+        next.write_opt(0);
+        return NtStatus::NOT_FOUND;
+    };
+    let context = state.context(*found, function);
+    kind.write_opt(context.kind);
+    size.write_opt(context.size);
+    next.write_opt(*found);
+    NtStatus::SUCCESS
+}
+
+/// Marks a context as seen by somebody who understands it.
+pub(super) fn acknowledge(context: usize, function: &str) {
+    lock().context(context, function).acknowledged = true;
+}
+
+/// Whether it was.
+pub(super) fn is_acknowledged(context: usize, function: &str) -> bool {
+    lock().context(context, function).acknowledged
+}
+
 exports! { "fltmgr.sys";
     /// Makes an empty list.
     partial "the flags (quota) change nothing"
     fn FltAllocateExtraCreateParameterList(filter: usize, _flags: u32, list: Guest<usize>) -> NtStatus {
-        irql::at_most("FltAllocateExtraCreateParameterList", APC_LEVEL);
         let _ = objects::filter(filter, "FltAllocateExtraCreateParameterList");
-        if let Some(status) = faults::check("FltAllocateExtraCreateParameterList") {
-            list.write(0);
-            return status;
-        }
-        let Some(address) = pool::lend(LIST_BYTES, TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
-        let (service, site) = caller();
-        lock().lists.insert(address, (service, site, Vec::new()));
-        list.write(address);
-        NtStatus::SUCCESS
+        new_list(list, "FltAllocateExtraCreateParameterList")
     }
 
     /// Frees a list and what is in it.
@@ -288,35 +411,14 @@ exports! { "fltmgr.sys";
 
     /// Frees a context that is in no list.
     fn FltFreeExtraCreateParameter(filter: usize, context: usize) {
-        irql::at_most("FltFreeExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltFreeExtraCreateParameter");
-        let mut state = lock();
-        if state.context(context, "FltFreeExtraCreateParameter").list.is_some() {
-            drop(state);
-            wrong(context, "FltFreeExtraCreateParameter", "extra create parameter outside of a list");
-        }
-        let removed = state.contexts.remove(&context);
-        drop(state);
-        if let Some(removed) = removed {
-            free(context, &removed);
-        }
+        free_alone(context, "FltFreeExtraCreateParameter");
     }
 
     /// Puts a context into a list.
     fn FltInsertExtraCreateParameter(filter: usize, list: usize, context: usize) -> NtStatus {
-        irql::at_most("FltInsertExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltInsertExtraCreateParameter");
-        if let Some(status) = faults::check("FltInsertExtraCreateParameter") {
-            return status;
-        }
-        let mut state = lock();
-        let kind = state.context(context, "FltInsertExtraCreateParameter").kind;
-        if state.find(list, kind, "FltInsertExtraCreateParameter").is_some() {
-            return NtStatus::INVALID_PARAMETER;
-        }
-        state.context(context, "FltInsertExtraCreateParameter").list = Some(list);
-        state.list(list, "FltInsertExtraCreateParameter").push(context);
-        NtStatus::SUCCESS
+        insert(list, context, "FltInsertExtraCreateParameter")
     }
 
     /// Takes a context out of a list; it is the caller's now.
@@ -327,18 +429,8 @@ exports! { "fltmgr.sys";
         context: Guest<usize>,
         size: Guest<u32>,
     ) -> NtStatus {
-        irql::at_most("FltRemoveExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltRemoveExtraCreateParameter");
-        let mut state = lock();
-        let Some(found) = state.find(list, kind.read(), "FltRemoveExtraCreateParameter") else {
-            return NtStatus::NOT_FOUND;
-        };
-        state.list(list, "FltRemoveExtraCreateParameter").retain(|address| *address != found);
-        let removed = state.context(found, "FltRemoveExtraCreateParameter");
-        removed.list = None;
-        size.write_opt(removed.size);
-        context.write(found);
-        NtStatus::SUCCESS
+        remove(list, kind, (context, size), "FltRemoveExtraCreateParameter")
     }
 
     /// Finds a context by its type.
@@ -349,21 +441,8 @@ exports! { "fltmgr.sys";
         context: Guest<usize>,
         size: Guest<u32>,
     ) -> NtStatus {
-        irql::at_most("FltFindExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltFindExtraCreateParameter");
-        let mut state = lock();
-        match state.find(list, kind.read(), "FltFindExtraCreateParameter") {
-            Some(found) => {
-                size.write_opt(state.context(found, "FltFindExtraCreateParameter").size);
-                context.write_opt(found);
-                NtStatus::SUCCESS
-            }
-            None => {
-                context.write_opt(0);
-                size.write_opt(0);
-                NtStatus::NOT_FOUND
-            }
-        }
+        look_up(list, kind, (context, size), "FltFindExtraCreateParameter")
     }
 
     /// The context after a given one, or the first.
@@ -375,46 +454,27 @@ exports! { "fltmgr.sys";
         next: Guest<usize>,
         size: Guest<u32>,
     ) -> NtStatus {
-        irql::at_most("FltGetNextExtraCreateParameter", APC_LEVEL);
         let _ = objects::filter(filter, "FltGetNextExtraCreateParameter");
-        let mut state = lock();
-        let contexts = state.list(list, "FltGetNextExtraCreateParameter").clone();
-        let index = if current == 0 {
-            0
-        } else {
-            match contexts.iter().position(|address| *address == current) {
-                Some(index) => index + 1,
-                None => return NtStatus::INVALID_PARAMETER,
-            }
-        };
-        let Some(found) = contexts.get(index) else {
-            next.write_opt(0);
-            return NtStatus::NOT_FOUND;
-        };
-        let context = state.context(*found, "FltGetNextExtraCreateParameter");
-        kind.write_opt(context.kind);
-        size.write_opt(context.size);
-        next.write_opt(*found);
-        NtStatus::SUCCESS
+        next_of(list, current, kind, (next, size), "FltGetNextExtraCreateParameter")
     }
 
     /// Marks a context as seen by somebody who understands it.
     fn FltAcknowledgeEcp(filter: usize, context: usize) {
         let _ = objects::filter(filter, "FltAcknowledgeEcp");
-        lock().context(context, "FltAcknowledgeEcp").acknowledged = true;
+        acknowledge(context, "FltAcknowledgeEcp");
     }
 
     /// Whether it was.
     fn FltIsEcpAcknowledged(filter: usize, context: usize) -> u8 {
         let _ = objects::filter(filter, "FltIsEcpAcknowledged");
-        u8::from(lock().context(context, "FltIsEcpAcknowledged").acknowledged)
+        u8::from(is_acknowledged(context, "FltIsEcpAcknowledged"))
     }
 
     /// Whether a context came from user mode: none does here.
     partial "FALSE always: programs here send none"
     fn FltIsEcpFromUserMode(filter: usize, context: usize) -> u8 {
         let _ = objects::filter(filter, "FltIsEcpFromUserMode");
-        lock().context(context, "FltIsEcpFromUserMode");
+        let _ = is_acknowledged(context, "FltIsEcpFromUserMode");
         0
     }
 

@@ -30,10 +30,11 @@ pub(crate) mod context;
 mod context_api;
 pub(crate) mod create;
 mod create_info;
-mod descent;
 mod depart;
+mod descent;
 mod drain;
 mod ecp;
+mod ecp_kernel;
 mod ecp_reuse;
 mod enumerate;
 mod extension;
@@ -61,7 +62,7 @@ mod oplock;
 pub(crate) mod over;
 mod pending;
 pub(crate) mod port;
-mod priority;
+pub(crate) mod priority;
 mod redirect;
 mod register;
 pub(crate) mod requests;
@@ -72,7 +73,7 @@ mod transaction;
 mod volume_api;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use attach_user::{filter_names, instance_call};
 pub(crate) use frames::frame;
@@ -139,6 +140,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         priority::exports(),
         activity::exports(),
         activity::kernel::exports(),
+        ecp_kernel::exports(),
         ecp_reuse::exports(),
         open_reparse::exports(),
     ];
@@ -184,6 +186,22 @@ fn device_object(device_type: u32, characteristics: u32, buffers: Buffers) -> us
     // SAFETY: freshly allocated for it.
     unsafe { body.write(device_object) };
     address
+}
+
+/// The control devices of the file systems that are there: those whose volumes are, the local one's before MUP's.
+pub(crate) fn file_system_devices() -> Vec<usize> {
+    static LOCAL: OnceLock<usize> = OnceLock::new();
+    let local =
+        || *LOCAL.get_or_init(|| device_object(FILE_DEVICE_DISK_FILE_SYSTEM, 0, Buffers::Neither));
+    let volumes = objects::volumes();
+    let any_local = volumes
+        .iter()
+        .any(|volume| matches!(volume.device, DeviceId::Volume(_)));
+    let mup = volumes
+        .iter()
+        .find(|volume| volume.device == DeviceId::Mup)
+        .map(|volume| volume.device_object);
+    any_local.then(local).into_iter().chain(mup).collect()
 }
 
 /// The volume of a device.

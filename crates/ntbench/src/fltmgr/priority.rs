@@ -79,7 +79,7 @@ fn of_data(data: usize) -> Option<u32> {
 }
 
 /// `IO_PRIORITY_INFO`: its size, the thread's, the page's and the I/O's priority.
-type Info = [u32; 4];
+pub(crate) type Info = [u32; 4];
 const INFO_BYTES: u32 = 16;
 
 /// Whether its values are some that there are.

@@ -61,14 +61,14 @@ fn announce(id: u64, started: std::io::Result<Started>) {
 /// Ends a thread once it has done what it was given.
 pub(super) fn end_thread(id: u64, number: u32) {
     on(id, number, || {
-        ends();
+        ends(NtStatus::SUCCESS);
         Reply::Done
     });
     worker::end(number);
 }
 
 /// In a thread that ends: with a process's last thread go its handles and the process.
-fn ends() {
+fn ends(status: NtStatus) {
     let process = Arc::clone(&thread::current().process);
     let last = process.threads.load(Ordering::Acquire) == 1;
     stack::system_call(|| {
@@ -79,9 +79,7 @@ fn ends() {
         }
     });
     if last {
-        process
-            .exit_status
-            .store(NtStatus::SUCCESS.0, Ordering::Release);
+        process.exit_status.store(status.0, Ordering::Release);
         wait::signal(process.object);
         worker::forget(&process);
     }
@@ -92,10 +90,17 @@ const GLANCE: Duration = Duration::from_millis(1);
 
 /// Ends a process: what its threads wait for is cancelled, they end, and with the last one go its handles.
 pub(super) fn end_process(pid: u64) -> Reply {
-    let threads = worker::of_process(pid);
-    if threads.is_empty() {
-        return refused(format!("there is no process {pid:#x} with threads"));
+    if terminate(pid, NtStatus::SUCCESS) {
+        Reply::Done
+    } else {
+        refused(format!("there is no process {pid:#x} with threads"))
     }
+}
+
+/// The same with a status of its own; false: it has no threads.
+pub(crate) fn terminate(pid: u64, status: NtStatus) -> bool {
+    let threads = worker::of_process(pid);
+    let any = !threads.is_empty();
     for (number, tid) in threads {
         while worker::is_busy(number) {
             fltmgr::cancel(tid);
@@ -105,7 +110,7 @@ pub(super) fn end_process(pid: u64) -> Reply {
         let gone = Arc::new((Mutex::new(false), Condvar::new()));
         let told = Arc::clone(&gone);
         worker::post(number, move || {
-            ends();
+            ends(status);
             *told.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
             told.1.notify_all();
         });
@@ -121,5 +126,5 @@ pub(super) fn end_process(pid: u64) -> Reply {
             schedule::sleep_until(schedule::now() + GLANCE);
         }
     }
-    Reply::Done
+    any
 }

@@ -18,6 +18,7 @@ use crate::cpu::{fault, shared_data};
 use crate::wire::{Envelope, Message, Reply};
 
 pub(crate) use fuzz::sending;
+pub(crate) use lives::terminate;
 pub(crate) use modules::{all as modules, in_code, in_image, module_at, unloaded_at};
 pub(crate) use requests::{Load, load_installed, unload_filter, unload_later};
 

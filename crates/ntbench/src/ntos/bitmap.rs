@@ -14,7 +14,11 @@ pub(crate) struct Bitmap {
 const NONE: u32 = u32::MAX;
 
 impl Bitmap {
-    fn get(&self, bit: u32) -> bool {
+    pub(super) fn size(&self) -> u32 {
+        self.size
+    }
+
+    pub(super) fn get(&self, bit: u32) -> bool {
         let word = Guest(self.words).add(bit as usize / 32).read();
         word >> (bit % 32) & 1 != 0
     }

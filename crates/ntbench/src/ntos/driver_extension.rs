@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::memory::Guest;
-use super::{driver, irql, pool};
+use super::{Entered, driver, irql, pool};
 use crate::maps::HashMap;
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
-use crate::{gate, verifier};
+use crate::{fltmgr, gate, verifier};
 
 const TAG: u32 = u32::from_le_bytes(*b"DrvE");
 
@@ -107,8 +107,27 @@ fn call_again(call: &str, object: usize, routine: usize, context: u64) {
     });
 }
 
+/// Registers a routine, and tells it of the file systems that there are.
 fn listen(call: &str, object: usize, routine: usize) -> NtStatus {
     irql::at_most(call, PASSIVE_LEVEL);
+    let status = register(object, routine);
+    if status.is_success() {
+        for device in fltmgr::file_system_devices() {
+            let entered = Entered::now();
+            // SAFETY: a routine that is registered so takes a device object, and whether its file system is active.
+            unsafe { gate::call(routine, &[device as u64, 1]) };
+            let service =
+                driver::at(routine).map_or_else(String::new, |driver| driver.service.clone());
+            entered.check(
+                "a routine registered by IoRegisterFsRegistrationChange",
+                &service,
+            );
+        }
+    }
+    status
+}
+
+fn register(object: usize, routine: usize) -> NtStatus {
     let site = verifier::here();
     let mut state = lock();
     if state
@@ -156,13 +175,13 @@ exports! { "ntoskrnl.exe";
     }
 
     /// Has a routine called when file systems come and go.
-    partial "never called: the bench's file systems have no control devices, and none comes or goes"
+    partial "told at once of NTFS's and MUP's control devices; none comes or goes"
     fn IoRegisterFsRegistrationChange(object: usize, routine: usize) -> NtStatus {
         listen("IoRegisterFsRegistrationChange", object, routine)
     }
 
     /// The same, for filters that attach before the mount.
-    partial "never called: the bench's file systems have no control devices, and none comes or goes"
+    partial "told at once of NTFS's and MUP's control devices; none comes or goes"
     fn IoRegisterFsRegistrationChangeMountAware(object: usize, routine: usize, _synchronise: u8) -> NtStatus {
         listen("IoRegisterFsRegistrationChangeMountAware", object, routine)
     }

@@ -24,6 +24,7 @@ use crate::{bugcheck, fltmgr, symbols, thread, verifier};
 pub(crate) mod attach;
 pub(crate) mod away;
 mod bitmap;
+mod bits;
 mod breakpoint;
 pub(crate) mod cache;
 mod calendar;
@@ -43,6 +44,7 @@ pub(crate) mod file;
 mod filter_context;
 mod formatted;
 mod fsrtl;
+mod fsrtl_more;
 pub(crate) mod handle;
 mod hard_error;
 mod hash_table;
@@ -86,12 +88,14 @@ mod sharing;
 mod silo;
 pub(crate) mod slist;
 pub(crate) mod special;
+mod spellings;
 mod splay;
 pub(crate) mod strings;
 pub(crate) mod sync;
 pub(crate) mod syscall;
 pub(crate) mod table;
 mod table_full;
+mod terminate;
 mod text;
 pub(crate) mod threads;
 pub(crate) mod time;
@@ -194,6 +198,11 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         prefix::exports(),
         mcb::exports(),
         mcb::base::exports(),
+        mcb::small::exports(),
+        bits::exports(),
+        spellings::exports(),
+        terminate::exports(),
+        fsrtl_more::exports(),
         hash_table::exports(),
         splay::exports(),
         unmodelled::exports(),

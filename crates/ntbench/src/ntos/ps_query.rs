@@ -281,14 +281,6 @@ exports! { "ntoskrnl.exe";
         }
     }
 
-    /// Ends a process.
-    refused "STATUS_NOT_SUPPORTED: processes end when their clients say so"
-    fn ZwTerminateProcess(_handle: u64, _status: i32) -> NtStatus {
-        irql::at_most("ZwTerminateProcess", PASSIVE_LEVEL);
-        crate::verifier::finding("refused", "ZwTerminateProcess is not modelled: a process ends when its client says so");
-        NtStatus::NOT_SUPPORTED
-    }
-
     /// How many processors there are: the machine has one.
     partial "1: drivers' threads run at the same time as if on more"
     fn KeQueryActiveProcessorCountEx(_group: u16) -> u32 {

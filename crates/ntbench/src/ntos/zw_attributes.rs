@@ -6,7 +6,7 @@
 use super::memory::Guest;
 use super::sync::by_handle;
 use super::zw::{Open, on_file, open_file};
-use super::{handle, irql};
+use super::{handle, irql, object, pool};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{
     IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
@@ -16,12 +16,14 @@ use crate::abi::io::{
 };
 use crate::abi::ob::ObjectAttributes;
 use crate::abi::params::{LockControl, Parameters, QueryEa, QuerySecurity, SetEa, SetSecurity};
+use crate::faults;
 use crate::fltmgr::operation::Request;
 use crate::fltmgr::requests::Caller;
 use crate::namespace::eas;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
 
+const TAG: u32 = u32::from_le_bytes(*b"ObSd");
 /// Share everything.
 const SHARE_ALL: u32 = 7;
 /// `FILE_DISPOSITION_INFORMATION` and `FILE_NETWORK_OPEN_INFORMATION`, by their classes.
@@ -175,6 +177,53 @@ exports! { "ntoskrnl.exe";
             let parameters = Parameters::of(SetSecurity { information, pad0: 0, descriptor, pad1: [0; 4] });
             Ok(caller.send(Request::new(IRP_MJ_SET_SECURITY, parameters)))
         })
+    }
+
+    /// An object's descriptor, in memory that `ObReleaseObjectSecurity` gives back; NULL for what has none.
+    partial "of files, asked of the file system; other objects have none here"
+    fn ObGetObjectSecurity(object: usize, out: Guest<usize>, allocated: Guest<u8>) -> NtStatus {
+        const CALL: &str = "ObGetObjectSecurity";
+        /// Owner, group, discretionary list.
+        const INFORMATION: u32 = 7;
+        irql::at_most(CALL, PASSIVE_LEVEL);
+        out.write(0);
+        allocated.write(0);
+        if let Some(status) = faults::check(CALL) {
+            return status;
+        }
+        let Some(object::Kind::File(file)) = object::at(object) else { return NtStatus::SUCCESS };
+        let caller = Caller { instance: None, file, symbol: "nt!NtQuerySecurityObject" };
+        let ask = |length: u32, buffer: usize| {
+            let parameters = Parameters::of(QuerySecurity {
+                information: INFORMATION, pad0: 0, length, pad1: 0, buffer, mdl: 0, pad2: [0; 2],
+            });
+            caller.send(Request::new(IRP_MJ_QUERY_SECURITY, parameters))
+        };
+        // It may become longer between the question how long it is and the one for it.
+        let mut length = 0;
+        for _ in 0..4 {
+            let Some(block) = pool::lend(length.max(1), TAG, true) else { return NtStatus::INSUFFICIENT_RESOURCES };
+            let done = ask(u32::try_from(length).unwrap_or(0), block);
+            if done.status.is_success() {
+                out.write(block);
+                allocated.write(1);
+                return NtStatus::SUCCESS;
+            }
+            pool::free(block, None);
+            if !matches!(done.status, NtStatus::BUFFER_OVERFLOW | NtStatus::BUFFER_TOO_SMALL) {
+                return done.status;
+            }
+            length = done.information;
+        }
+        NtStatus::BUFFER_TOO_SMALL
+    }
+
+    /// Gives it back.
+    fn ObReleaseObjectSecurity(descriptor: usize, allocated: u8) {
+        irql::at_most("ObReleaseObjectSecurity", PASSIVE_LEVEL);
+        if descriptor != 0 && allocated != 0 {
+            pool::free(descriptor, None);
+        }
     }
 
     /// Changes something about the volume that a file is on.

@@ -71,3 +71,9 @@ exports! { "ntoskrnl.exe";
         u32::from(paging)
     }
 }
+
+/// A packet's major function at the driver that has it.
+pub(crate) fn major_of(irp: usize, call: &str) -> u8 {
+    let packet = packet(call, irp);
+    packet.location(packet.read().current_location).major
+}

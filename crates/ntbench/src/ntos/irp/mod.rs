@@ -8,10 +8,10 @@
 //! Verifier. A packet of the I/O manager's goes as soon as it is completed, where Windows keeps it a little longer.
 
 mod build;
-mod call;
+pub(super) mod call;
 mod cancel;
 mod check;
-mod complete;
+pub(super) mod complete;
 mod csq;
 mod fast;
 mod inquire;
@@ -25,6 +25,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use cancel::thread as cancel_thread;
 pub(crate) use fast::{device_control as fast_device_control, takes_controls};
+pub(crate) use inquire::major_of;
 pub(crate) use send::{create, send, shutdown};
 pub(crate) use shown::Shown;
 

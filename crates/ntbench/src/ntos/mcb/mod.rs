@@ -4,6 +4,7 @@
 //! same without a lock. Gaps below the highest block that is mapped are runs too, with -1 for where they lie.
 
 mod map;
+pub(super) mod small;
 
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 

@@ -20,11 +20,7 @@ refusals! {
     ZwLoadDriver(_name: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
     ZwUnloadDriver(_name: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
 
-    "STATUS_NOT_SUPPORTED: nobody is told of keys that change but by registry callbacks":
-    ZwNotifyChangeKey(
-        _key: u64, _event: u64, _apc: usize, _context: usize, _status: usize, _filter: u32, _tree: u8, _buffer: usize,
-        _length: u32, _asynchronous: u8
-    ) -> NtStatus = NtStatus::NOT_SUPPORTED;
+    "STATUS_NOT_SUPPORTED: one key is watched at a time, by ZwNotifyChangeKey":
     ZwNotifyChangeMultipleKeys(
         _key: u64, _count: u32, _others: usize, _event: u64, _apc: usize, _context: usize, _status: usize, _filter: u32,
         _tree: u8, _buffer: usize, _length: u32, _asynchronous: u8
@@ -43,20 +39,6 @@ refusals! {
     SeRegisterLogonSessionTerminatedRoutine(_routine: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
     SeUnregisterLogonSessionTerminatedRoutine(_routine: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
     SeMarkLogonSessionForTerminationNotification(_session: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
-
-    "STATUS_NOT_SUPPORTED: objects other than files have no security that can be changed, and no inheritance is modelled":
-    SeAssignSecurity(
-        _parent: usize, _given: usize, _out: usize, _directory: u8, _subject: usize, _mapping: usize, _pool: u32
-    ) -> NtStatus = NtStatus::NOT_SUPPORTED;
-    SeAssignSecurityEx(
-        _parent: usize, _given: usize, _out: usize, _kind: usize, _directory: u8, _flags: u32, _subject: usize,
-        _mapping: usize, _pool: u32
-    ) -> NtStatus = NtStatus::NOT_SUPPORTED;
-    SeDeassignSecurity(_descriptor: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
-    ObGetObjectSecurity(_object: usize, _out: usize, _allocated: usize) -> NtStatus = NtStatus::NOT_SUPPORTED;
-
-    "nothing: ObGetObjectSecurity gave nothing":
-    ObReleaseObjectSecurity(_descriptor: usize, _allocated: u8) -> u64 = 0;
 
     "0: who waits looks at an event's state once he runs, and would miss the pulse":
     KePulseEvent(_event: usize, _increment: i32, _wait: u8) -> i32 = 0;

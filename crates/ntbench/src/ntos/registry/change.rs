@@ -1,6 +1,6 @@
 //! What can be done to keys and values, whoever asks for it.
 
-use super::{KeyHandle, Value, lock, make};
+use super::{KeyHandle, Value, lock, make, watch};
 use crate::namespace::names;
 use crate::ntos::time;
 use crate::status::NtStatus;
@@ -39,6 +39,10 @@ pub(super) fn create(path: &str, class: &[u16], volatile: bool) -> Result<bool, 
         class.clone_into(&mut key.class);
         key.volatile = volatile;
     }
+    drop(keys);
+    if let Some(above) = parent(path) {
+        watch::changed(above, watch::NAME);
+    }
     Ok(true)
 }
 
@@ -56,6 +60,10 @@ pub(super) fn delete(key: &KeyHandle) -> Result<(), NtStatus> {
     keys.remove(&at);
     if let Some(above) = parent(&key.path).and_then(|path| keys.get_mut(&names::key(path))) {
         above.written = time::system_time();
+    }
+    drop(keys);
+    if let Some(above) = parent(&key.path) {
+        watch::changed(above, watch::NAME);
     }
     Ok(())
 }
@@ -80,7 +88,9 @@ pub(super) fn set_value(
             Some(value) => (value.kind, value.data) = (kind, data),
             None => key.values.push(Value { name, kind, data }),
         }
-    })
+    })?;
+    watch::changed(&key.path, watch::LAST_SET);
+    Ok(())
 }
 
 /// Deletes a value.
@@ -93,7 +103,9 @@ pub(super) fn delete_value(key: &KeyHandle, name: &str) -> Result<(), NtStatus> 
         }
         key.written = time::system_time();
         Ok(())
-    })?
+    })??;
+    watch::changed(&key.path, watch::LAST_SET);
+    Ok(())
 }
 
 /// A value.

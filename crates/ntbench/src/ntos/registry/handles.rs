@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use super::{Key, callback, full_name, lock};
+use super::{Key, callback, full_name, lock, watch};
 use crate::maps::HashMap;
 use crate::namespace::names;
 use crate::ntos::handle::{self, Target};
@@ -96,6 +96,7 @@ pub(super) fn of_object(address: usize) -> Option<Arc<KeyHandle>> {
 
 /// A handle to a key was closed.
 pub(crate) fn closed(key: &KeyHandle) {
+    watch::closed(key.address());
     callback::closing(key.address(), || {
         key.object.close_handle();
         NtStatus::SUCCESS

@@ -11,6 +11,7 @@ mod objects;
 mod open;
 mod query_table;
 mod rtl;
+mod watch;
 mod zw;
 
 use std::collections::BTreeMap;
@@ -28,13 +29,14 @@ pub(crate) use callback::report_left;
 pub(crate) use handles::{KeyHandle, closed, name_of};
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 5] {
+pub(super) fn tables() -> [&'static [Export]; 6] {
     [
         zw::exports(),
         rtl::exports(),
         query_table::exports(),
         callback::exports(),
         objects::exports(),
+        watch::exports(),
     ]
 }
 

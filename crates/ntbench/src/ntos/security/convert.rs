@@ -16,7 +16,7 @@ const RELATIVE_BYTES: usize = 20;
 const SELF_RELATIVE: u16 = 0x8000;
 
 /// The parts of a descriptor with the places where they belong: owner, group, and the two lists.
-fn parts(descriptor: usize) -> [((usize, usize), Vec<u8>); 4] {
+pub(super) fn parts(descriptor: usize) -> [((usize, usize), Vec<u8>); 4] {
     let sid = |place| {
         (
             place,
@@ -34,6 +34,29 @@ fn parts(descriptor: usize) -> [((usize, usize), Vec<u8>); 4] {
         (place, bytes)
     };
     [sid(OWNER), sid(GROUP), list(SACL), list(DACL)]
+}
+
+/// The entries of a list, one behind the other.
+pub(super) fn entries_of(acl: usize) -> Vec<u8> {
+    let begin = acl + describe::ACL_HEADER;
+    Guest::<u8>::at(begin).read_many(entry_at(acl, u32::MAX) - begin)
+}
+
+/// A self-relative descriptor of these parts, in the order of [`parts`]; an empty one is none.
+pub(super) fn self_relative(control: u16, parts: [Vec<u8>; 4]) -> Vec<u8> {
+    let mut bytes = vec![1, 0];
+    bytes.extend((control | SELF_RELATIVE).to_le_bytes());
+    bytes.resize(RELATIVE_BYTES, 0);
+    for ((_, place), part) in [OWNER, GROUP, SACL, DACL].into_iter().zip(parts) {
+        if part.is_empty() {
+            continue;
+        }
+        let at = u32::try_from(bytes.len()).unwrap_or(0);
+        bytes[place..place + 4].copy_from_slice(&at.to_le_bytes());
+        bytes.extend(&part);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+    }
+    bytes
 }
 
 /// Where entry `index` of a list begins, or its end.

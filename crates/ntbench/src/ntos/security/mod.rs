@@ -5,9 +5,12 @@
 //! descriptors are real.
 
 mod access;
+mod assign;
+mod audit;
 mod convert;
 mod describe;
 mod impersonation;
+mod inherit;
 pub(crate) mod sid;
 pub(crate) mod token;
 mod token_handle;
@@ -15,9 +18,11 @@ mod token_handle;
 use crate::export::Export;
 
 /// What this module lets drivers import.
-pub(super) fn tables() -> [&'static [Export]; 7] {
+pub(super) fn tables() -> [&'static [Export]; 9] {
     [
         access::exports(),
+        assign::exports(),
+        audit::exports(),
         convert::exports(),
         describe::exports(),
         sid::exports(),

@@ -107,7 +107,7 @@ pub(super) fn who_of(call: &str, address: usize) -> Who {
 
 impl Who {
     /// The user.
-    fn user(self) -> Vec<u8> {
+    pub(super) fn user(self) -> Vec<u8> {
         match self {
             Self::System => nt(&[18]),
             // A local account, and the number of the first or second one.

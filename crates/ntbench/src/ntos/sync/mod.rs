@@ -3,7 +3,7 @@
 pub(crate) mod by_handle;
 pub(super) mod event;
 mod ex_timer;
-mod fast_mutex;
+pub(super) mod fast_mutex;
 mod mutex;
 mod order;
 mod push_lock;
