@@ -6,11 +6,14 @@ mod volume;
 
 use model::{compile, lines, rules, spec, start, until_waits};
 use ntbench::NtStatus;
-use ntbench::wire::{CreateFile, FileCall};
+use ntbench::wire::{CreateFile, FileCall, MachineConfig};
 use volume::{OPEN_IF, READ, VolumeBench, WRITE};
 
 fn with_roles(roles: &[u32]) -> VolumeBench {
-    let bench = VolumeBench::new();
+    load(VolumeBench::new(), roles)
+}
+
+fn load(bench: VolumeBench, roles: &[u32]) -> VolumeBench {
     for role in roles {
         let image = compile("sender", &[&format!("ROLE={role}")]);
         let mut driver = spec(image, &format!("{}", 380_000 - role * 10_000));
@@ -150,7 +153,20 @@ fn a_filter_that_synchronises_has_its_thread_wait() {
 
 #[test]
 fn a_disk_ends_what_goes_past_the_cache_elsewhere() {
-    let bench = with_roles(&[1, 2]);
+    ends_elsewhere(VolumeBench::new(), 0);
+}
+
+#[test]
+fn it_may_end_at_a_raised_irql() {
+    let raised = MachineConfig {
+        raised_completions: true,
+        ..MachineConfig::default()
+    };
+    ends_elsewhere(VolumeBench::with(raised), 2);
+}
+
+fn ends_elsewhere(bench: VolumeBench, irql: u8) {
+    let bench = load(bench, &[1, 2]);
     std::fs::write(bench.folder.join("a.txt"), [b'x'; 1024]).unwrap();
     let file = opened(&bench, "\\a.txt");
     let said = sends(&bench, file, 4);
@@ -159,8 +175,8 @@ fn a_disk_ends_what_goes_past_the_cache_elsewhere() {
     // The two threads run at the same time.
     assert!(rest.contains(&"raw 00000103 77".to_owned()), "{rest:?}");
     let order = |line: &str| rest.iter().position(|other| other == line);
-    let post = order("post elsewhere 00000000 irql 0").unwrap();
-    let done = order("done raw elsewhere 00000000 irql 0").unwrap();
+    let post = order(&format!("post elsewhere 00000000 irql {irql}")).unwrap();
+    let done = order(&format!("done raw elsewhere 00000000 irql {irql}")).unwrap();
     assert!(post < done && done < order("waited 00000000").unwrap());
     end(bench, &[1, 2]);
 }

@@ -260,6 +260,13 @@ fn break_oplocks(
     op::oplock::break_and_wait(&flight.operation, oplocks, who, act, patient)
 }
 
+/// Whether the file system may have an operation wait: for an oplock's break, which it does in the thread that it is given.
+pub(super) fn may_wait(file: &File) -> bool {
+    MACHINE
+        .get()
+        .is_some_and(|machine| machine.namespace.has_oplocks(file.volume.device))
+}
+
 /// A create may reserve a Filter oplock where no handle is open yet: `STATUS_OPLOCK_NOT_GRANTED` else ("NtCreateFile").
 fn may_reserve(
     flight: &Flight,

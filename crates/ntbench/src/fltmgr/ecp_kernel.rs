@@ -86,6 +86,12 @@ exports! { "ntoskrnl.exe";
         ecp::next_of(list, current, kind, (next, size), "FsRtlGetNextExtraCreateParameter")
     }
 
+    /// Makes a context as it was before somebody acknowledged it, for another create.
+    fn FsRtlPrepareToReuseEcp(context: usize) {
+        irql::at_most("FsRtlPrepareToReuseEcp", APC_LEVEL);
+        ecp::forget_acknowledgment(context, "FsRtlPrepareToReuseEcp");
+    }
+
     /// Marks a context as seen by somebody who understands it.
     fn FsRtlAcknowledgeEcp(context: usize) {
         ecp::acknowledge(context, "FsRtlAcknowledgeEcp");

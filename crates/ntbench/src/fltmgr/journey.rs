@@ -13,7 +13,7 @@ use super::flight::{Flight, Operation, name_of};
 use super::frames::frames;
 use super::objects::{self, Instance, Object};
 use super::pending::{Parked, Resume, Step, Verdict, wait_for_the_way};
-use super::{ascent, cancel, mdls};
+use super::{ascent, below, cancel, mdls};
 use crate::abi::flt::FLTFL_CALLBACK_DATA_POST_OPERATION;
 use crate::abi::io::{
     IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_READ, IRP_MJ_WRITE, IRP_NOCACHE,
@@ -153,10 +153,10 @@ impl<'a> Journey<'a> {
     /// Goes on until the end, or until somebody else has to.
     fn go_on(&mut self) -> Step {
         if !self.up {
-            if self.down() == Step::Pended {
-                return Step::Pended;
+            match self.down() {
+                Step::Done => self.turn(),
+                elsewhere => return elsewhere,
             }
-            self.turn();
             if let Some(irql) = self.raise.take()
                 && (self.departs || !self.waiting.is_empty())
             {
@@ -198,6 +198,10 @@ impl<'a> Journey<'a> {
                     self.retarget(&instance);
                 }
             }
+        }
+        if !self.at_home() && self.below.is_some() && below::may_wait(&self.flight.operation.file) {
+            // Whoever goes on with it here may be the one that it would wait for; its own thread waits anyway.
+            return Step::Home;
         }
         let Some(below) = self.below.take() else {
             return Step::Done;

@@ -59,6 +59,7 @@ pub(crate) mod op;
 mod open_reparse;
 pub(crate) mod operation;
 mod oplock;
+pub(crate) mod oplock_key;
 pub(crate) mod over;
 mod pending;
 pub(crate) mod port;
@@ -130,6 +131,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         notify_list::kernel::exports(),
         filelock::exports(),
         oplock::exports(),
+        oplock_key::exports(),
         context_api::more::exports(),
         support::exports(),
         volume_api::exports(),

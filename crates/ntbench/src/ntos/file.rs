@@ -475,6 +475,7 @@ impl File {
         }
         object::remove(self.address);
         filter_context::file_object_gone(self.address);
+        fltmgr::oplock_key::forget(self.address);
         let body: *mut u8 = std::ptr::with_exposed_provenance_mut(self.address);
         // SAFETY: the body is this object's own memory and nobody's any more.
         unsafe { body.write_bytes(0xF1, size_of::<FileObject>()) };

@@ -3,10 +3,11 @@
 use super::memory::Guest;
 use super::{driver, irql, object, rtl, worker};
 use crate::abi::base::UnicodeString;
+use crate::fltmgr::op::BYTES_PER_SECTOR;
 use crate::namespace::DeviceId;
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
-use crate::{faults, gate};
+use crate::{faults, fltmgr, gate};
 
 /// The one provider behind MUP.
 const PROVIDER: &str = r"\Device\LanmanRedirector";
@@ -109,6 +110,21 @@ exports! { "ntoskrnl.exe";
             return NtStatus::OBJECT_NAME_NOT_FOUND;
         }
         id.write(PROVIDER_ID);
+        NtStatus::SUCCESS
+    }
+
+    /// What a volume's device says of its sectors.
+    fn FsRtlGetSectorSizeInformation(device: usize, out: Guest<[u32; 7]>) -> NtStatus {
+        const CALL: &str = "FsRtlGetSectorSizeInformation";
+        irql::at_most(CALL, PASSIVE_LEVEL);
+        if let Some(status) = faults::check(CALL) {
+            return status;
+        }
+        if fltmgr::volume_of_device(device).is_none_or(|volume| volume.device == DeviceId::Mup) {
+            return NtStatus::INVALID_DEVICE_REQUEST;
+        }
+        let bytes = BYTES_PER_SECTOR;
+        out.write([bytes, bytes, bytes, bytes, 0, 0, 0]);
         NtStatus::SUCCESS
     }
 }

@@ -305,6 +305,22 @@ exports! { "ntoskrnl.exe";
         })
     }
 
+    /// As `ZwQueryDirectoryFile`, with the flags in one word.
+    partial "SL_RESTART_SCAN and SL_RETURN_SINGLE_ENTRY, STATUS_NOT_SUPPORTED for other flags; always waited for"
+    fn ZwQueryDirectoryFileEx(
+        handle: u64, event: u64, _apc: usize, _context: usize, status: Guest<IoStatusBlock>, buffer: usize, length: u32,
+        class: u32, flags: u32, name: Guest<UnicodeString>,
+    ) -> NtStatus {
+        let known = u32::from(SL_RESTART_SCAN | SL_RETURN_SINGLE_ENTRY);
+        if flags & !known != 0 {
+            return NtStatus::NOT_SUPPORTED;
+        }
+        let flags = u8::try_from(flags).unwrap_or(0);
+        on_file("ZwQueryDirectoryFileEx", "nt!NtQueryDirectoryFile", handle, status, |caller| {
+            signalling(event, || caller.directory((buffer, length), class, flags, name.address()))
+        })
+    }
+
     /// Sends a control to the file system.
     partial "waited for where the code is METHOD_IN_DIRECT or METHOD_OUT_DIRECT; APC routines are not called"
     fn ZwFsControlFile(

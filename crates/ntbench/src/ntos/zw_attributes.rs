@@ -9,13 +9,16 @@ use super::zw::{Open, on_file, open_file};
 use super::{handle, irql, object, pool};
 use crate::abi::flt::KERNEL_MODE;
 use crate::abi::io::{
-    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_SECURITY,
-    IRP_MJ_SET_EA, IRP_MJ_SET_SECURITY, IRP_MJ_SET_VOLUME_INFORMATION, IRP_MN_LOCK,
-    IRP_MN_UNLOCK_SINGLE, IoStatusBlock, SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY,
-    SL_INDEX_SPECIFIED, SL_RESTART_SCAN, SL_RETURN_SINGLE_ENTRY,
+    IRP_MJ_LOCK_CONTROL, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_INFORMATION, IRP_MJ_QUERY_QUOTA,
+    IRP_MJ_QUERY_SECURITY, IRP_MJ_SET_EA, IRP_MJ_SET_QUOTA, IRP_MJ_SET_SECURITY,
+    IRP_MJ_SET_VOLUME_INFORMATION, IRP_MN_LOCK, IRP_MN_UNLOCK_SINGLE, IoStatusBlock,
+    SL_EXCLUSIVE_LOCK, SL_FAIL_IMMEDIATELY, SL_INDEX_SPECIFIED, SL_RESTART_SCAN,
+    SL_RETURN_SINGLE_ENTRY,
 };
 use crate::abi::ob::ObjectAttributes;
-use crate::abi::params::{LockControl, Parameters, QueryEa, QuerySecurity, SetEa, SetSecurity};
+use crate::abi::params::{
+    LockControl, Parameters, QueryEa, QueryQuota, QuerySecurity, SetEa, SetSecurity,
+};
 use crate::faults;
 use crate::fltmgr::operation::Request;
 use crate::fltmgr::requests::Caller;
@@ -137,6 +140,33 @@ exports! { "ntoskrnl.exe";
             }
             let parameters = Parameters::of(SetEa { length, pad0: 0, buffer, mdl: 0, pad1: [0; 3] });
             Ok(caller.send(Request::new(IRP_MJ_SET_EA, parameters)))
+        })
+    }
+
+    /// Asks for quotas.
+    partial "no volume keeps quotas: filters see it, then STATUS_INVALID_DEVICE_REQUEST"
+    fn ZwQueryQuotaInformationFile(
+        handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32, single: u8, list: usize, list_length: u32,
+        start: usize, restart: u8,
+    ) -> NtStatus {
+        on_file("ZwQueryQuotaInformationFile", "nt!NtQueryQuotaInformationFile", handle, status, |caller| {
+            let parameters = Parameters::of(QueryQuota {
+                length, pad0: 0, start_sid: start, list, list_length, pad1: 0, buffer, mdl: 0,
+            });
+            let flag = |set: bool, bit: u8| if set { bit } else { 0 };
+            let flags = flag(restart != 0, SL_RESTART_SCAN)
+                | flag(single != 0, SL_RETURN_SINGLE_ENTRY)
+                | flag(start != 0 && list == 0, SL_INDEX_SPECIFIED);
+            Ok(caller.send(Request { flags, ..Request::new(IRP_MJ_QUERY_QUOTA, parameters) }))
+        })
+    }
+
+    /// Sets quotas.
+    partial "no volume keeps quotas: filters see it, then STATUS_INVALID_DEVICE_REQUEST"
+    fn ZwSetQuotaInformationFile(handle: u64, status: Guest<IoStatusBlock>, buffer: usize, length: u32) -> NtStatus {
+        on_file("ZwSetQuotaInformationFile", "nt!NtSetQuotaInformationFile", handle, status, |caller| {
+            let parameters = Parameters::of(SetEa { length, pad0: 0, buffer, mdl: 0, pad1: [0; 3] });
+            Ok(caller.send(Request::new(IRP_MJ_SET_QUOTA, parameters)))
         })
     }
 

@@ -32,6 +32,11 @@ pub(crate) struct VolumeBench {
 impl VolumeBench {
     /// `C:\a.txt` holds `text`; `C:\Folder` is empty.
     pub(crate) fn new() -> Self {
+        Self::with(MachineConfig::default())
+    }
+
+    /// The same on a machine that is configured otherwise.
+    pub(crate) fn with(config: MachineConfig) -> Self {
         let folder = scratch_folder();
         std::fs::create_dir_all(folder.join("Folder")).expect("a folder");
         std::fs::write(folder.join("a.txt"), "text").expect("a file");
@@ -46,7 +51,7 @@ impl VolumeBench {
                 volumes: vec![volume],
                 ..NamespaceConfig::default()
             },
-            ..MachineConfig::default()
+            ..config
         })
         .expect("a machine");
         let thread = start(&machine);

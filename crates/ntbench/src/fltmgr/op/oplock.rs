@@ -20,6 +20,7 @@ use crate::abi::status;
 use crate::fltmgr::ecp;
 use crate::fltmgr::flight::Operation;
 use crate::fltmgr::op::set::{self, RENAME, RENAME_EX};
+use crate::fltmgr::oplock_key;
 use crate::fltmgr::pending::{Held, wait_below};
 use crate::namespace::DeviceId;
 use crate::namespace::open::granted;
@@ -106,7 +107,8 @@ const DUAL_KEY: Guid = Guid {
     data3: 0x4df1,
     data4: [0xb6, 0x76, 0xa0, 0x5f, 0xfd, 0xf0, 0x1b, 0xea],
 };
-/// `OPLOCK_KEY_FLAG_TARGET_KEY`.
+/// `OPLOCK_KEY_FLAG_PARENT_KEY`, `OPLOCK_KEY_FLAG_TARGET_KEY`.
+const HAS_PARENT_KEY: u16 = 1;
 const HAS_TARGET_KEY: u16 = 2;
 
 /// Gives a create's file object the oplock key in the create's extra parameters.
@@ -115,12 +117,20 @@ pub(in crate::fltmgr) fn take_key(operation: &Operation) {
     if list == 0 {
         return;
     }
-    let dual = ecp::find(list, DUAL_KEY).and_then(|context| {
+    let dual = ecp::find(list, DUAL_KEY).map(|context| {
         let flags: u16 = Guest::at(context + 2).read();
-        (flags & HAS_TARGET_KEY != 0).then_some(context + 20)
+        let key = |flag: u16, at: usize| {
+            (flags & flag != 0).then(|| Guest::<Guid>::at(context + at).read())
+        };
+        (key(HAS_PARENT_KEY, 4), key(HAS_TARGET_KEY, 20))
     });
-    if let Some(key) = dual.or_else(|| ecp::find(list, KEY)) {
-        operation.file.set_oplock_key(Guest::at(key).read());
+    let (parent, target) = dual.unwrap_or_default();
+    let target = target.or_else(|| ecp::find(list, KEY).map(|key| Guest::at(key).read()));
+    if let Some(key) = target {
+        operation.file.set_oplock_key(key);
+    }
+    if parent.is_some() || target.is_some() {
+        oplock_key::keep(&operation.file, parent, target);
     }
 }
 

@@ -33,10 +33,15 @@ fn lock() -> MutexGuard<'static, HashMap<usize, Map>> {
 }
 
 fn initialise(call: &'static str, base: usize, pool_type: u32) {
+    begin(call, base, pool_type, true);
+}
+
+/// Makes an empty map; false: there is no memory for it, and nothing is raised.
+fn begin(call: &'static str, base: usize, pool_type: u32, raise: bool) -> bool {
     irql::at_most(call, APC_LEVEL);
     Guest::<u8>::at(base).write_many(&[0; BYTES]);
     if passing::is_leaving() {
-        return;
+        return false;
     }
     let failed = faults::check(call).is_some();
     let block = if failed {
@@ -44,14 +49,15 @@ fn initialise(call: &'static str, base: usize, pool_type: u32) {
     } else {
         pool_api::of_old_type(call, pool_type, ROOM * 16, TAG)
     };
-    let block = pool_api::or_raise(block, true);
+    let block = pool_api::or_raise(block, raise);
     if block == 0 {
-        return;
+        return false;
     }
     Guest::<u32>::at(base).write(u32::try_from(ROOM).unwrap_or(0));
     Guest::<u16>::at(base + POOL).write(u16::try_from(pool_type).unwrap_or(0));
     Guest::at(base + MAPPING).write(block);
     lock().insert(base, Map::default());
+    true
 }
 
 /// Runs `change` on a map.

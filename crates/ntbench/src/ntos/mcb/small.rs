@@ -1,7 +1,9 @@
-//! The oldest form of map control blocks, whose numbers are 32 bits: `FsRtlInitializeMcb` and its kin, over the large ones.
+//! The oldest form of map control blocks, whose numbers are 32 bits: `FsRtlInitializeMcb` and its kin, over the large ones. And the newest
+//! names, which raise no exceptions.
 
-use super::{LARGE, Run, initialise, last, look_up, next, number, uninitialise, with};
+use super::{LARGE, Run, begin, initialise, last, look_up, next, number, uninitialise, with};
 use crate::ntos::memory::Guest;
+use crate::status::NtStatus;
 
 /// A number as the old form has it; -1 stays what it is.
 fn low(number: i64) -> u32 {
@@ -80,5 +82,22 @@ exports! { "ntoskrnl.exe";
             count.write(low(c));
         }
         found
+    }
+
+    /// Makes an empty map without a lock; FALSE: there is no memory, unless the flag asks for an exception then.
+    fn FsRtlInitializeBaseMcbEx(block: usize, pool_type: u32, flags: u16) -> u8 {
+        /// `MCB_FLAG_RAISE_ON_ALLOCATION_FAILURE`.
+        const RAISE: u16 = 1;
+        u8::from(begin("FsRtlInitializeBaseMcbEx", block, pool_type, flags & RAISE != 0))
+    }
+
+    /// Maps blocks of a map without a lock.
+    partial "STATUS_UNSUCCESSFUL where some of them lie elsewhere"
+    fn FsRtlAddBaseMcbEntryEx(block: usize, vbn: i64, lbn: i64, count: i64) -> NtStatus {
+        if with("FsRtlAddBaseMcbEntryEx", block, |map| map.add(Run { vbn, lbn, count })) {
+            NtStatus::SUCCESS
+        } else {
+            NtStatus::UNSUCCESSFUL
+        }
     }
 }
