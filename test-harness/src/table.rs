@@ -1,6 +1,7 @@
 //! The run as a table: a row for each create.
 
 use anstyle::{AnsiColor, Style};
+use num_format::{Locale, ToFormattedString as _};
 use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style as Lines};
@@ -153,15 +154,7 @@ pub fn checks(checks: &[Check]) -> String {
 /// A number with a comma between thousands.
 #[must_use]
 pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index != 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    number.to_formatted_string(&Locale::en)
 }
 
 /// The segments of a run, numbered as they came into use.

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use num_format::{Locale, ToFormattedString as _};
 use serde_json::Value;
 
 use crate::{driver, host, layout::Layout, setup};
@@ -245,15 +246,7 @@ fn end(end: &Value) -> String {
 }
 
 fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    number.to_formatted_string(&Locale::en)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use num_format::{Locale, ToFormattedString as _};
+
 use crate::{Analysis, Frame, Segment};
 
 /// The modules between the Filter Manager and a server, whose frames a UNC path pays for.
@@ -156,13 +158,5 @@ fn readable(name: &str) -> &str {
 
 /// A number with a comma between thousands.
 fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index != 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    number.to_formatted_string(&Locale::en)
 }

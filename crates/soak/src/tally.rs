@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use headroom_harness::table::grouped;
 use serde::Serialize;
 use tabled::builder::Builder;
 use tabled::settings::{Alignment, Style, object::Columns};
@@ -204,9 +205,4 @@ impl Resident {
             self.slope_worst = *worst;
         }
     }
-}
-
-/// With a comma between thousands.
-fn grouped(number: u64) -> String {
-    headroom_harness::table::grouped(number)
 }

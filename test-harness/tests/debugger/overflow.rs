@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use ntbench::wire::{BugCheckReport, MachineConfig, RegistryValue, StackKind};
 use ntbench::{Machine, MachineError};
+use num_format::{Locale, ToFormattedString as _};
 use protocol::NtStatus;
 use serde_json::Value;
 
@@ -47,17 +48,6 @@ pub(crate) fn nest(
     }
 }
 
-fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .map(|group| std::str::from_utf8(group).unwrap())
-        .collect();
-    groups.join(",")
-}
-
 #[test]
 fn the_sentence_names_the_segment_and_who_filled_it() {
     let report = overflow(None);
@@ -93,7 +83,7 @@ pub(crate) fn judge(said: &Value, report: &BugCheckReport, by_module: &[(String,
     assert!(by_module.iter().any(|(module, _)| module == "rdbss"));
     let mut at = 0;
     for (module, bytes) in by_module {
-        let part = format!("{module} {} in ", thousands(*bytes));
+        let part = format!("{module} {} in ", bytes.to_formatted_string(&Locale::en));
         let found = sentence[at..].find(&part);
         at += found.unwrap_or_else(|| panic!("{part}, in this order\n{sentence}"));
     }

@@ -13,6 +13,7 @@ mod paths;
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use num_format::{Locale, ToFormattedString as _};
 use serde::{Deserialize, Serialize};
 
 use super::rig::Workshop;
@@ -215,15 +216,7 @@ pub(crate) fn markdown(curves: &[Curve]) -> String {
 
 /// A number with its thousands set apart.
 pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    number.to_formatted_string(&Locale::en)
 }
 
 #[cfg(test)]
