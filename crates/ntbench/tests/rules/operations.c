@@ -79,6 +79,19 @@ static VOID FLTAPI Over(PFLT_CALLBACK_DATA Data, PVOID context)
     UNREFERENCED_PARAMETER(Data);
 }
 
+/* Locks the first byte for a key, alone, or unlocks it: its length, the key, where it is. */
+static VOID Range(PFLT_CALLBACK_DATA own, UCHAR minor, ULONG key)
+{
+    static LARGE_INTEGER one = { .QuadPart = 1 };
+    ULONG_PTR *range = (ULONG_PTR *)&own->Iopb->Parameters;
+
+    own->Iopb->MajorFunction = IRP_MJ_LOCK_CONTROL;
+    own->Iopb->MinorFunction = minor;
+    own->Iopb->OperationFlags = SL_EXCLUSIVE_LOCK;
+    range[0] = (ULONG_PTR)&one;
+    range[1] = key;
+}
+
 static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *Context)
 {
     PFLT_CALLBACK_DATA own;
@@ -146,14 +159,23 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_R
         }
     }
     if (IS("callback-data-in-use: freed under way") && NT_SUCCESS(FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own))) {
-        own->Iopb->MajorFunction = IRP_MJ_FLUSH_BUFFERS;
+        PFLT_CALLBACK_DATA other = NULL;
         KEVENT over;
         KeInitializeEvent(&over, NotificationEvent, FALSE);
-        BlockWorkers();
+        FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &other);
+        Range(other, IRP_MN_LOCK, 1);
+        FltPerformSynchronousIo(other);
+        Range(own, IRP_MN_LOCK, 2);
         FltPerformAsynchronousIo(own, Over, &over);
         FltFreeCallbackData(own); /* here */
-        KeSetEvent(&Free, IO_NO_INCREMENT, FALSE);
+        FltReuseCallbackData(other);
+        Range(other, IRP_MN_UNLOCK_SINGLE, 1);
+        FltPerformSynchronousIo(other);
         KeWaitForSingleObject(&over, Executive, KernelMode, FALSE, NULL);
+        FltReuseCallbackData(other);
+        Range(other, IRP_MN_UNLOCK_SINGLE, 2);
+        FltPerformSynchronousIo(other);
+        FltFreeCallbackData(other);
     }
     if (IS("refused: create")) {
         if (NT_SUCCESS(FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own))) {
