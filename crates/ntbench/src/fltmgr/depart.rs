@@ -115,7 +115,10 @@ impl Departed {
             } else if journey.is_tied() {
                 wait_for_the_way(&operation, journey, helper)
             } else if let Some(helper) = helper {
-                park(&operation, self);
+                // Nobody was asked to complete it here: a completion that came all the same counts for nothing.
+                while let Some((back, _)) = park(&operation, self) {
+                    self = back;
+                }
                 worker::queue_apart(helper);
                 return NtStatus::PENDING;
             } else {

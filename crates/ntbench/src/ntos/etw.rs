@@ -16,7 +16,7 @@ use crate::wire::{EtwEvent, EtwSession, TraceEvent};
 use crate::{faults, gate, trace, verifier};
 
 // EVENT_DATA_DESCRIPTOR.Type.
-const USER_DATA: u8 = 0;
+pub(super) const USER_DATA: u8 = 0;
 const EVENT_METADATA: u8 = 1;
 const PROVIDER_METADATA: u8 = 2;
 
@@ -128,7 +128,7 @@ pub(super) fn report_leaks(service: &str) {
     }
 }
 
-fn write(
+pub(super) fn write(
     handle: u64,
     descriptor: Guest<Descriptor>,
     activity: Guest<Guid>,

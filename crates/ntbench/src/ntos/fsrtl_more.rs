@@ -3,6 +3,11 @@
 use super::memory::Guest;
 use super::{driver, irql, object, rtl, worker};
 use crate::abi::base::UnicodeString;
+use crate::abi::io::{
+    IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION, IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION,
+};
+use crate::abi::params::{AcquireForSection, Parameters};
+use crate::fltmgr::Request;
 use crate::fltmgr::op::BYTES_PER_SECTOR;
 use crate::namespace::DeviceId;
 use crate::status::NtStatus;
@@ -23,6 +28,21 @@ fn post(call: &'static str, context: usize, event: usize, routine: usize) {
         unsafe { gate::call(routine, &[context as u64, event as u64]) };
         entered.check("a stack overflow routine", &service);
     });
+}
+
+/// Sends the callback by which a file is held, or let go.
+fn hold(file: usize, call: &str, major: u8) {
+    let file = object::file(file, call);
+    // SyncTypeOther.
+    let parameters = Parameters::of(AcquireForSection {
+        kind: 0,
+        pad0: 0,
+        protection: 0,
+        pad1: 0,
+        output: 0,
+        pad2: [0; 3],
+    });
+    fltmgr::send_callback(&file, &Request::new(major, parameters));
 }
 
 /// Puts what is told of the provider where there is room for it.
@@ -126,5 +146,19 @@ exports! { "ntoskrnl.exe";
         let bytes = BYTES_PER_SECTOR;
         out.write([bytes, bytes, bytes, bytes, 0, 0, 0]);
         NtStatus::SUCCESS
+    }
+
+    /// Has the file system, and its filters, take a file exclusively: nobody makes a section over it meanwhile.
+    partial "filters see it; there is no resource that would be taken"
+    fn FsRtlAcquireFileExclusive(file: usize) {
+        irql::at_most("FsRtlAcquireFileExclusive", APC_LEVEL);
+        hold(file, "FsRtlAcquireFileExclusive", IRP_MJ_ACQUIRE_FOR_SECTION_SYNCHRONIZATION);
+    }
+
+    /// Has it let go.
+    partial "filters see it; there is no resource that would be released"
+    fn FsRtlReleaseFile(file: usize) {
+        irql::at_most("FsRtlReleaseFile", APC_LEVEL);
+        hold(file, "FsRtlReleaseFile", IRP_MJ_RELEASE_FOR_SECTION_SYNCHRONIZATION);
     }
 }

@@ -39,6 +39,7 @@ pub(crate) mod driver;
 mod driver_extension;
 mod duplicate;
 pub(crate) mod etw;
+mod etw_more;
 mod fcb;
 pub(crate) mod file;
 mod filter_context;
@@ -203,6 +204,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         spellings::exports(),
         terminate::exports(),
         fsrtl_more::exports(),
+        etw_more::exports(),
         hash_table::exports(),
         splay::exports(),
         unmodelled::exports(),

@@ -135,4 +135,16 @@ exports! { "ntoskrnl.exe";
     fn IoRemoveShareAccess(at: usize, share: Guest<Share>) {
         update(share, Rights::of(&file("IoRemoveShareAccess", at)), -1);
     }
+
+    /// As `IoCheckShareAccess`, where the caller knows whether the file can be written.
+    partial "as IoCheckShareAccess; whether the volume can be written changes nothing"
+    fn IoCheckShareAccessEx(access: u32, wanted: u32, at: usize, share: Guest<Share>, update_it: u8, _writable: usize) -> NtStatus {
+        IoCheckShareAccess(access, wanted, at, share, update_it)
+    }
+
+    /// As `IoSetShareAccess`, where the caller knows whether the file can be written.
+    partial "as IoSetShareAccess; whether the volume can be written changes nothing"
+    fn IoSetShareAccessEx(access: u32, wanted: u32, at: usize, share: Guest<Share>, _writable: usize) {
+        IoSetShareAccess(access, wanted, at, share);
+    }
 }

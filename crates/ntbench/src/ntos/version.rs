@@ -39,6 +39,9 @@ const PLATFORM_NT: u32 = 2;
 /// `RTL_OSVERSIONINFOEXW`: where the part behind the service pack's name begins.
 const EXTENDED: usize = 276;
 
+/// `NTDDI_WIN10`.
+const NTDDI: u32 = 0x0A00_0000;
+
 fn build() -> u32 {
     MACHINE
         .get()
@@ -142,6 +145,18 @@ static ABSENT: LazyLock<usize> = LazyLock::new(|| variable(1));
 static DISABLED: LazyLock<usize> = LazyLock::new(|| variable(0));
 
 exports! { "ntoskrnl.exe";
+    /// Whether this Windows is at least that one (`NTDDI_WIN10` and its like), which is named without its service pack.
+    fn RtlIsNtDdiVersionAvailable(version: u32) -> u8 {
+        irql::at_most("RtlIsNtDdiVersionAvailable", PASSIVE_LEVEL);
+        u8::from(version & 0xFFFF == 0 && version <= NTDDI)
+    }
+
+    /// Whether that service pack, or a later one, of this very Windows is installed: there is none.
+    fn RtlIsServicePackVersionInstalled(version: u32) -> u8 {
+        irql::at_most("RtlIsServicePackVersionInstalled", PASSIVE_LEVEL);
+        u8::from(version == NTDDI)
+    }
+
     /// Compares this Windows with what a driver wants.
     fn RtlVerifyVersionInfo(version: usize, kinds: u32, mask: u64) -> NtStatus {
         irql::at_most("RtlVerifyVersionInfo", PASSIVE_LEVEL);

@@ -3,8 +3,8 @@
 //! They are threads of the system process with ordinary stacks, started when the first item is queued. There are a
 //! few, and more once all of them are busy, so that an item that waits for another one does not wait for ever.
 //!
-//! What may wait for as long as it likes (a filter's own I/O that calls back at its end) has threads apart, one for each that is
-//! under way: Windows has no thread wait for it, so it must hold up nothing.
+//! What no worker of Windows' does (a device's completion of what a filter does not wait for, the end of a process) has threads apart,
+//! one for each that is under way: it must hold up nothing, and nothing it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

@@ -75,12 +75,7 @@ static int PreFlush(FLT_CALLBACK_DATA *data, const FLT_RELATED_OBJECTS *objects,
     return PREOP_NO_CALLBACK;
 }
 
-static NTSTATUS Unload(ULONG flags)
-{
-    (void)flags;
-    FltUnregisterFilter(Filter);
-    return STATUS_SUCCESS;
-}
+PLAIN_UNLOAD
 
 static const FLT_OPERATION_REGISTRATION Operations[] = {
     { IRP_MJ_CREATE, 0, PreCreate, 0, 0 },
@@ -90,14 +85,4 @@ static const FLT_OPERATION_REGISTRATION Operations[] = {
 };
 static const FLT_REGISTRATION Registration = REGISTRATION(Operations, Unload, 0, 0, 0);
 
-int DriverEntry(PVOID driver, UNICODE_STRING *path)
-{
-    NTSTATUS status = FltRegisterFilter(driver, &Registration, &Filter);
-    (void)path;
-    if (NT_SUCCESS(status)) {
-        status = FltStartFiltering(Filter);
-        if (!NT_SUCCESS(status))
-            FltUnregisterFilter(Filter);
-    }
-    return status;
-}
+PLAIN_ENTRY

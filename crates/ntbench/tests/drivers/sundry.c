@@ -83,6 +83,10 @@ static void Descriptors(void)
     CHECK(NT_SUCCESS(RtlGetOwnerSecurityDescriptor(child, &owner, &defaulted)) && owner && RtlEqualSid(owner, SeExports->SeLocalSystemSid));
     CHECK(NT_SUCCESS(RtlGetDaclSecurityDescriptor(child, &present, &list, &defaulted)) && NT_SUCCESS(RtlGetAce(list, 0, (PVOID *)&entry)));
     CHECK(entry->Header.AceFlags == OBJECT_INHERIT_ACE && entry->Mask == FILE_GENERIC_READ);
+    CHECK(RtlValidRelativeSecurityDescriptor(child, 512, OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION));
+    CHECK(!RtlValidRelativeSecurityDescriptor(child, 512, SACL_SECURITY_INFORMATION));
+    CHECK(NT_SUCCESS(RtlReplaceSidInSd(child, SeExports->SeWorldSid, SeExports->SeLocalSystemSid, &length)) && length == 1);
+    CHECK(RtlEqualSid((PSID)&entry->SidStart, SeExports->SeLocalSystemSid));
     SeDeassignSecurity(&child);
     SeDeassignSecurity(&parent);
     SeReleaseSubjectContext(&subject);
@@ -99,6 +103,8 @@ static void Files(void)
     BOOLEAN allocated = FALSE;
     ULONG length = 4;
     ULONG32 id = 0;
+    ULONG sectors[7] = { 0 };
+    UNICODE_STRING routine = NAME("FsRtlGetSectorSizeInformation");
 
     InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
     CHECK(NT_SUCCESS(ZwOpenFile(&file, FILE_READ_DATA | SYNCHRONIZE, &attributes, &block, 7, FILE_SYNCHRONOUS_IO_NONALERT)));
@@ -112,6 +118,10 @@ static void Files(void)
     CHECK(FsRtlMupGetProviderIdFromName(&none, &id) == STATUS_OBJECT_NAME_NOT_FOUND);
     CHECK(NT_SUCCESS(FsRtlNotifyVolumeEvent(object, FSRTL_VOLUME_LOCK)));
     CHECK(!SeAuditingFileEvents(TRUE, NULL));
+    FsRtlAcquireFileExclusive(object);
+    FsRtlReleaseFile(object);
+    CHECK(NT_SUCCESS(((NTSTATUS (NTAPI *)(PDEVICE_OBJECT, PVOID))MmGetSystemRoutineAddress(&routine))(object->DeviceObject, sectors)) && sectors[0] == 512);
+    CHECK(ZwQueryQuotaInformationFile(file, &block, sectors, sizeof(sectors), FALSE, NULL, 0, NULL, TRUE) == STATUS_INVALID_DEVICE_REQUEST);
     ObDereferenceObject(object);
     ZwClose(file);
 }
@@ -197,6 +207,18 @@ static void Bits(void)
     CHECK(RtlFindMostSignificantBit(0x10) == 4 && RtlFindMostSignificantBit(0) == -1 && RtlFindLeastSignificantBit(0x8000000000000010) == 4);
 }
 
+static void Events(void)
+{
+    UNICODE_STRING name = NAME("RtlIsNtDdiVersionAvailable");
+    BOOLEAN (NTAPI *available)(ULONG) = MmGetSystemRoutineAddress(&name);
+    GUID one, two = { 0 };
+
+    CHECK(NT_SUCCESS(EtwActivityIdControl(EVENT_ACTIVITY_CTRL_CREATE_SET_ID, &two)) && two.Data1 == 0);
+    CHECK(NT_SUCCESS(EtwActivityIdControl(EVENT_ACTIVITY_CTRL_GET_ID, &one)) && one.Data1 != 0);
+    CHECK(EtwActivityIdControl(77, &one) == STATUS_INVALID_PARAMETER);
+    CHECK(available && available(0x06010000) && !available(0x06010001) && !available(0x0B000000));
+}
+
 static VOID NTAPI Deep(PVOID context, PKEVENT event)
 {
     *(ULONG *)context = IoGetRemainingStackSize() > 0x4000;
@@ -246,6 +268,7 @@ NTSTATUS NTAPI DriverEntry(PDRIVER_OBJECT driver, PUNICODE_STRING path)
     Maps();
     Bits();
     Stacks();
+    Events();
     FileSystems();
     DbgPrint("%u checks\n", Checks);
     return STATUS_SUCCESS;

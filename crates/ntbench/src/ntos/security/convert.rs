@@ -227,6 +227,44 @@ exports! { "ntoskrnl.exe";
         NtStatus::SUCCESS
     }
 
+    /// The same, with the parts that it must have.
+    fn RtlValidRelativeSecurityDescriptor(descriptor: usize, length: u32, required: u32) -> u8 {
+        if SeValidSecurityDescriptor(length, descriptor) == 0 {
+            return 0;
+        }
+        let has = |place| describe::part(descriptor, place) != 0;
+        // SE_DACL_PRESENT, SE_SACL_PRESENT: an empty pointer is a list, too.
+        let control = describe::control(descriptor);
+        let there = [has(OWNER), has(GROUP), control & 0x4 != 0, control & 0x10 != 0];
+        let missing = |(bit, there): (u32, bool)| required & 1 << bit != 0 && !there;
+        u8::from(!(0..).zip(there).any(missing))
+    }
+
+    /// Puts one identifier in the place of another as long, wherever it stands in a self-relative descriptor.
+    fn RtlReplaceSidInSd(descriptor: usize, old: usize, new: usize, changed: Guest<u32>) -> NtStatus {
+        paged("RtlReplaceSidInSd");
+        let (Some(from), Some(to)) = (sid::at(old), sid::at(new)) else { return NtStatus::INVALID_SID };
+        if from.len() != to.len() {
+            return NtStatus::INVALID_PARAMETER;
+        }
+        let mut count = 0;
+        let mut replace = |at: usize| {
+            if sid::at(at).as_ref() == Some(&from) {
+                Guest::<u8>::at(at).write_many(&to);
+                count += 1;
+            }
+        };
+        for place in [OWNER, GROUP] {
+            replace(describe::part(descriptor, place));
+        }
+        for acl in [DACL, SACL].map(|place| describe::part(descriptor, place)) {
+            let entries: u16 = if acl == 0 { 0 } else { Guest::at(acl + 4).read() };
+            (0..entries.into()).for_each(|index| replace(entry_at(acl, index) + describe::ACL_HEADER));
+        }
+        changed.write(count);
+        NtStatus::SUCCESS
+    }
+
     /// Whether a self-relative descriptor lies whole in so many bytes.
     fn SeValidSecurityDescriptor(length: u32, descriptor: usize) -> u8 {
         paged("SeValidSecurityDescriptor");
