@@ -9,7 +9,8 @@ use model::{
     bug_check, callbacks, compile, compile_ddk, compile_ddk_with, lines, rules, spec, start,
 };
 use ntbench::wire::{
-    FinalReport, ProcessSpec, Refusal, RegistryAct, RegistryValue, StackKind, ThreadSpec, Trace,
+    FaultRule, FinalReport, ProcessSpec, Refusal, RegistryAct, RegistryValue, StackKind,
+    ThreadSpec, Trace, When,
 };
 use ntbench::{Machine, MachineError, NtStatus, Thread};
 use volume::{READ, VolumeBench};
@@ -357,4 +358,31 @@ fn a_guardian_that_is_wrong_is_named() {
         let (found, _, text) = bug_check(bench.machine.load_driver(spec(image, "370000")));
         assert_eq!(found, code, "defect {defect}: {text}");
     }
+}
+
+#[test]
+fn a_failing_registration_leaves_the_removal_alone() {
+    let bench = VolumeBench::new();
+    load(&bench, monitor(&[]));
+    let faults = [
+        "PsSetCreateProcessNotifyRoutine",
+        "PsSetCreateProcessNotifyRoutineEx",
+    ]
+    .map(|call| FaultRule {
+        call: call.to_owned(),
+        status: NtStatus::INSUFFICIENT_RESOURCES,
+        when: When::Always,
+    });
+    bench
+        .machine
+        .set_faults(faults.to_vec())
+        .expect("fault rules");
+    unload(&bench, "monitor");
+    let trace = trace(&bench);
+    let said = lines(&trace);
+    assert!(
+        !said.iter().any(|line| line.contains("not there")),
+        "{said:#?}"
+    );
+    assert_eq!(rules(&end(bench)), Vec::<&str>::new());
 }

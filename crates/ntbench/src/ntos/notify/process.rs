@@ -105,30 +105,30 @@ fn change(routine: usize, form: Form, remove: bool) -> NtStatus {
     }
 }
 
-fn extended(call: &str, routine: usize, remove: u8) -> NtStatus {
+fn asked(call: &str, routine: usize, form: Form, remove: u8) -> NtStatus {
     irql::at_most(call, PASSIVE_LEVEL);
+    if remove != 0 {
+        // What is registered can always be taken away.
+        return change(routine, form, true);
+    }
     if let Some(status) = crate::faults::check(call) {
         return status;
     }
-    if remove == 0 && !is_integrity_checked(routine) {
+    if form == Form::Extended && !is_integrity_checked(routine) {
         return NtStatus::ACCESS_DENIED;
     }
-    change(routine, Form::Extended, remove != 0)
+    change(routine, form, false)
 }
 
 exports! { "ntoskrnl.exe";
     /// Registers a routine that is told of each process that starts and ends, or takes it away.
     fn PsSetCreateProcessNotifyRoutine(routine: usize, remove: u8) -> NtStatus {
-        irql::at_most("PsSetCreateProcessNotifyRoutine", PASSIVE_LEVEL);
-        if let Some(status) = crate::faults::check("PsSetCreateProcessNotifyRoutine") {
-            return status;
-        }
-        change(routine, Form::Plain, remove != 0)
+        asked("PsSetCreateProcessNotifyRoutine", routine, Form::Plain, remove)
     }
 
     /// The same for a routine that learns more, and may forbid a process (`CreationStatus`).
     fn PsSetCreateProcessNotifyRoutineEx(routine: usize, remove: u8) -> NtStatus {
-        extended("PsSetCreateProcessNotifyRoutineEx", routine, remove)
+        asked("PsSetCreateProcessNotifyRoutineEx", routine, Form::Extended, remove)
     }
 
     /// The same, for processes of other subsystems too: there are none here.
@@ -137,6 +137,6 @@ exports! { "ntoskrnl.exe";
         if kind != 0 {
             return NtStatus::INVALID_PARAMETER;
         }
-        extended("PsSetCreateProcessNotifyRoutineEx2", routine, remove)
+        asked("PsSetCreateProcessNotifyRoutineEx2", routine, Form::Extended, remove)
     }
 }
