@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::later::{self, Hold};
 use super::objects;
 use super::operation::Request;
-use super::requests::{Caller, TransferCall};
+use super::requests::Caller;
+use super::transfers::TransferCall;
 use crate::abi::base::UnicodeString;
 use crate::abi::io::{
     IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL, IRP_MJ_FLUSH_BUFFERS,

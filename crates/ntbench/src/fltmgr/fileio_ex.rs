@@ -4,7 +4,8 @@
 use super::extension;
 use super::fileio::{begin, finish, go, tag_control, tagged};
 use super::operation::Request;
-use super::requests::{Caller, TransferCall};
+use super::requests::Caller;
+use super::transfers::TransferCall;
 use crate::abi::io::{
     FO_VOLUME_OPEN, IRP_MJ_FLUSH_BUFFERS, IRP_MJ_MDL_READ, IRP_MJ_MDL_READ_COMPLETE,
     IRP_MJ_MDL_WRITE_COMPLETE, IRP_MJ_PREPARE_MDL_WRITE, IRP_MJ_QUERY_EA, IRP_MJ_QUERY_QUOTA,

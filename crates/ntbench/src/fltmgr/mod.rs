@@ -34,6 +34,7 @@ mod depart;
 mod descent;
 mod drain;
 mod ecp;
+mod ecp_api;
 mod ecp_kernel;
 mod ecp_reuse;
 mod enumerate;
@@ -71,6 +72,7 @@ mod safe;
 mod section;
 mod support;
 mod transaction;
+pub(crate) mod transfers;
 mod volume_api;
 mod work;
 
@@ -108,7 +110,7 @@ pub(crate) fn tables() -> Vec<&'static [Export]> {
         register::exports(),
         attach_api::exports(),
         create::exports(),
-        ecp::exports(),
+        ecp_api::exports(),
         name::exports(),
         name_control::exports(),
         info::exports(),

@@ -18,7 +18,8 @@ use crate::abi::io::{
 use crate::abi::ob::{OBJ_KERNEL_HANDLE, ObjectAttributes};
 use crate::abi::params::Parameters;
 use crate::fltmgr::operation::Request;
-use crate::fltmgr::requests::{Caller, TransferCall};
+use crate::fltmgr::requests::Caller;
+use crate::fltmgr::transfers::TransferCall;
 use crate::stack::Frame;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE_LEVEL;
