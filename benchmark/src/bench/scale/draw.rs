@@ -87,42 +87,55 @@ fn picture(curve: &Curve, file: &Path) -> Drawn {
     let area = SVGBackend::new(file, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let places = Places::of(curve);
-    if places.powers {
-        let axis = (1.0..places.right * 1.3).log_scale();
-        lines(&area, curve, &places, axis)?;
-    } else {
-        lines(&area, curve, &places, 0.0..places.right * 1.05)?;
+    let (bottom, top) = heights(curve);
+    let along = 0.0..places.right * 1.05;
+    let along_powers = (1.0..places.right * 1.3).log_scale();
+    // The upper part is left to the names of the lines.
+    let names = 0.1 + 0.1 * curve.series.len() as f64;
+    let up = 0.0..top * (1.3 + names);
+    let (lowest, highest) = (bottom / 2.0, top * 1.5);
+    let up_powers = (lowest..highest * (highest / lowest).powf(names)).log_scale();
+    // Times within one power of ten would have no label on a scale of powers.
+    match (places.powers, top >= bottom * 10.0) {
+        (true, true) => lines(&area, curve, &places, along_powers, up_powers)?,
+        (true, false) => lines(&area, curve, &places, along_powers, up)?,
+        (false, true) => lines(&area, curve, &places, along, up_powers)?,
+        (false, false) => lines(&area, curve, &places, along, up)?,
     }
     area.present()?;
     Ok(())
 }
 
-fn lines<X>(
+/// The least and the most that is drawn.
+fn heights(curve: &Curve) -> (f64, f64) {
+    let points = curve.series.iter().flat_map(|series| &series.points);
+    points.fold((f64::MAX, 1.0), |(least, most), point| {
+        let at = point.nanoseconds.lower;
+        (least.min(at), most.max(at))
+    })
+}
+
+fn lines<X, Y>(
     area: &DrawingArea<SVGBackend<'_>, Shift>,
     curve: &Curve,
     places: &Places,
-    axis: X,
+    along: X,
+    up: Y,
 ) -> Drawn
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
 {
-    let points = || curve.series.iter().flat_map(|series| &series.points);
-    let top = points()
-        .map(|point| point.nanoseconds.upper)
-        .fold(1.0, f64::max);
-    let bottom = points()
-        .map(|point| point.nanoseconds.lower)
-        .fold(f64::MAX, f64::min);
-    // The upper part is left to the names of the lines.
-    let (bottom, top) = (bottom / 2.0, top * 1.5);
-    let top = top * (top / bottom).powf(0.1 + 0.1 * curve.series.len() as f64);
     let mut chart = ChartBuilder::on(area)
         .caption(&curve.title, ("sans-serif", 20))
         .margin(14)
+        // Half of the last label lies beyond the axis.
+        .margin_right(40)
         .x_label_area_size(46)
         .y_label_area_size(86)
-        .build_cartesian_2d(axis, (bottom..top).log_scale())?;
+        .build_cartesian_2d(along, up)?;
     chart
         .configure_mesh()
         .light_line_style(RGBColor(0xF2, 0xF2, 0xF2))
@@ -132,7 +145,7 @@ where
         .label_style(("sans-serif", 14))
         .axis_desc_style(("sans-serif", 15))
         .x_label_formatter(&|x| places.label(*x))
-        .y_label_formatter(&|y| time(*y))
+        .y_label_formatter(&|y| if *y > 0.0 { time(*y) } else { "0".to_owned() })
         .draw()?;
     for (series, colour) in curve.series.iter().zip(COLOURS.iter().cycle()) {
         let line = series

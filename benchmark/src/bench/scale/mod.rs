@@ -65,12 +65,12 @@ impl Series {
     fn told(&self, along: &str) -> String {
         let slope = self.fit.slope;
         let each = match slope.abs() {
-            slope if slope >= 0.1 => format!("{slope:.1} ns"),
-            slope if slope >= 1e-4 => format!("{:.1} ps", slope * 1e3),
+            0.1.. => format!("{slope:.1} ns"),
+            1e-4.. => format!("{:.1} ps", slope * 1e3),
             _ => "nothing".to_owned(),
         };
         match self.fit.shape {
-            Shape::Flat => "flat".to_owned(),
+            Shape::Flat => format!("flat, {each} for each {along}"),
             Shape::Linear => format!("linear, {each} for each {along}"),
             Shape::Bends => format!("bends, as the {:.2}th power at its end", self.fit.exponent),
         }
