@@ -210,24 +210,18 @@ pub(crate) fn file_system_devices() -> Vec<usize> {
 
 /// The volume of a device.
 pub(crate) fn volume(device: DeviceId) -> Option<Arc<Volume>> {
-    objects::volumes()
-        .into_iter()
-        .find(|volume| volume.device == device)
+    objects::volume_where(|volume| volume.device == device)
 }
 
 /// The local volume of that device's name.
 pub(crate) fn volume_named(name: &str) -> Option<Arc<Volume>> {
-    let local = |volume: &Arc<Volume>| matches!(volume.device, DeviceId::Volume(_));
-    objects::volumes()
-        .into_iter()
-        .find(|volume| local(volume) && volume.name.eq_ignore_ascii_case(name))
+    let local = |volume: &Volume| matches!(volume.device, DeviceId::Volume(_));
+    objects::volume_where(|volume| local(volume) && volume.name.eq_ignore_ascii_case(name))
 }
 
 /// The volume that has that device object, or that disk's.
 pub(crate) fn volume_of_device(object: usize) -> Option<Arc<Volume>> {
-    objects::volumes()
-        .into_iter()
-        .find(|volume| volume.device_object == object || volume.disk == Some(object))
+    objects::volume_where(|volume| volume.device_object == object || volume.disk == Some(object))
 }
 
 /// A file object that had a file open goes; `last`: and with it the last open of that stream, of that file.

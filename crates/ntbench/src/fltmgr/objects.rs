@@ -181,6 +181,15 @@ pub(crate) fn instances_of(filter: &Arc<Filter>) -> Vec<Arc<Instance>> {
     objects.values().filter_map(instance).collect()
 }
 
+/// The volume of which that is true, which it must be of one alone.
+pub(crate) fn volume_where(wanted: impl Fn(&Volume) -> bool) -> Option<Arc<Volume>> {
+    let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);
+    objects.values().find_map(|object| match object {
+        Object::Volume(volume) if wanted(volume) => Some(Arc::clone(volume)),
+        _ => None,
+    })
+}
+
 /// Every volume.
 pub(crate) fn volumes() -> Vec<Arc<Volume>> {
     let objects = OBJECTS.read().unwrap_or_else(PoisonError::into_inner);

@@ -145,7 +145,8 @@ impl Namespace {
                 return Ok((DeviceId::Mup, rest.to_vec()));
             }
             // The mount manager's names of local volumes.
-            for index in 0..self.volumes.len() {
+            let volumes = strip(rest, "Volume{").map_or(0, |_| self.volumes.len());
+            for index in 0..volumes {
                 let guid = crate::fltmgr::guid_name(index);
                 if let Some(rest) = strip(rest, guid.trim_start_matches("\\??\\"))
                     && matches!(rest.first(), None | Some(&BACKSLASH))

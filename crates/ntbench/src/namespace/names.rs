@@ -91,6 +91,9 @@ pub(crate) fn one(units: &[u16]) -> Option<String> {
 
 /// `RtlUpcaseUnicodeChar`: one unit to one unit, so a character whose upper case is longer stays as it is.
 pub(crate) fn upcase(unit: u16) -> u16 {
+    if let Ok(ascii @ ..0x80) = u8::try_from(unit) {
+        return ascii.to_ascii_uppercase().into();
+    }
     let Some(character) = char::from_u32(u32::from(unit)) else {
         return unit;
     };

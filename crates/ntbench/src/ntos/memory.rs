@@ -222,8 +222,12 @@ impl OwnedString {
         let longest = usize::from(u16::MAX / 2) - 1;
         let units = units.get(..longest).unwrap_or(units);
         let length = u16::try_from(units.len() * 2).unwrap_or(u16::MAX - 3);
+        // As long as it will be, so that it is boxed where it is.
+        let mut terminated = Vec::with_capacity(units.len() + 1);
+        terminated.extend_from_slice(units);
+        terminated.push(0);
         Self {
-            units: units.iter().copied().chain([0]).collect(),
+            units: terminated.into_boxed_slice(),
             length,
         }
     }
