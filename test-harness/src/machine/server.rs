@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +32,8 @@ struct Server {
     processes: AtomicU32,
     /// Held while the machine is ended: only one can do that.
     ending: Mutex<()>,
+    /// The driver was unloaded, and the machine ends.
+    over: AtomicBool,
 }
 
 /// Boots a machine and serves it until it is unloaded; says on standard output whether it came up.
@@ -99,6 +101,7 @@ fn come_up(options: &Options) -> Result<(UnixListener, Server, fs::File), Machin
         place,
         processes: AtomicU32::new(1),
         ending: Mutex::new(()),
+        over: AtomicBool::new(false),
     };
     Ok((listener, server, lock))
 }
@@ -112,6 +115,7 @@ impl Server {
             Ok(_) => {}
             Err(error) => return ended_by(error),
         }
+        self.over.store(true, Ordering::Release);
         match self.machine.clone().shutdown() {
             Ok(report) => Ok(Unloaded {
                 findings: report.findings.iter().map(ToString::to_string).collect(),
@@ -176,7 +180,12 @@ impl<'s> Session<'s> {
     fn run(mut self, mut stream: UnixStream) {
         while let Ok(Some((ask, bytes))) = wire::read::<Ask>(&mut stream) {
             let last = matches!(ask, Ask::Unload);
-            let (answer, bytes) = self.answer(ask, &bytes).unwrap_or_else(failed);
+            let answered = self.answer(ask, &bytes);
+            // For whoever asks while the machine ends its end is no failure: their connection is over, as everybody else's.
+            if answered.is_err() && self.server.over.load(Ordering::Acquire) {
+                break;
+            }
+            let (answer, bytes) = answered.unwrap_or_else(failed);
             let over = last && matches!(answer, Answer::Unloaded(_));
             if over {
                 // Before it is said that it is over: nobody is to find this socket any more.
