@@ -11,6 +11,7 @@ use headroom_harness::report::{Report, SweepReport};
 
 fn headroom(folder: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_headroom"))
+        .env("NO_COLOR", "1")
         .current_dir(folder)
         .args(args)
         .output()
