@@ -233,15 +233,15 @@ fn service(
             .collect(),
         instances,
         instances_key,
-        values,
+        values: values.into_iter().map(|(value, _)| value).collect(),
         section: section.name.clone(),
         decoration,
     })
 }
 
-/// What the service's AddReg sections write below its key.
-fn values(inf: &Inf, install: &Section) -> Result<Vec<Value>, Error> {
-    let mut values: Vec<Value> = Vec::new();
+/// What the service's AddReg sections write below its key, and where each value stands.
+fn values(inf: &Inf, install: &Section) -> Result<Vec<(Value, Position)>, Error> {
+    let mut values: Vec<(Value, Position)> = Vec::new();
     let names = install
         .directives("AddReg")
         .flat_map(|entry| &entry.fields)
@@ -255,35 +255,36 @@ fn values(inf: &Inf, install: &Section) -> Result<Vec<Value>, Error> {
                 continue;
             };
             // A later line writes over an earlier one.
-            values.retain(|earlier| {
+            values.retain(|(earlier, _)| {
                 !(same(&earlier.subkey, &value.subkey) && same(&earlier.name, &value.name))
             });
-            values.push(value);
+            let place = line.entry.field(4).map_or(line.entry.at, |data| data.at);
+            values.push((value, place));
         }
     }
     Ok(values)
 }
 
 /// The instances, and the key in which they stand.
-fn instances(values: &[Value], at: Position) -> Result<(Vec<Instance>, String), Error> {
+fn instances(values: &[(Value, Position)], at: Position) -> Result<(Vec<Instance>, String), Error> {
     let find = |subkey: &str, name: &str| {
-        let value = values
+        values
             .iter()
-            .find(|value| same(&value.subkey, subkey) && same(&value.name, name))?;
-        Some(&value.data)
+            .find(|(value, _)| same(&value.subkey, subkey) && same(&value.name, name))
+            .map(|(value, place)| (&value.data, *place))
     };
     // Where both are written, the newer place is the one that the newest Windows reads.
-    let (key, default) = [r"Parameters\Instances", "Instances"]
+    let (key, default, default_at) = [r"Parameters\Instances", "Instances"]
         .into_iter()
         .find_map(|key| match find(key, "DefaultInstance")? {
-            Data::Sz(name) => Some((key, name.clone())),
+            (Data::Sz(name), place) => Some((key, name.clone(), place)),
             _ => None,
         })
         .ok_or_else(|| Error::new(at, ErrorKind::NoInstances))?;
 
     let below = format!(r"{key}\");
     let mut names = vec![default];
-    for value in values {
+    for (value, _) in values {
         let (Some(head), Some(name)) = (
             value.subkey.get(..below.len()),
             value.subkey.get(below.len()..),
@@ -296,15 +297,15 @@ fn instances(values: &[Value], at: Position) -> Result<(Vec<Instance>, String), 
     }
     let instance = |name: String| {
         let subkey = format!("{below}{name}");
-        let altitude = match find(&subkey, "Altitude") {
-            Some(Data::Sz(altitude)) => altitude.clone(),
-            _ => return Err(Error::new(at, ErrorKind::NoAltitude(name))),
+        let (altitude, place) = match find(&subkey, "Altitude") {
+            Some((Data::Sz(altitude), place)) => (altitude.clone(), place),
+            _ => return Err(Error::new(default_at, ErrorKind::NoAltitude(name))),
         };
         if !is_altitude(&altitude) {
-            return Err(Error::new(at, ErrorKind::Altitude(altitude)));
+            return Err(Error::new(place, ErrorKind::Altitude(altitude)));
         }
         let flags = match find(&subkey, "Flags") {
-            Some(Data::Dword(flags)) => *flags,
+            Some((Data::Dword(flags), _)) => *flags,
             _ => 0,
         };
         Ok(Instance {

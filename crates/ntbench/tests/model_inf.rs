@@ -140,7 +140,7 @@ fn an_inf_with_errors_is_refused_by_file_line_and_what_is_expected() {
     let cases = [
         (
             INF.replace("389999.5", "high"),
-            ":10:",
+            ":23:54:",
             "an altitude is a decimal number",
         ),
         (
