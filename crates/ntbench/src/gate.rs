@@ -144,6 +144,15 @@ pub(crate) fn return_address() -> usize {
     (return_point as unsafe extern "sysv64" fn() as *const ()).addr()
 }
 
+/// The driver's routine that was entered last and is under way, while an import that it has called runs.
+pub(crate) fn routine_under_way() -> Option<usize> {
+    let saved = pcr::try_block()?.host_rsp.get();
+    // Above the eleven words that `enter` saves and takes back.
+    (saved != 0)
+        .then(|| crate::cpu::memory::read_word(saved + 11 * size_of::<usize>()))
+        .flatten()
+}
+
 /// Bytes of machine code of one stub.
 pub(crate) const STUB_BYTES: usize = 24;
 
@@ -223,6 +232,8 @@ unsafe extern "sysv64" fn enter(
         // To debuggers, a driver's stack begins here: the caller lies on another one.
         ".cfi_startproc",
         ".cfi_undefined rip",
+        "push rdi", // for `routine_under_way`
+        "push rdi",
         "push rbp",
         "push rbx",
         "push r12",
@@ -268,6 +279,7 @@ unsafe extern "sysv64" fn enter(
         "pop r12",
         "pop rbx",
         "pop rbp",
+        "add rsp, 16",
         "ret",
         ".cfi_endproc",
         host_rsp = const offset::HOST_RSP,

@@ -121,6 +121,11 @@ static HIGHEST: usize = END - UNUSED - 1;
 static PROBE: usize = END - UNUSED;
 static SYSTEM: usize = END;
 
+/// Where `MmSystemRangeStart` says that drivers' memory begins.
+pub(crate) fn system_range_start() -> u64 {
+    SYSTEM as u64
+}
+
 fn at(value: &'static usize) -> usize {
     std::ptr::from_ref(value).expose_provenance()
 }

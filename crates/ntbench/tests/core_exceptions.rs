@@ -12,6 +12,8 @@ use ntbench::{MachineError, NtStatus};
 const FIRST: u64 = 0xC000_0099;
 const SECOND: u64 = 0xC000_009A;
 const ACCESS_VIOLATION: u64 = 0xC000_0005;
+/// 0x7E has the exception's code with its sign carried on.
+const CARRIED: u64 = 0xFFFF_FFFF_0000_0000;
 
 fn compile(case: &str) -> PathBuf {
     let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/core/exceptions.c");
@@ -102,14 +104,30 @@ fn a_record_of_the_drivers_own_arrives_whole() {
 }
 
 #[test]
-fn what_cannot_be_continued_is_not() {
-    let report = bug_check("not_continuable");
+fn what_cannot_be_continued_is_an_exception_in_turn() {
+    let seen = steps("not_continuable");
+    // The filter is asked about the first exception and wants to go on; it is asked again, and then the frames above.
+    assert_eq!(
+        seen,
+        [FIRST, 0xC000_0025, 1, FIRST, 2, 0xC000_0025],
+        "{seen:x?}"
+    );
+}
+
+#[test]
+fn who_always_wants_to_go_on_runs_out_of_stack() {
+    let report = bug_check("never_continuable");
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x1E, 0xC000_0025),
+        (0x7F, 8),
         "{}",
         report.text
     );
+}
+
+#[test]
+fn a_breakpoint_without_a_debugger_can_be_handled() {
+    assert_eq!(steps("breakpoint"), [0x8000_0003, 7]);
 }
 
 #[test]
@@ -156,7 +174,7 @@ fn what_the_kernel_reads_unguarded_names_the_call() {
     let report = bug_check("kernel_reads_unguarded");
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x7E, ACCESS_VIOLATION),
+        (0x7E, CARRIED | ACCESS_VIOLATION),
         "{}",
         report.text
     );
@@ -217,7 +235,7 @@ fn an_exception_in_a_callback_that_nobody_takes_ends_the_machine_there() {
     let report = bug_check("through_unhandled");
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x7E, ACCESS_VIOLATION),
+        (0x7E, CARRIED | ACCESS_VIOLATION),
         "{}",
         report.text
     );
@@ -270,7 +288,7 @@ fn no_exception_leaves_a_completion_routine() {
     let report = bug_check("completion");
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x7E, ACCESS_VIOLATION),
+        (0x7E, CARRIED | ACCESS_VIOLATION),
         "{}",
         report.text
     );

@@ -10,7 +10,7 @@ use ntbench::wire::MachineConfig;
 use ntbench::{MachineError, NtStatus};
 
 fn value(status: NtStatus) -> u64 {
-    u64::from(status.0.cast_unsigned())
+    i64::from(status.0).cast_unsigned()
 }
 
 /// `DriverEntry` runs on a system thread: what nobody handles there is 0x7E.
@@ -111,7 +111,7 @@ fn a_breakpoint_needs_a_debugger() {
     let report = bug_check("breakpoint", &[]);
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x1E, 0x8000_0003),
+        (0x7E, 0xFFFF_FFFF_8000_0003),
         "{}",
         report.text
     );

@@ -143,7 +143,7 @@ fn nobody_handles_what_was_raised() {
     let report = bug_check_of("seh.c", "unhandled", &[]);
     assert_eq!(
         (report.code, report.parameters[0]),
-        (0x7E, 0xC000_009A),
+        (0x7E, 0xFFFF_FFFF_C000_009A),
         "{}",
         report.text
     );
@@ -155,7 +155,15 @@ fn no_exception_leaves_a_callout() {
     let report = bug_check_of("seh.c", "callout", &[]);
     assert_eq!(
         (report.code, report.parameters),
-        (0x1E, [ACCESS_VIOLATION, report.parameters[1], 0, NOTHING]),
+        (
+            0x1E,
+            [
+                0xFFFF_FFFF_0000_0000 | ACCESS_VIOLATION,
+                report.parameters[1],
+                0,
+                NOTHING
+            ]
+        ),
         "{}",
         report.text
     );

@@ -32,11 +32,11 @@ fn what_no_kernel_survives_ends_the_machine() {
         (7, 0x93, 0xFFFF_FFFF_8000_1234),
         (8, 0xC2, 8),
         (9, 0xC2, 0x46),
-        (10, 0x7E, 0xC000_0005),
+        (10, 0x7E, 0xFFFF_FFFF_C000_0005),
         (11, 0x10, 0),
-        (12, 0x7E, 0xC000_0005),
-        (13, 0x7E, 0xC000_0005),
-        (14, 0x7E, 0xC000_0005),
+        (12, 0x7E, 0xFFFF_FFFF_C000_0005),
+        (13, 0x7E, 0xFFFF_FFFF_C000_0005),
+        (14, 0x7E, 0xFFFF_FFFF_C000_0005),
     ] {
         let bench = Bench::new();
         let image = compile("misuse", &[&format!("MISUSE={misuse}")]);

@@ -184,7 +184,7 @@ const TABLE: &[Row] = &[
             "kind of violation",
             "see the reference",
             "see the reference",
-            "0",
+            "see the reference",
         ],
     ),
     (
@@ -382,6 +382,11 @@ const TABLE: &[Row] = &[
             "start of the pool block",
             "end of the pool block",
         ],
+    ),
+    (
+        0x4000_008A,
+        "THREAD_TERMINATE_HELD_MUTEX",
+        ["thread", "address of the mutex", "reserved", "reserved"],
     ),
 ];
 

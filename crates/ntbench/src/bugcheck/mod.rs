@@ -8,6 +8,7 @@ pub(crate) mod records;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::stack::{self, Context};
+use crate::status::NtStatus;
 use crate::wire::{BugCheckReport, Message};
 use crate::{gate, machine, symbols, thread, trace, verifier};
 
@@ -25,6 +26,11 @@ pub(crate) fn raise(code: u32, parameters: [u64; 4], text: impl Into<String>) ->
 /// that nobody handles.
 pub(crate) fn no_such(address: usize, text: String) -> ! {
     crate::cpu::unhandled::no_such(address, text)
+}
+
+/// A status as a parameter of 0x1E and 0x7E has it: with its sign carried on.
+pub(crate) fn signed(status: NtStatus) -> u64 {
+    i64::from(status.0).cast_unsigned()
 }
 
 /// Ends the machine with a bug check. The first one wins: a machine dies once.

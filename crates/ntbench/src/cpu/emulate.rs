@@ -4,6 +4,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Register};
 
 use super::fault::Fault;
 use crate::cpu::memory;
+use crate::ntos::irql;
 use crate::thread;
 
 const GENERAL_PROTECTION: u8 = 13;
@@ -44,10 +45,13 @@ pub(super) fn step(fault: &Fault, context: &mut libc::ucontext_t) -> bool {
             let Some(value) = get(context, instruction.op1_register()) else {
                 return false;
             };
-            let Ok(irql @ 0..=15) = u8::try_from(value) else {
+            let Ok(level @ 0..=15) = u8::try_from(value) else {
                 return false;
             };
-            thread.set_irql(irql);
+            if level > thread.irql() {
+                irql::raised_by_cr8(usize::try_from(instruction.next_ip()).unwrap_or(0));
+            }
+            thread.set_irql(level);
         }
         _ => return false,
     }

@@ -60,6 +60,8 @@ thread_local! {
         in_host: false,
     }) };
     static LANDED: Cell<bool> = const { Cell::new(false) };
+    /// Of a system thread: where it stands counts while it runs a driver's routine.
+    static DRIVERS_ALONE: Cell<bool> = const { Cell::new(false) };
 }
 
 const SIGNALS: [libc::c_int; 6] = [
@@ -258,6 +260,10 @@ unsafe extern "C" fn handler(
         in_host: !in_driver,
     };
     if signal == SIGNAL_STUCK {
+        if DRIVERS_ALONE.get() && !in_driver && block.import_sp.get() == 0 {
+            STUCK_TOLD.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
         store(fault);
         land(
             context,
@@ -345,6 +351,11 @@ pub(super) fn offering<R>(f: impl FnOnce() -> R) -> R {
     let result = f();
     LANDED.set(true);
     result
+}
+
+/// The current thread says where it is stuck only if it runs a driver's routine.
+pub(crate) fn tell_of_drivers_alone() {
+    DRIVERS_ALONE.set(true);
 }
 
 /// A thread that did not come back in time says where it is, and goes no further.

@@ -142,6 +142,12 @@ pub(super) fn pool(fault: &Fault, place: &str, rip: u64, context: Context) {
             tag_text(tag)
         )
     };
+    // Windows tells who touched it: 0xD1 a driver's code, 0x0A the kernel's own.
+    let raised = if fault.in_host {
+        code::IRQL_NOT_LESS_OR_EQUAL
+    } else {
+        code::DRIVER_IRQL_NOT_LESS_OR_EQUAL
+    };
     let (code, text) = match found {
         Some(special::Place::Beyond { block }) => (
             code::DRIVER_PAGE_FAULT_BEYOND_END_OF_ALLOCATION,
@@ -158,14 +164,14 @@ pub(super) fn pool(fault: &Fault, place: &str, rip: u64, context: Context) {
             ),
         ),
         Some(special::Place::Paged { block }) if irql >= thread::DISPATCH_LEVEL => (
-            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            raised,
             format!(
                 "{place}: {verb} {address:#x} in {}, which is paged pool, at IRQL {irql}",
                 described(block)
             ),
         ),
         None if irql >= thread::DISPATCH_LEVEL && special::in_section(fault.address) => (
-            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
+            raised,
             format!(
                 "{place}: touched {}, which is in a pageable section, at IRQL {irql}",
                 symbols::describe(fault.address)
@@ -173,7 +179,7 @@ pub(super) fn pool(fault: &Fault, place: &str, rip: u64, context: Context) {
         ),
         _ => return,
     };
-    let parameters = if code == code::DRIVER_IRQL_NOT_LESS_OR_EQUAL {
+    let parameters = if code == raised {
         let operation = if fault.error & FETCH != 0 { 8 } else { write };
         [address, u64::from(irql), operation, rip]
     } else {

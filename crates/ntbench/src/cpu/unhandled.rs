@@ -2,7 +2,8 @@
 //!
 //! 0x3B in a system call: code, instruction, context record. 0x7E in a system thread: code, instruction, exception record,
 //! context record. 0x1E out of a callout of `KeExpandKernelStackAndCalloutEx` and out of a DPC, which have neither a system call
-//! nor a system thread around them: code, instruction, and the exception's first two parameters.
+//! nor a system thread around them: code, instruction, and the exception's first two parameters. These two have the code with its
+//! sign carried on, as dumps of Windows show it (`ffffffffc0000005`).
 
 use super::fault::Fault;
 use crate::bugcheck::{self, code, records};
@@ -63,7 +64,8 @@ fn at_call(site: &CallSite) -> Processor {
 }
 
 fn end(record: &ExceptionRecord, processor: &Processor, mut text: String, context: Context) -> ! {
-    let (code, place) = (u64::from(record.code), record.address as u64);
+    let place = record.address as u64;
+    let signed = bugcheck::signed(record.status());
     let left = if stack::in_callout() {
         Some("the callout of KeExpandKernelStackAndCalloutEx")
     } else {
@@ -72,7 +74,7 @@ fn end(record: &ExceptionRecord, processor: &Processor, mut text: String, contex
     if let Some(left) = left {
         let text = format!("{text}; an exception left {left}");
         // Of an access violation: what was tried, and where.
-        let parameters = [code, place, record.parameters[0], record.parameters[1]];
+        let parameters = [signed, place, record.parameters[0], record.parameters[1]];
         bugcheck::end(code::KMODE_EXCEPTION_NOT_HANDLED, parameters, text, context);
     }
     if passing::ends_here() {
@@ -82,10 +84,10 @@ fn end(record: &ExceptionRecord, processor: &Processor, mut text: String, contex
     }
     let registers = records::keep(seh::Context::new(processor));
     if thread::current().is_system() {
-        let parameters = [code, place, records::keep(*record), registers];
+        let parameters = [signed, place, records::keep(*record), registers];
         let code = code::SYSTEM_THREAD_EXCEPTION_NOT_HANDLED;
         bugcheck::end(code, parameters, text, context);
     }
-    let parameters = [code, place, registers, 0];
+    let parameters = [u64::from(record.code), place, registers, 0];
     bugcheck::end(code::SYSTEM_SERVICE_EXCEPTION, parameters, text, context)
 }

@@ -8,15 +8,15 @@
 //! * 0xBE, 0xFC: a write to read-only memory, an instruction fetch from memory that is not code.
 //! * 0x3B / 0x7E: an exception that nobody handled, in a system call / in a system thread. An access violation at a
 //!   user address is such an exception: the driver's handlers are asked first ([`seh`]).
-//! * 0x1E: an exception that left a callout of `KeExpandKernelStackAndCalloutEx`; with 0x80000003, a breakpoint without
-//!   a debugger.
+//! * 0x1E: an exception that left a callout of `KeExpandKernelStackAndCalloutEx`.
 //! * 0xCE: a driver that was unloaded while somebody still had its address.
 //! * 0x139: `int 29h`, `__fastfail`, whose code is the first parameter.
 
-use iced_x86::{Formatter as _, IntelFormatter, Mnemonic};
+use iced_x86::{Formatter as _, IntelFormatter, Mnemonic, OpKind, Register};
 
 use super::emulate::decode;
 use super::fault::{Fault, offering};
+use super::memory;
 use super::page_fault::{self, NO_PAGE_TABLE, WRITE, pool};
 use super::pcr::{self, Block};
 use super::unhandled;
@@ -44,30 +44,18 @@ pub(super) fn give(fault: &Fault) -> ! {
         in_host(fault)
     }
     double_fault(fault, pcr::block());
-    let context = Context::Fault(fault.registers);
-    let rip = fault.registers.rip as u64;
     match fault.trap {
         PAGE_FAULT => page_fault::give(fault),
-        DIVIDE_ERROR => plain(
-            fault,
-            NtStatus::INTEGER_DIVIDE_BY_ZERO,
-            "divided by zero, or the quotient overflowed",
-        ),
+        DIVIDE_ERROR if overflowed(fault) => {
+            plain(fault, NtStatus::INTEGER_OVERFLOW, "the quotient overflowed")
+        }
+        DIVIDE_ERROR => plain(fault, NtStatus::INTEGER_DIVIDE_BY_ZERO, "divided by zero"),
         DEBUG => plain(
             fault,
             NtStatus::SINGLE_STEP,
             "a debug exception, and no debugger is there",
         ),
-        BREAKPOINT => {
-            let status = u64::from(NtStatus::BREAKPOINT.0.cast_unsigned());
-            let text = format!("{}: a breakpoint, and no debugger is there", at(fault));
-            bugcheck::end(
-                code::KMODE_EXCEPTION_NOT_HANDLED,
-                [status, rip, 0, 0],
-                text,
-                context,
-            )
-        }
+        BREAKPOINT => breakpoint(fault),
         INVALID_OPCODE => plain(
             fault,
             NtStatus::ILLEGAL_INSTRUCTION,
@@ -79,6 +67,54 @@ pub(super) fn give(fault: &Fault) -> ! {
             at(fault)
         )),
     }
+}
+
+/// Without a debugger a breakpoint is an exception as others are ("DbgBreakPoint"), and its address that of the `int 3`, which the
+/// processor has already left.
+fn breakpoint(fault: &Fault) -> ! {
+    let mut fault = *fault;
+    fault.registers.rip -= 1;
+    fault.processor.rip -= 1;
+    plain(
+        &fault,
+        NtStatus::BREAKPOINT,
+        "a breakpoint, and no debugger is there",
+    )
+}
+
+/// Whether a division failed though it was not by zero: the processor tells both alike, Windows does not.
+fn overflowed(fault: &Fault) -> bool {
+    let Some(instruction) = decode(fault.registers.rip) else {
+        return false;
+    };
+    let general = |register: Register| {
+        // Segments begin at 0 in a 64-bit kernel.
+        if register.is_segment_register() {
+            return Some(0);
+        }
+        let number = register.full_register() as usize - Register::RAX as usize;
+        let value = fault.processor.general.get(number)?;
+        let high_byte =
+            (Register::AH as usize..=Register::BH as usize).contains(&(register as usize));
+        Some(if high_byte { value >> 8 } else { *value })
+    };
+    let (value, size) = match instruction.op0_kind() {
+        OpKind::Register => {
+            let register = instruction.op0_register();
+            (general(register), register.size())
+        }
+        OpKind::Memory => {
+            let place = instruction.virtual_address(0, 0, |register, _, _| general(register));
+            let size = instruction.memory_size().size();
+            let mut bytes = [0; 8];
+            let read = place
+                .and_then(|place| usize::try_from(place).ok())
+                .is_some_and(|place| memory::read_checked(place, &mut bytes[..size]));
+            (read.then(|| u64::from_le_bytes(bytes)), size)
+        }
+        _ => return false,
+    };
+    value.is_some_and(|value| value << (64 - 8 * size) != 0)
 }
 
 /// `driver!function+0x12: mov eax,[rcx]`.
@@ -146,7 +182,7 @@ fn general_protection(fault: &Fault) -> ! {
         Some(0x29) => {
             let reason = fault.registers.rcx as u64 & 0xFFFF_FFFF;
             // The checks that the loader gives an image lie outside of it: whoever called one is meant.
-            let caller = crate::cpu::memory::read_word(fault.registers.rsp)
+            let caller = memory::read_word(fault.registers.rsp)
                 .filter(|_| machine::module_at(fault.registers.rip).is_none());
             let place = caller.map_or_else(|| at(fault), symbols::describe_call);
             let text = format!("{place}: __fastfail({reason}): {}", code::fast_fail(reason));
@@ -224,12 +260,7 @@ fn in_host(fault: &Fault) -> ! {
     if irql >= thread::DISPATCH_LEVEL {
         let operation = u64::from(fault.error & WRITE != 0);
         let parameters = [address, u64::from(irql), operation, rip];
-        bugcheck::end(
-            code::DRIVER_IRQL_NOT_LESS_OR_EQUAL,
-            parameters,
-            text,
-            context,
-        );
+        bugcheck::end(code::IRQL_NOT_LESS_OR_EQUAL, parameters, text, context);
     }
     if user::is_user(fault.address) {
         // In Windows a handler might take it; here the bench's own frames lie between, which cannot be unwound.

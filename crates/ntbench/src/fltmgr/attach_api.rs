@@ -19,7 +19,7 @@ pub(super) fn ready(filter: &Filter) -> Result<(), NtStatus> {
     match *state.unwrap_or_else(std::sync::PoisonError::into_inner) {
         FilterState::Registered => Err(NtStatus::FLT_FILTER_NOT_READY),
         FilterState::Filtering => Ok(()),
-        FilterState::Unregistered => Err(NtStatus::FLT_DELETING_OBJECT),
+        FilterState::Unregistered | FilterState::Abandoned => Err(NtStatus::FLT_DELETING_OBJECT),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use super::callback::{self, About, argument, related};
 use super::drain::Outstanding;
 use super::flight::{Flight, name_of};
+use super::inquiries::is_synchronous;
 use super::mdls;
 use super::objects::Instance;
 use super::pending::take_stray_completion;
@@ -13,7 +14,11 @@ use crate::abi::flt::{
     FLTFL_CALLBACK_DATA_DIRTY, IoParameterBlock, PREOP_COMPLETE, PREOP_DISALLOW_FASTIO,
     PREOP_PENDING, PREOP_SUCCESS_NO_CALLBACK, PREOP_SUCCESS_WITH_CALLBACK, PREOP_SYNCHRONIZE,
 };
-use crate::abi::io::IoStatusBlock;
+use crate::abi::io::{
+    IRP_MJ_CLEANUP, IRP_MJ_CLOSE, IRP_MJ_DIRECTORY_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
+    IRP_MJ_LOCK_CONTROL, IRP_MJ_READ, IRP_MJ_WRITE, IRP_MN_LOCK, IRP_MN_NOTIFY_CHANGE_DIRECTORY,
+    IoStatusBlock,
+};
 use crate::ntos::memory::Guest;
 use crate::status::NtStatus;
 use crate::{bugcheck, trace, verifier};
@@ -148,6 +153,9 @@ pub(super) fn judge(flight: &Flight, call: &Call, status: i32) -> Before {
         .flatten();
     match status {
         PREOP_SUCCESS_WITH_CALLBACK | PREOP_SYNCHRONIZE => {
+            if status == PREOP_SYNCHRONIZE {
+                check_synchronized(flight, instance);
+            }
             let registered = instance.filter.operation(flight.operation.major);
             if registered.is_none_or(|operation| operation.post_operation == 0) {
                 bugcheck::raise(
@@ -221,8 +229,50 @@ fn no_context(instance: &Instance, context: usize, status: &str) {
     }
 }
 
+/// The oplock requests that documentation lists as not to be synchronized: level 1, level 2, batch and filter.
+const OPLOCK_REQUESTS: [u64; 4] = [0x0009_0000, 0x0009_0004, 0x0009_0008, 0x0009_005C];
+
+/// "Returning FLT_PREOP_SYNCHRONIZE": what may end much later, or in another thread, may not be waited for in this one.
+fn check_synchronized(flight: &Flight, instance: &Instance) {
+    let block = flight.parameters();
+    let what = match (flight.operation.major, block.minor_function) {
+        (IRP_MJ_LOCK_CONTROL, IRP_MN_LOCK) => "a request for a byte-range lock",
+        (IRP_MJ_DIRECTORY_CONTROL, IRP_MN_NOTIFY_CHANGE_DIRECTORY) => {
+            "a notification of changes in a directory"
+        }
+        (IRP_MJ_FILE_SYSTEM_CONTROL, _) if OPLOCK_REQUESTS.contains(&block.parameters.0[2]) => {
+            "a request for an oplock"
+        }
+        (IRP_MJ_READ | IRP_MJ_WRITE, _)
+            if !flight.operation.fast
+                && !is_synchronous(usize::try_from(flight.data()).unwrap_or(0)) =>
+        {
+            "an asynchronous transfer"
+        }
+        _ => return,
+    };
+    verifier::finding(
+        "cannot-be-synchronized",
+        format!(
+            "{} returned FLT_PREOP_SYNCHRONIZE for {what}",
+            instance.filter.service
+        ),
+    );
+}
+
 fn check_completed(flight: &Flight, instance: &Instance) {
     let status = flight.status().status;
+    let major = flight.operation.major;
+    if matches!(major, IRP_MJ_CLEANUP | IRP_MJ_CLOSE) && status != NtStatus::SUCCESS {
+        verifier::finding(
+            "close-not-succeeded",
+            format!(
+                "{} completed {} with {status}; it can be completed with STATUS_SUCCESS alone",
+                instance.filter.service,
+                name_of(major)
+            ),
+        );
+    }
     if status == NtStatus::PENDING {
         verifier::finding(
             "completed-with-pending",

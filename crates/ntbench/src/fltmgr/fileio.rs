@@ -19,7 +19,7 @@ use crate::abi::params::{Parameters, QuerySecurity, SetSecurity};
 use crate::ntos::memory::Guest;
 use crate::ntos::{irql, object};
 use crate::status::NtStatus;
-use crate::thread::{APC_LEVEL, PASSIVE_LEVEL};
+use crate::thread::PASSIVE_LEVEL;
 use crate::{faults, verifier};
 
 /// Instance and file of a call; `Err`: a fault rule hits it, or the two do not belong together.
@@ -130,7 +130,7 @@ exports! { "fltmgr.sys";
         instance: usize, file: usize, offset: Guest<i64>, length: u32, buffer: usize, flags: u32, moved: Guest<u32>,
         routine: usize, context: usize,
     ) -> NtStatus {
-        match begin("FltReadFile", APC_LEVEL, instance, file) {
+        match begin("FltReadFile", PASSIVE_LEVEL, instance, file) {
             Ok(caller) => go(TransferCall { caller, major: IRP_MJ_READ, offset: offset.read_opt(), length, buffer, flags, key: 0, mdl: 0 }, moved, routine, context),
             Err(status) => status,
         }
@@ -142,7 +142,7 @@ exports! { "fltmgr.sys";
         instance: usize, file: usize, offset: Guest<i64>, length: u32, buffer: usize, flags: u32, moved: Guest<u32>,
         routine: usize, context: usize,
     ) -> NtStatus {
-        match begin("FltWriteFile", APC_LEVEL, instance, file) {
+        match begin("FltWriteFile", PASSIVE_LEVEL, instance, file) {
             Ok(caller) => go(TransferCall { caller, major: IRP_MJ_WRITE, offset: offset.read_opt(), length, buffer, flags, key: 0, mdl: 0 }, moved, routine, context),
             Err(status) => status,
         }

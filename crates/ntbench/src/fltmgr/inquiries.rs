@@ -18,6 +18,25 @@ use crate::ntos::{irql, ps};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
 
+/// Whether the sender of the operation with this callback data waits for its end.
+pub(super) fn is_synchronous(data: usize) -> bool {
+    let operation = flight::at(data);
+    let data = Guest::<CallbackData>::at(data);
+    let by_call = FLTFL_CALLBACK_DATA_FAST_IO_OPERATION | FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION;
+    if data.flags() & by_call != 0 {
+        return true;
+    }
+    let block = data.iopb().read();
+    if block.irp_flags & IRP_PAGING_IO != 0 {
+        return block.irp_flags & IRP_SYNCHRONOUS_PAGING_IO != 0;
+    }
+    let opened_so = |operation: Arc<Operation>| {
+        let file = &operation.file;
+        file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0)
+    };
+    block.irp_flags & IRP_SYNCHRONOUS_API != 0 || operation.is_some_and(opened_so)
+}
+
 /// Hands an instance to the caller, who has to give it back.
 fn hand_out(instance: Option<&Arc<Instance>>, result: Guest<usize>) -> NtStatus {
     let Some(instance) = instance else {
@@ -104,21 +123,7 @@ exports! { "fltmgr.sys";
     /// object. Paging I/O goes by its own flag alone.
     fn FltIsOperationSynchronous(data: usize) -> u8 {
         irql::at_most("FltIsOperationSynchronous", DISPATCH_LEVEL);
-        let operation = flight::at(data);
-        let data = Guest::<CallbackData>::at(data);
-        let by_call = FLTFL_CALLBACK_DATA_FAST_IO_OPERATION | FLTFL_CALLBACK_DATA_FS_FILTER_OPERATION;
-        if data.flags() & by_call != 0 {
-            return 1;
-        }
-        let block = data.iopb().read();
-        if block.irp_flags & IRP_PAGING_IO != 0 {
-            return u8::from(block.irp_flags & IRP_SYNCHRONOUS_PAGING_IO != 0);
-        }
-        let opened_so = |operation: Arc<Operation>| {
-            operation.file.object(|object| object.flags & FO_SYNCHRONOUS_IO != 0)
-        };
-        let waits = block.irp_flags & IRP_SYNCHRONOUS_API != 0 || operation.is_some_and(opened_so);
-        u8::from(waits)
+        is_synchronous(data).into()
     }
 
     /// The session of the process that asked for an operation.

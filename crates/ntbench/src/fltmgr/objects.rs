@@ -57,6 +57,8 @@ pub(crate) enum FilterState {
     Filtering,
     /// `FltUnregisterFilter` was called.
     Unregistered,
+    /// Its unload routine has succeeded without that.
+    Abandoned,
 }
 
 /// A volume that filters can attach to.

@@ -256,6 +256,7 @@ pub(super) fn unload(driver: &Driver, mandatory: bool) -> Option<NtStatus> {
                 filter.service
             ),
         );
+        *state(&filter) = FilterState::Abandoned;
     }
     Some(status)
 }
@@ -267,12 +268,15 @@ pub(super) fn leftovers(driver: &Driver) -> Vec<Leak> {
         .into_iter()
         .filter(|filter| filter.driver_object == driver.object())
     {
-        left.push(Leak {
-            text: "its filter is still registered; every path out of DriverEntry and the unload callback needs its \
-                   FltUnregisterFilter"
-                .to_owned(),
-            site: filter.site,
-        });
+        // Of one that was told to unload `unload-without-unregister` has been said.
+        if *state(&filter) != FilterState::Abandoned {
+            left.push(Leak {
+                text: "its filter is still registered; every path out of DriverEntry and the unload callback needs its \
+                       FltUnregisterFilter"
+                    .to_owned(),
+                site: filter.site,
+            });
+        }
         *state(&filter) = FilterState::Unregistered;
         for volume in objects::volumes() {
             for instance in volume
@@ -320,7 +324,7 @@ exports! { "fltmgr.sys";
             match *state {
                 FilterState::Registered => *state = FilterState::Filtering,
                 FilterState::Filtering => return NtStatus::INVALID_PARAMETER,
-                FilterState::Unregistered => return NtStatus::FLT_DELETING_OBJECT,
+                FilterState::Unregistered | FilterState::Abandoned => return NtStatus::FLT_DELETING_OBJECT,
             }
         }
         attach::everywhere(&filter);

@@ -8,7 +8,7 @@ use super::{cancel, flight, issue};
 use crate::abi::io::major_name;
 use crate::ntos::memory::Guest;
 use crate::ntos::sync::wait;
-use crate::ntos::{irql, object, pool, time};
+use crate::ntos::{irql, object, pool, pool_api, time};
 use crate::status::NtStatus;
 use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::{faults, schedule};
@@ -91,13 +91,16 @@ exports! { "fltmgr.sys";
         }
         let kind = if pool_type & 1 != 0 { pool::Kind::Paged } else { pool::Kind::NonPaged };
         // A block of a page or more is aligned to one, which is more than any device asks for.
-        pool::allocate(bytes.max(0x1000), tag, kind, false).unwrap_or(0)
+        let block = pool::allocate(bytes.max(0x1000), tag, kind, false).unwrap_or(0);
+        pool_api::mark_aligned(block);
+        block
     }
 
     /// Frees it.
     fn FltFreePoolAlignedWithTag(instance: usize, block: usize, tag: u32) {
         irql::at_most("FltFreePoolAlignedWithTag", DISPATCH_LEVEL);
         let _ = objects::instance(instance, "FltFreePoolAlignedWithTag");
+        pool_api::forget_aligned(block);
         pool::free(block, Some(tag));
     }
 

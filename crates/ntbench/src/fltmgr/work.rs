@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::callback::{self, About};
-use super::flight;
+use super::flight::{self, name_of};
 use super::objects::{self, Filter, Instance, Object};
-use crate::abi::flt::CallbackData;
-use crate::abi::io::IRP_PAGING_IO;
+use crate::abi::flt::{CallbackData, FLTFL_CALLBACK_DATA_POST_OPERATION};
+use crate::abi::io::{IRP_MJ_FLUSH_BUFFERS, IRP_MJ_READ, IRP_MJ_WRITE, IRP_PAGING_IO};
 use crate::ntos::memory::Guest;
 use crate::ntos::{driver, irql, pool, worker};
 use crate::status::NtStatus;
-use crate::thread::{APC_LEVEL, DISPATCH_LEVEL};
+use crate::thread::DISPATCH_LEVEL;
 use crate::verifier::{self, Leak};
 use crate::{bugcheck, faults};
 
@@ -185,6 +185,23 @@ pub(super) fn leftovers(service: &str) -> Vec<Leak> {
     leaks
 }
 
+/// Documentation: what the storage stack completes itself must not wait for a worker in its completion, which may be what the worker
+/// waits for.
+fn check_posted(data: Guest<CallbackData>) {
+    let major = data.iopb().read().major_function;
+    if data.flags() & FLTFL_CALLBACK_DATA_POST_OPERATION != 0
+        && matches!(major, IRP_MJ_READ | IRP_MJ_WRITE | IRP_MJ_FLUSH_BUFFERS)
+    {
+        verifier::finding(
+            "posted-after-transfer",
+            format!(
+                "FltQueueDeferredIoWorkItem in the post-operation callback of {}",
+                name_of(major)
+            ),
+        );
+    }
+}
+
 exports! { "fltmgr.sys";
     /// Makes a work item.
     fn FltAllocateGenericWorkItem() -> usize {
@@ -227,7 +244,7 @@ exports! { "fltmgr.sys";
     /// Queues it for an operation that the calling filter pends.
     partial "the queue type is checked and then changes nothing"
     fn FltQueueDeferredIoWorkItem(item: usize, data: Guest<u8>, routine: usize, kind: u32, context: usize) -> NtStatus {
-        irql::at_most("FltQueueDeferredIoWorkItem", APC_LEVEL);
+        irql::at_most("FltQueueDeferredIoWorkItem", DISPATCH_LEVEL);
         if let Some(status) = faults::check("FltQueueDeferredIoWorkItem") {
             return status;
         }
@@ -240,6 +257,7 @@ exports! { "fltmgr.sys";
             // Documented: paging I/O must not wait for a worker thread.
             return NtStatus::FLT_NOT_SAFE_TO_POST_OPERATION;
         }
+        check_posted(Guest::at(data));
         let instance = operation.instance.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(instance) = instance.filter(|instance| instance.rundown.enter()) else {
             return NtStatus::FLT_DELETING_OBJECT;

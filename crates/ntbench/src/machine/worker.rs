@@ -238,6 +238,7 @@ pub(super) fn interrogate() -> ! {
             asked += 1;
         }
     }
+    asked += crate::ntos::worker::interrogate();
     let began = Instant::now();
     while fault::STUCK_TOLD.load(Ordering::Acquire) < asked && began.elapsed() < PATIENCE {
         std::thread::sleep(Duration::from_millis(2));

@@ -158,6 +158,21 @@ pub(crate) fn raised() -> usize {
     RAISED.get()
 }
 
+/// The driver has raised its IRQL by CR8, as headers' inline functions do, and goes on there.
+pub(crate) fn raised_by_cr8(next: usize) {
+    RAISED.set(next);
+}
+
+/// Where the current thread entered the regions from the given one on.
+pub(crate) fn regions_since(from: usize) -> Vec<usize> {
+    ENTERED.with_borrow(|entered| entered.get(from..).unwrap_or_default().to_vec())
+}
+
+/// The region that comes with a lock, whose own IRQL has been looked at.
+pub(crate) fn enter_critical_region() {
+    enter(&thread::current().kernel_apc_disable);
+}
+
 fn enter(count: &std::sync::atomic::AtomicI32) {
     ENTERED.with_borrow_mut(|entered| entered.push(verifier::here()));
     count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -170,16 +185,19 @@ fn leave(count: &std::sync::atomic::AtomicI32, function: &str) {
     }
 }
 
-/// `APC_INDEX_MISMATCH`: what Windows ends with when the thread next leaves the kernel.
-pub(crate) fn unbalanced(text: String) -> ! {
+/// The thread's `CombinedApcDisable`, as bug check parameters have it.
+pub(crate) fn apc_disable() -> u64 {
     let thread = thread::current();
     // Windows counts down where a region is entered.
     let disabled = |count: &std::sync::atomic::AtomicI32| {
         let depth = count.load(std::sync::atomic::Ordering::Relaxed);
         u64::from(depth.wrapping_neg().cast_unsigned() & 0xFFFF)
     };
-    let combined =
-        disabled(&thread.special_apc_disable) << 16 | disabled(&thread.kernel_apc_disable);
+    disabled(&thread.special_apc_disable) << 16 | disabled(&thread.kernel_apc_disable)
+}
+
+/// `APC_INDEX_MISMATCH`: what Windows ends with when the thread next leaves the kernel.
+pub(crate) fn unbalanced(text: String) -> ! {
     let site = gate::call_site().map_or(0, |site| site.return_address as u64);
-    bugcheck::raise(0x1, [site, 0, combined, 0], text)
+    bugcheck::raise(0x1, [site, 0, apc_disable(), 0], text)
 }

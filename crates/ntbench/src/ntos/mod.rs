@@ -68,7 +68,7 @@ mod numerals;
 pub(crate) mod object;
 mod oem;
 pub(crate) mod pool;
-mod pool_api;
+pub(crate) mod pool_api;
 mod prefix;
 pub(crate) mod print;
 mod process_facts;
@@ -281,6 +281,11 @@ impl Entered {
         }
     }
 
+    /// The mutexes that the thread has come to own since.
+    pub(crate) fn mutexes(&self) -> Vec<usize> {
+        sync::mutexes_since(self.locks)
+    }
+
     /// Compares; a callback must leave as it came.
     pub(crate) fn check(&self, routine: &str, filter: &str) {
         let now = Self::now();
@@ -295,32 +300,22 @@ impl Entered {
                     0,
                 ],
                 format!(
-                    "{routine} of {filter} was entered at IRQL {} and returned at {}; its IRQL was raised last at {}",
+                    "{routine} of {filter} was entered at IRQL {} and returned at {}{}",
                     self.irql,
                     now.irql,
-                    symbols::describe_call(irql::raised())
+                    match irql::raised() {
+                        0 => String::new(),
+                        at => format!(
+                            "; its IRQL was raised last at {}",
+                            symbols::describe_call(at)
+                        ),
+                    }
                 ),
             );
         }
         let _blame = verifier::blame(filter);
-        if now.kernel_apcs != self.kernel_apcs || now.special_apcs != self.special_apcs {
-            verifier::finding_at(
-                "critical-region-imbalance",
-                irql::forget_regions(self.regions),
-                format!(
-                    "{routine} of {filter} returned {} critical region(s) and {} guarded region(s) deeper than it was entered",
-                    now.kernel_apcs - self.kernel_apcs,
-                    now.special_apcs - self.special_apcs
-                ),
-            );
-            let thread = thread::current();
-            thread
-                .kernel_apc_disable
-                .store(self.kernel_apcs, Ordering::Relaxed);
-            thread
-                .special_apc_disable
-                .store(self.special_apcs, Ordering::Relaxed);
-        }
+        let held = sync::held_since(self.locks);
+        self.check_regions(&now, &held, routine, filter);
         if now.attached != self.attached {
             verifier::finding_at(
                 "process-attached-at-return",
@@ -329,7 +324,7 @@ impl Entered {
             );
         }
         if now.locks > self.locks {
-            for (lock, site) in sync::held_since(self.locks) {
+            for (lock, site) in held {
                 verifier::finding_at(
                     "lock-held-at-return",
                     site,
@@ -339,6 +334,35 @@ impl Entered {
                 );
             }
         }
+    }
+
+    /// Compares critical and guarded regions; one that has come with a lock in `held` is the lock's affair.
+    fn check_regions(&self, now: &Self, held: &[(String, usize)], routine: &str, filter: &str) {
+        let (kernel, special) = (
+            now.kernel_apcs - self.kernel_apcs,
+            now.special_apcs - self.special_apcs,
+        );
+        if kernel == 0 && special == 0 {
+            return;
+        }
+        let with_locks = sync::regions_of(held, &irql::regions_since(self.regions));
+        let entered = irql::forget_regions(self.regions);
+        if kernel + special != with_locks {
+            verifier::finding_at(
+                "critical-region-imbalance",
+                entered,
+                format!(
+                    "{routine} of {filter} returned {kernel} critical region(s) and {special} guarded region(s) deeper than it was entered"
+                ),
+            );
+        }
+        let thread = thread::current();
+        thread
+            .kernel_apc_disable
+            .store(self.kernel_apcs, Ordering::Relaxed);
+        thread
+            .special_apc_disable
+            .store(self.special_apcs, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use super::{driver, lookaside, quota, special, sync};
 use crate::maps::HashMap;
 use crate::thread::{self, APC_LEVEL, DISPATCH_LEVEL};
-use crate::{bugcheck, symbols, verifier};
+use crate::{bugcheck, symbols, user, verifier};
 
 /// What pool a block is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +221,11 @@ pub(crate) fn free(address: usize, tag: Option<u32>) {
                     block.size,
                     tag_text(block.tag)
                 ),
+            ),
+            None if address != 0 && user::is_user(address) => bugcheck::raise(
+                0xC2,
+                [0x40, address as u64, user::system_range_start(), 0],
+                format!("{address:#x} is freed, which is a user address"),
             ),
             None => bugcheck::raise(
                 0xC2,

@@ -1,5 +1,8 @@
 //! What drivers call to take pool and to give it back: the flags and types of several generations, over [`pool`](super::pool).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::memory::Guest;
 use super::pool::{Kind, allocate, free, limit};
 use crate::seh::{self, Exception};
@@ -94,6 +97,43 @@ pub(super) fn of_old_type(call: &'static str, pool_type: u32, size: usize, tag: 
     )
 }
 
+/// The blocks of `FltAllocatePoolAlignedWithTag`, which `FltFreePoolAlignedWithTag` frees.
+static ALIGNED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static ANY_ALIGNED: AtomicBool = AtomicBool::new(false);
+
+fn aligned() -> MutexGuard<'static, Vec<usize>> {
+    ALIGNED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes a block of `FltAllocatePoolAlignedWithTag`.
+pub(crate) fn mark_aligned(block: usize) {
+    if block != 0 {
+        ANY_ALIGNED.store(true, Ordering::Release);
+        aligned().push(block);
+    }
+}
+
+/// It is freed as it is to be; gives whether it was one.
+pub(crate) fn forget_aligned(block: usize) -> bool {
+    if !ANY_ALIGNED.load(Ordering::Acquire) {
+        return false;
+    }
+    let mut blocks = aligned();
+    let index = blocks.iter().position(|known| *known == block);
+    index.map(|index| blocks.swap_remove(index)).is_some()
+}
+
+/// A driver gives a block back.
+fn returned(function: &str, block: usize, tag: Option<u32>) {
+    if forget_aligned(block) {
+        verifier::finding(
+            "pool-aligned",
+            format!("{function} of a block that FltAllocatePoolAlignedWithTag has returned"),
+        );
+    }
+    free(block, tag);
+}
+
 exports! { "ntoskrnl.exe";
     /// Allocates, zeroed unless asked otherwise.
     partial "quota, session and special pool flags change nothing"
@@ -134,17 +174,17 @@ exports! { "ntoskrnl.exe";
 
     /// Frees.
     fn ExFreePool(block: Guest<u8>) {
-        free(block.address(), None);
+        returned("ExFreePool", block.address(), None);
     }
 
     /// Frees; the tag must be the allocation's.
     fn ExFreePoolWithTag(block: Guest<u8>, tag: u32) {
-        free(block.address(), Some(tag));
+        returned("ExFreePoolWithTag", block.address(), Some(tag));
     }
 
     /// Frees; the tag must be the allocation's.
     partial "extended parameters change nothing"
     fn ExFreePool2(block: Guest<u8>, tag: u32, _parameters: usize, _count: u32) {
-        free(block.address(), Some(tag));
+        returned("ExFreePool2", block.address(), Some(tag));
     }
 }

@@ -6,7 +6,7 @@ use crate::abi::base::UnicodeString;
 use crate::cpu::guarded;
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
-use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 use crate::wire::WINDOWS_BUILD;
 
 const TAG_STRING: u32 = u32::from_le_bytes(*b"Rtlu");
@@ -71,11 +71,13 @@ exports! { "ntoskrnl.exe";
 
     /// Whether two strings are the same.
     fn RtlEqualUnicodeString(left: Guest<UnicodeString>, right: Guest<UnicodeString>, fold: u8) -> u8 {
+        irql::at_most("RtlEqualUnicodeString", PASSIVE_LEVEL);
         u8::from(folded(left.units(), fold) == folded(right.units(), fold))
     }
 
     /// Which string comes first.
     fn RtlCompareUnicodeString(left: Guest<UnicodeString>, right: Guest<UnicodeString>, fold: u8) -> i32 {
+        irql::at_most("RtlCompareUnicodeString", PASSIVE_LEVEL);
         let (left, right) = (folded(left.units(), fold), folded(right.units(), fold));
         let unequal = left.iter().zip(&right).find(|(left, right)| left != right);
         match unequal {
@@ -86,11 +88,13 @@ exports! { "ntoskrnl.exe";
 
     /// Whether the first string begins the second.
     fn RtlPrefixUnicodeString(prefix: Guest<UnicodeString>, string: Guest<UnicodeString>, fold: u8) -> u8 {
+        irql::at_most("RtlPrefixUnicodeString", PASSIVE_LEVEL);
         u8::from(folded(string.units(), fold).starts_with(&folded(prefix.units(), fold)))
     }
 
     /// One unit in upper case.
     fn RtlUpcaseUnicodeChar(unit: u16) -> u16 {
+        irql::at_most("RtlUpcaseUnicodeChar", APC_LEVEL);
         upcase(unit)
     }
 
@@ -183,6 +187,7 @@ exports! { "ntoskrnl.exe";
     /// The system's version: 10.0, and the build that the machine's configuration asks for.
     partial "version, build and platform; no service pack, suite or product type"
     fn RtlGetVersion(version: Guest<u32>) -> NtStatus {
+        irql::at_most("RtlGetVersion", PASSIVE_LEVEL);
         let build = MACHINE.get().map_or(WINDOWS_BUILD, |machine| machine.windows);
         for (index, value) in [10_u32, 0, build, 2].into_iter().enumerate() {
             version.add(index + 1).write(value);

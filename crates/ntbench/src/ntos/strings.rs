@@ -5,7 +5,7 @@ use super::{irql, pool};
 use crate::abi::base::{AnsiString, Guid, UnicodeString};
 use crate::namespace::names::upcase;
 use crate::status::NtStatus;
-use crate::thread::{DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::thread::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
 
 const TAG_STRING: u32 = u32::from_le_bytes(*b"Rtls");
 
@@ -263,6 +263,7 @@ exports! { "ntoskrnl.exe";
 
     /// A hash of a string: the documented default one, x65599.
     fn RtlHashUnicodeString(string: Guest<UnicodeString>, fold: u8, algorithm: u32, hash: Guest<u32>) -> NtStatus {
+        irql::at_most("RtlHashUnicodeString", APC_LEVEL);
         if algorithm > 1 {
             return NtStatus::INVALID_PARAMETER;
         }

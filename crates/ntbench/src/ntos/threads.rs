@@ -30,6 +30,15 @@ fn body(routine: usize, context: u64, service: &str, tid: u64) -> ! {
         // SAFETY: the driver gave that routine for a thread to start with; it takes one argument.
         unsafe { gate::call(routine, &[context]) };
     });
+    if let Some(mutex) = entered.mutexes().first() {
+        bugcheck::raise(
+            0x4000_008A,
+            [thread::current().object as u64, *mutex as u64, 0, 0],
+            format!(
+                "a thread of {service} ends and still owns the mutex at {mutex:#x}: KeReleaseMutex first"
+            ),
+        );
+    }
     entered.check("a thread's routine", service);
     if notify::listening() {
         stack::system_thread(|| notify::ends(false));

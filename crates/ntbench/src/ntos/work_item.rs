@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::memory::Guest;
 use super::{Entered, device, driver, irql, pool, worker};
 use crate::thread::DISPATCH_LEVEL;
-use crate::{bugcheck, faults, gate, seh, verifier};
+use crate::{bugcheck, faults, gate, schedule, seh, verifier};
 
 /// An item: opaque to its driver.
 #[derive(Clone)]
@@ -26,10 +27,14 @@ struct Items {
     known: HashMap<usize, Item>,
     /// How many of a driver's are queued or running.
     under_way: HashMap<String, usize>,
+    /// Those of `ExQueueWorkItem`, which nothing waits for: their drivers and routines.
+    unguarded: Vec<(String, usize)>,
 }
 
 static ITEMS: LazyLock<Mutex<Items>> = LazyLock::new(Mutex::default);
 static DONE: Condvar = Condvar::new();
+/// How long a routine of `ExQueueWorkItem` may take to return after it has said that it is done.
+const LAST_STEPS: Duration = Duration::from_millis(100);
 const TAG: u32 = u32::from_le_bytes(*b"IoWI");
 /// `sizeof(IO_WORKITEM)`, which a driver asks for.
 const SIZE: usize = 0x58;
@@ -53,6 +58,13 @@ fn wrong(function: &str, address: usize) -> ! {
         address,
         format!("{function} was given {address:#x}, which is no work item (any more)"),
     )
+}
+
+/// What a work item is for: a device, or the driver itself ("IoAllocateWorkItem").
+fn known(function: &str, object: usize) {
+    if driver::of_object(object).is_none() {
+        device::known(function, object);
+    }
 }
 
 fn forget(function: &str, address: usize) {
@@ -92,6 +104,14 @@ fn queue(function: &str, address: usize, routine: usize, context: usize, extende
         );
     }
     let (object, service) = (item.object, Arc::new(item.service.clone()));
+    if !extended && driver::of_object(object).is_some() {
+        verifier::finding(
+            "work-item-without-device",
+            format!(
+                "{function} on a work item that was allocated for a driver object: its routine is to be given a device"
+            ),
+        );
+    }
     *items.under_way.entry(String::clone(&service)).or_default() += 1;
     drop(items);
     worker::queue(move || {
@@ -112,8 +132,34 @@ fn queue(function: &str, address: usize, routine: usize, context: usize, extende
     });
 }
 
+/// Ends the machine if a routine that `ExQueueWorkItem` was given outlives its driver: unlike an item of `IoAllocateWorkItem` it does not
+/// keep the driver from being unloaded ("System Worker Threads").
+fn report_unguarded(service: &str) {
+    let until = Instant::now() + LAST_STEPS;
+    let mut items = lock();
+    while let Some(routine) = items
+        .unguarded
+        .iter()
+        .find_map(|(owner, routine)| (owner == service).then_some(*routine))
+    {
+        if Instant::now() >= until {
+            drop(items);
+            bugcheck::raise(
+                0xCE,
+                [routine as u64, 8, routine as u64, 0],
+                format!(
+                    "{service} was unloaded while a work item of ExQueueWorkItem was queued or running: wait for its routine's end, or use \
+                     IoAllocateWorkItem, which keeps the driver"
+                ),
+            );
+        }
+        items = schedule::wait(&DONE, &ITEMS, items, Some(until));
+    }
+}
+
 /// Waits until no item of a driver is queued or running, and reports those that are left.
 pub(crate) fn report_leaks(service: &str) {
+    report_unguarded(service);
     let busy = |items: &mut Items| {
         items
             .under_way
@@ -145,7 +191,7 @@ exports! { "ntoskrnl.exe";
     /// Makes a work item for a device; NULL: there is no memory.
     fn IoAllocateWorkItem(object: usize) -> usize {
         irql::at_most("IoAllocateWorkItem", DISPATCH_LEVEL);
-        device::known("IoAllocateWorkItem", object);
+        known("IoAllocateWorkItem", object);
         if faults::check("IoAllocateWorkItem").is_some() {
             return 0;
         }
@@ -168,6 +214,7 @@ exports! { "ntoskrnl.exe";
     /// Makes a work item of the driver's memory.
     fn IoInitializeWorkItem(object: usize, address: usize) {
         irql::at_most("IoInitializeWorkItem", DISPATCH_LEVEL);
+        known("IoInitializeWorkItem", object);
         make(address, object);
     }
 
@@ -201,10 +248,18 @@ exports! { "ntoskrnl.exe";
         }
         item.write([item.address(), back, routine, argument]);
         let (at, service) = (item.address(), driver::at(routine).map_or_else(String::new, |driver| driver.service.clone()));
+        lock().unguarded.push((service.clone(), routine));
         worker::queue(move || {
             // From here on it is the driver's again.
             Guest::<usize>::at(at).write(0);
             run(&service, routine, &[argument as u64]);
+            let mut items = lock();
+            let ended = items.unguarded.iter().position(|(owner, queued)| *owner == service && *queued == routine);
+            if let Some(index) = ended {
+                items.unguarded.swap_remove(index);
+            }
+            drop(items);
+            DONE.notify_all();
         });
     }
 }

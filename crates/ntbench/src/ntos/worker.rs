@@ -166,9 +166,32 @@ pub(crate) fn spawn(
     }
 }
 
+/// The system threads, for [`interrogate`].
+static SYSTEM_THREADS: Mutex<Vec<libc::pthread_t>> = Mutex::new(Vec::new());
+
+/// Has every system thread that is in a driver's code say where; gives how many were asked.
+pub(crate) fn interrogate() -> usize {
+    let threads = SYSTEM_THREADS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    threads
+        .iter()
+        // SAFETY: system threads never end, so the id is one's own.
+        .filter(|id| unsafe { libc::pthread_kill(**id, fault::SIGNAL_STUCK) } == 0)
+        .count()
+}
+
 fn become_one(tid: u64, process: Arc<Process>) -> io::Result<()> {
     let thread = thread::adopt(tid, process);
     fault::install_thread()?;
     pcr::install(thread.object)?;
-    stack::install(StackKind::Ordinary)
+    stack::install(StackKind::Ordinary)?;
+    fault::tell_of_drivers_alone();
+    // SAFETY: it only tells the calling thread's id.
+    let id = unsafe { libc::pthread_self() };
+    SYSTEM_THREADS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(id);
+    Ok(())
 }

@@ -296,7 +296,7 @@ fn call(
 /// An exception about the exception: nobody is asked about these.
 fn fatal(status: NtStatus, parameters: [u64; 3], text: String) -> ! {
     let [second, third, fourth] = parameters;
-    let code = u64::from(status.0.cast_unsigned());
+    let code = bugcheck::signed(status);
     bugcheck::raise(
         bugcheck::code::KMODE_EXCEPTION_NOT_HANDLED,
         [code, second, third, fourth],

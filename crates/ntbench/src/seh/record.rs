@@ -1,6 +1,7 @@
 //! The structures of structured exception handling on x64, as `winnt.h` and `ntddk.h` publish them.
 
 use crate::abi::layout;
+use crate::bugcheck::records;
 use crate::status::NtStatus;
 
 /// Parameters of an exception record.
@@ -34,6 +35,19 @@ impl ExceptionRecord {
     /// The exception's code as a status.
     pub(crate) fn status(&self) -> NtStatus {
         NtStatus(self.code.cast_signed())
+    }
+
+    /// What is raised in turn where a filter answers `EXCEPTION_CONTINUE_EXECUTION` to this one, which cannot be continued
+    /// ("EXCEPTION_RECORD", `EXCEPTION_NONCONTINUABLE`): handlers are asked about that, too.
+    pub(super) fn cannot_continue(&self) -> Self {
+        Self {
+            code: NtStatus::NONCONTINUABLE_EXCEPTION.0.cast_unsigned(),
+            flags: NONCONTINUABLE,
+            nested: usize::try_from(records::keep(*self)).unwrap_or(0),
+            address: self.address,
+            parameter_count: 0,
+            parameters: [0; MOST_PARAMETERS],
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use super::record::{Context, ExceptionRecord, NESTED_CALL, NONCONTINUABLE};
 use super::unwinding::{TARGET, Target};
 use super::walk::{self, Crossed, Cursor, Place};
-use super::{CONTINUE_EXECUTION, CONTINUE_SEARCH, MOST_FRAMES, NESTED_EXCEPTION};
-use super::{bad_disposition, call, dispatcher, fatal};
-use crate::status::NtStatus;
+use super::{CONTINUE_EXECUTION, CONTINUE_SEARCH, FRAMES, MOST_FRAMES, NESTED_EXCEPTION};
+use super::{bad_disposition, call, dispatcher};
+use crate::stack;
 
 /// How a search ended.
 pub(super) enum Decision {
@@ -54,11 +54,11 @@ pub(super) fn search(
                 return Decision::Handler(target);
             }
             match answer {
-                CONTINUE_EXECUTION if record.flags & NONCONTINUABLE != 0 => fatal(
-                    NtStatus::NONCONTINUABLE_EXCEPTION,
-                    [record.address as u64, 0, 0],
-                    "a filter answered EXCEPTION_CONTINUE_EXECUTION to an exception that cannot be continued".to_owned(),
-                ),
+                CONTINUE_EXECUTION if record.flags & NONCONTINUABLE != 0 => {
+                    *record = record.cannot_continue();
+                    // Raised below the frames of this search, which stay: who always answers so runs out of stack.
+                    return stack::with_frames(*FRAMES, || search(record, context, place));
+                }
                 CONTINUE_EXECUTION => return Decision::Continue,
                 CONTINUE_SEARCH => {}
                 NESTED_EXCEPTION => {

@@ -60,9 +60,17 @@ pub(crate) struct Leak {
     pub(crate) site: usize,
 }
 
-/// The address that the driver's call which is running returns to; 0: none is running.
+/// The address that the driver's call which is running returns to; 0: none is running. A call that was a routine's last jump returns
+/// to the bench: then it is the beginning of that routine.
 pub(crate) fn here() -> usize {
-    gate::call_site().map_or(0, |site| site.return_address)
+    let Some(site) = gate::call_site() else {
+        return 0;
+    };
+    if site.return_address != gate::return_address() {
+        return site.return_address;
+    }
+    // Names are looked up for the byte before.
+    gate::routine_under_way().map_or(site.return_address, |routine| routine + 1)
 }
 
 /// Records a violation of `rule`: `text` says what was seen. The place is the routine that is looked at, else the driver's call that is running.

@@ -33,6 +33,10 @@ const RULES: &[Rule] = &[
         "call the form that raises the IRQL (KeAcquireSpinLock)",
     ),
     (
+        "spin-lock-mixed",
+        "acquire and release a spin lock either as a queued one or as an ordinary one, everywhere",
+    ),
+    (
         "resource-upgrade",
         "release the shared acquisition before asking for the exclusive one",
     ),
@@ -93,6 +97,10 @@ const RULES: &[Rule] = &[
     (
         "pool-tag",
         "give each use a tag of its own, and the same tag where it is freed",
+    ),
+    (
+        "pool-aligned",
+        "call FltFreePoolAlignedWithTag for what FltAllocatePoolAlignedWithTag has returned",
     ),
     (
         "pool-flags",
@@ -283,6 +291,18 @@ const RULES: &[Rule] = &[
         "call FltSetCallbackDataDirty after the change",
     ),
     (
+        "close-not-succeeded",
+        "set IoStatus.Status to STATUS_SUCCESS: a handle's end cannot be refused",
+    ),
+    (
+        "posted-after-transfer",
+        "do the work in a safe post-operation callback (FltDoCompletionProcessingWhenSafe), or before the operation",
+    ),
+    (
+        "cannot-be-synchronized",
+        "return FLT_PREOP_SUCCESS_WITH_CALLBACK; of a read or a write ask FltIsOperationSynchronous first",
+    ),
+    (
         "completed-with-pending",
         "set IoStatus.Status to a final status first",
     ),
@@ -318,6 +338,10 @@ const RULES: &[Rule] = &[
     (
         "work-item-freed-queued",
         "free a work item in its own routine, or before it is queued",
+    ),
+    (
+        "work-item-without-device",
+        "allocate the work item for a device object, or queue it by IoQueueWorkItemEx",
     ),
     (
         "work-item-leak",

@@ -11,6 +11,10 @@ typedef int NTSTATUS;
 IMPORT void KeBugCheckEx(u32 code, u64 p1, u64 p2, u64 p3, u64 p4);
 IMPORT void KeLeaveGuardedRegion(void);
 IMPORT void KeEnterCriticalRegion(void);
+IMPORT void KeEnterGuardedRegion(void);
+IMPORT void KeInitializeMutex(void *mutex, u32 level);
+IMPORT NTSTATUS PsCreateSystemThread(void *handle, u32 access, void *attributes, void *process, void *id, void *routine, void *context);
+IMPORT u64 MmSystemRangeStart;
 IMPORT NTSTATUS KeWaitForSingleObject(void *object, u32 reason, u8 mode, u8 alertable, void *timeout);
 IMPORT NTSTATUS KeWaitForMultipleObjects(u32 count, void **objects, u32 kind, u32 reason, u8 mode, u8 alertable, void *timeout, void *blocks);
 IMPORT NTSTATUS KeDelayExecutionThread(u8 mode, u8 alertable, long long *interval);
@@ -54,6 +58,8 @@ IMPORT void KeUnstackDetachProcess(void *state);
 #define CONTEXT 0xC0DE000000000003ull
 #define RECORD 0xC0DE000000000004ull
 #define TRAP 0xC0DE000000000005ull
+/* Statuses in 0x1E and 0x7E have their sign carried on. */
+#define CARRIED 0xFFFFFFFF00000000ull
 /* The contents of the page table entry of the first parameter's page. */
 #define PTE 0xC0DE000000000006ull
 
@@ -68,6 +74,7 @@ __attribute__((section("EXPECT"))) volatile u64 expected[4] = { 1, 1, 1, 1 };
 static inline u64 __readgsqword(u32 at) { u64 value; __asm__ volatile("mov %%gs:(%1), %0" : "=r"(value) : "r"((u64)at)); return value; }
 static NOINLINE void touch(u64 address) { (void)*(volatile u32 *)address; }
 static NOINLINE void store(u64 address) { *(volatile u8 *)address = 1; }
+static NOINLINE void overflow(void) { __asm__ volatile("mov $1, %%edx\n\tmov $1, %%ecx\n\tdiv %%ecx" : : : "rax", "rcx", "rdx"); }
 static NOINLINE void divide(void) { __asm__ volatile("xor %%ecx, %%ecx\n\tdiv %%ecx" : : : "rax", "rcx", "rdx"); }
 static NOINLINE u64 recurse(u64 depth) { volatile u8 frame[0x200]; frame[0] = (u8)depth; return recurse(depth + 1) + frame[0]; }
 static u64 object[2][32], lock;
@@ -83,9 +90,19 @@ static u64 dpc[16];
 static void interrupt(void *one, void *two, void *three, void *four)
 {
     (void)one, (void)two, (void)three, (void)four;
-    if (CASE == 0x201E) EXPECT(0xC000009A, CODE, 0, 0), ExRaiseStatus((NTSTATUS)0xC000009A);
-    if (CASE == 0x301E) EXPECT(0xC0000094, CODE, 0, 0), divide();
+    if (CASE == 0x201E) EXPECT(CARRIED | 0xC000009A, CODE, 0, 0), ExRaiseStatus((NTSTATUS)0xC000009A);
+    if (CASE == 0x301E) EXPECT(CARRIED | 0xC0000094, CODE, 0, 0), divide();
+    if (CASE == 0x10C7) EXPECT(4, interrupt, 0, 0xFFFF0000), KeEnterGuardedRegion();
     if (CASE == 0x20D1) EXPECT(NOTHING, 2, 1, CODE), store(NOTHING);
+}
+/* A thread that ends with a mutex. */
+static u64 mutex[7];
+static void keeps(void *unused)
+{
+    (void)unused;
+    KeInitializeMutex(mutex, 0);
+    KeWaitForSingleObject(mutex, 0, 0, 0, 0);
+    EXPECT(THREAD, mutex, 0, 0);
 }
 static long long while_ = -10;
 static const struct { u16 length, room; const u16 *text; } machine = { 34, 34, u"\\Registry\\Machine" };
@@ -120,9 +137,8 @@ NOINLINE void run(void)
         ExFreePoolWithTag(block, TAG);
         break;
     case 0x1A: EXPECT(0x1234, NOTHING, 0, 0); MmLockPagableDataSection((void *)NOTHING); break;
-    case 0x1E: EXPECT(VIOLATION, CODE, 1, NOTHING); KeExpandKernelStackAndCalloutEx(fails, (void *)NOTHING, 0x6000, 0, 0); break;
-    case 0x101E: EXPECT(0x80000003, CODE, 0, 0); __asm__ volatile("int3"); break;
-    case 0x201E: case 0x301E: case 0x20D1:
+    case 0x1E: EXPECT(CARRIED | VIOLATION, CODE, 1, NOTHING); KeExpandKernelStackAndCalloutEx(fails, (void *)NOTHING, 0x6000, 0, 0); break;
+    case 0x201E: case 0x301E: case 0x20D1: case 0x10C7:
         KeInitializeDpc(dpc, (void *)interrupt, 0);
         KeInsertQueueDpc(dpc, 0, 0);
         for (;;) KeDelayExecutionThread(0, 0, &while_);
@@ -147,16 +163,19 @@ NOINLINE void run(void)
     case 0x1050: EXPECT(WILD, 2, CODE, 2); store(WILD); break;
     case 0x2050: IoGetStackLimits((u64 *)&object[0][0], (u64 *)&object[0][1]); EXPECT(object[0][0] - 8, 0, CODE, 2); touch(object[0][0] - 8); break;
     case 0x3050: EXPECT(WILD, 2, CODE, 2); IoGetStackLimits((u64 *)WILD, (u64 *)object); break;
-    case 0x7E: EXPECT(VIOLATION, CODE, RECORD, CONTEXT); touch(NOTHING); break;
-    case 0x107E: EXPECT(0xC000009A, CODE, RECORD, CONTEXT); ExRaiseStatus((NTSTATUS)0xC000009A); break;
-    case 0x207E: EXPECT(VIOLATION, CODE, RECORD, CONTEXT); IoBuildPartialMdl(object, object, object, 0); break;
-    case 0x307E: EXPECT(0xC0000094, CODE, RECORD, CONTEXT); divide(); break;
+    case 0x7E: EXPECT(CARRIED | VIOLATION, CODE, RECORD, CONTEXT); touch(NOTHING); break;
+    case 0x107E: EXPECT(CARRIED | 0xC000009A, CODE, RECORD, CONTEXT); ExRaiseStatus((NTSTATUS)0xC000009A); break;
+    case 0x207E: EXPECT(CARRIED | VIOLATION, CODE, RECORD, CONTEXT); IoBuildPartialMdl(object, object, object, 0); break;
+    case 0x307E: EXPECT(CARRIED | 0xC0000094, CODE, RECORD, CONTEXT); divide(); break;
+    case 0x407E: EXPECT(CARRIED | 0x80000003, CODE, RECORD, CONTEXT); __asm__ volatile("int3"); break;
+    case 0x507E: EXPECT(CARRIED | 0xC0000095, CODE, RECORD, CONTEXT); overflow(); break;
     case 0x7F: IoGetStackLimits((u64 *)&object[0][0], (u64 *)&object[0][1]); EXPECT(8, STACK, object[0][0], 0); recurse(1); break;
     case 0x93: EXPECT(0xFFFFFFFF80001234, 1, 0, 0); ZwClose((void *)0xFFFFFFFF80001234); break;
     case 0xB8: EXPECT(THREAD, 0, STACK, 0); KfRaiseIrql(2); KeDelayExecutionThread(0, 0, &while_); break;
     case 0xBE: EXPECT(&constant, PTE, 0, 0); store((u64)&constant); break;
     case 0x10BE: EXPECT(run, PTE, 0, 0); store((u64)run); break;
     case 0xC2: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(7, 0, TAG, block); ExFreePoolWithTag(block, TAG); ExFreePoolWithTag(block, TAG); break;
+    case 0x50C2: EXPECT(0x40, 0x10000, MmSystemRangeStart, 0); ExFreePoolWithTag((void *)0x10000, TAG); break;
     case 0x10C2: EXPECT(0x46, object, 0, 0); ExFreePoolWithTag(object, TAG); break;
     case 0x20C2: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(0xA, block, TAG, 'xxxx'); ExFreePoolWithTag(block, 'xxxx'); break;
     case 0x30C2: block = ExAllocatePool2(0x100, 24, TAG); EXPECT(9, 2, 1, block); KfRaiseIrql(2); ExFreePoolWithTag(block, TAG); break;
@@ -188,6 +207,9 @@ NOINLINE void run(void)
     case 0xFC: EXPECT(data, PTE, 0, 0); ((void (*)(void))data)(); break;
     case 0x10FC: block = ExAllocatePool2(0x40, 24, TAG); EXPECT(block, PTE, 0, 0); ((void (*)(void))block)(); break;
     case 0x107: EXPECT(THREAD, 0, 0, 0); KeExpandKernelStackAndCalloutEx(ends, 0, 0x1000, 0, 0); break;
+    case 0x8A:
+        PsCreateSystemThread(&block, 0x1FFFFF, 0, 0, 0, keeps, 0);
+        for (;;) KeDelayExecutionThread(0, 0, &while_);
     case 0x139: EXPECT(3, TRAP, RECORD, 0); __asm__ volatile("int $0x29" : : "c"(3)); break;
     /* What a driver ends the machine with itself. */
     case 0xC5: case 0xE2: case 0xF7: EXPECT(1, 2, 3, 4); KeBugCheckEx(CASE, 1, 2, 3, 4); break;

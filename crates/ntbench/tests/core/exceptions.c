@@ -173,10 +173,22 @@ static void run(void)
 }
 
 #elif defined(CASE_not_continuable)
-static void run(void)
+static int goes_on(struct record *record)
 {
-    __try { ExRaiseStatus(FIRST); } __except (EXCEPTION_CONTINUE_EXECUTION) { note(99); }
+    note(record->code);
+    if (record->code == (u32)FIRST) return EXCEPTION_CONTINUE_EXECUTION;
+    note(record->flags); note(record->nested->code);
+    return EXCEPTION_CONTINUE_SEARCH;
 }
+static NOINLINE void inner(void) { __try { ExRaiseStatus(FIRST); note(98); } __except (goes_on(((struct pointers *)_exception_info())->record)) { note(99); } }
+static void run(void) { __try { inner(); } __except (EXCEPTION_EXECUTE_HANDLER) { note(2); note((u32)_exception_code()); } }
+
+#elif defined(CASE_never_continuable)
+static void run(void) { __try { ExRaiseStatus(FIRST); } __except (EXCEPTION_CONTINUE_EXECUTION) { note(99); } }
+
+#elif defined(CASE_breakpoint)
+static NOINLINE void stop(void) { __asm__ volatile("int3" : : : "memory"); }
+static void run(void) { __try { stop(); note(99); } __except (asked(_exception_code(), EXCEPTION_EXECUTE_HANDLER, (u32)_exception_code()), EXCEPTION_EXECUTE_HANDLER) { result[1] = 7; } }
 
 #elif defined(CASE_continue)
 /* A filter mends what the instruction stumbled over. */

@@ -19,6 +19,12 @@ static VOID NTAPI KeepLock(PDEVICE_OBJECT device, PIRP Irp) /* in KeepLock */
     UNREFERENCED_PARAMETER(Irp);
 }
 
+static VOID NTAPI FreeItem(PDEVICE_OBJECT device, PVOID item)
+{
+    UNREFERENCED_PARAMETER(device);
+    IoFreeWorkItem(item);
+}
+
 static NTSTATUS Control(PDEVICE_OBJECT device, PIRP Irp)
 {
     PIRP own;
@@ -89,6 +95,9 @@ static NTSTATUS Control(PDEVICE_OBJECT device, PIRP Irp)
         IoQueueWorkItem(item, (PIO_WORKITEM_ROUTINE)Nothing, DelayedWorkQueue, NULL);
         IoFreeWorkItem(item); /* here */
         KeSetEvent(&Free, IO_NO_INCREMENT, FALSE);
+    } else if (IS("work-item-without-device")) {
+        PIO_WORKITEM item = IoAllocateWorkItem((PDEVICE_OBJECT)Driver);
+        IoQueueWorkItem(item, FreeItem, DelayedWorkQueue, item); /* here */
     } else if (IS("device-not-attached"))
         IoDetachDevice(device); /* here */
     else if (IS("device-still-attached")) {

@@ -7,7 +7,22 @@ static ERESOURCE Resource;
 static DECLSPEC_ALIGN(16) UCHAR Packed[sizeof(ERESOURCE) + 8];
 static ULONG_PTR Push, Push2;
 static KSPIN_LOCK Spin;
+static KLOCK_QUEUE_HANDLE Queued;
 static EX_RUNDOWN_REF Rundown;
+
+/* Jumps to the function that it calls last, as optimising compilers do: the call leaves no address of the driver's on the stack. */
+static VOID NTAPI LastCall(PKDPC dpc, PVOID context, PVOID one, PVOID two)
+{
+    __attribute__((musttail)) return ((PKDEFERRED_ROUTINE)(PVOID)RtlGetVersion)(dpc, context, one, two);
+}
+
+/* Outlives the driver. */
+static VOID NTAPI Outlives(PVOID context)
+{
+    LARGE_INTEGER moment = { .QuadPart = -20000000ll };
+    UNREFERENCED_PARAMETER(context);
+    KeDelayExecutionThread(KernelMode, FALSE, &moment);
+}
 
 static VOID Locks(VOID)
 {
@@ -33,7 +48,12 @@ static VOID Locks(VOID)
         FltAcquireResourceExclusive(&Resource); /* here */
     } else if (IS("lock-held-at-return: guarded mutex"))
         KeAcquireGuardedMutex(&Guarded); /* here */
-    else if (IS("critical-region-imbalance: critical"))
+    else if (IS("irql: last call")) { /* in LastCall */
+        static struct { KDPC dpc; UCHAR room[sizeof(RTL_OSVERSIONINFOW)]; } last;
+        KeInitializeDpc(&last.dpc, LastCall, NULL);
+        KeInsertQueueDpc(&last.dpc, NULL, NULL);
+        KeFlushQueuedDpcs();
+    } else if (IS("critical-region-imbalance: critical"))
         KeEnterCriticalRegion(); /* here */
     else if (IS("critical-region-imbalance: file system"))
         FsRtlEnterFileSystem(); /* here */
@@ -55,6 +75,21 @@ static VOID Locks(VOID)
     } else if (IS("spin-lock-irql")) {
         KeAcquireSpinLockAtDpcLevel(&Spin); /* here */
         KeReleaseSpinLockFromDpcLevel(&Spin);
+    } else if (IS("spin-lock-irql: queued")) {
+        KeAcquireInStackQueuedSpinLockAtDpcLevel(&Spin, &Queued); /* here */
+        KeReleaseInStackQueuedSpinLockFromDpcLevel(&Queued);
+    } else if (IS("spin-lock-irql: released")) {
+        KeAcquireSpinLock(&Spin, &irql);
+        KeLowerIrql(irql);
+        KeReleaseSpinLockFromDpcLevel(&Spin); /* here */
+    } else if (IS("spin-lock-mixed: queued")) {
+        KeAcquireInStackQueuedSpinLock(&Spin, &Queued);
+        KeReleaseSpinLock(&Spin, PASSIVE_LEVEL); /* here */
+    } else if (IS("spin-lock-mixed: ordinary")) {
+        KeAcquireInStackQueuedSpinLock(&Spin, &Queued);
+        KeReleaseInStackQueuedSpinLock(&Queued);
+        KeAcquireSpinLock(&Spin, &irql);
+        KeReleaseInStackQueuedSpinLock(&Queued); /* here */
     } else if (IS("resource-upgrade: and 0xC4")) {
         ExInitializeResourceLite(&Resource);
         KeEnterCriticalRegion();
@@ -109,9 +144,21 @@ static VOID Locks(VOID)
         KeStackAttachProcess((PVOID)PsGetCurrentProcess(), &state); /* here */
     } else if (IS("0xC8: irql at return"))
         KeRaiseIrql(APC_LEVEL, &irql);
-    else if (IS("0xC4: mutex taken twice")) {
+    else if (IS("0xCE: work item without a device")) {
+        static WORK_QUEUE_ITEM item;
+        ExInitializeWorkItem(&item, Outlives, NULL);
+        ExQueueWorkItem(&item, DelayedWorkQueue);
+    } else if (IS("0xC4: mutex taken twice")) {
         ExAcquireFastMutex(&Mutex);
         ExAcquireFastMutex(&Mutex); /* here */
+    } else if (IS("0xC4: mutex released at another level")) {
+        ExAcquireFastMutex(&Mutex);
+        KeLowerIrql(PASSIVE_LEVEL);
+        ExReleaseFastMutex(&Mutex); /* here */
+    } else if (IS("0xC4: spin lock released at another level")) {
+        KeAcquireSpinLock(&Spin, &irql);
+        KeLowerIrql(irql);
+        KeReleaseSpinLock(&Spin, irql); /* here */
     } else if (IS("0x01: region left too often"))
         KeLeaveGuardedRegion(); /* here */
 }

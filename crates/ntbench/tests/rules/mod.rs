@@ -66,7 +66,9 @@ impl Row {
                 site.starts_with("rules!") && site.ends_with(&format!("{line})"))
             }
             Some(Place::Routine(name)) => {
-                site.starts_with(&format!("rules!{name}+0x0 (")) && site.contains(".c:")
+                (site.starts_with(&format!("rules!{name}+0x0 ("))
+                    || site.starts_with(&format!("rules!{name}+0x1 (")))
+                    && site.contains(".c:")
             }
             None => false,
         }

@@ -297,7 +297,20 @@ static VOID OpenObjects(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObject
         FltEnumerateInstances(FltObjects->Volume, NULL, (PFLT_INSTANCE *)&Left, 1, &count); /* here */
     else if (IS("fltmgr-leak: callback data"))
         FltAllocateCallbackData(FltObjects->Instance, FltObjects->FileObject, &own); /* here */
-    else if (IS("handle-leak: volume")) {
+    else if (IS("pool-aligned")) {
+        PVOID block = FltAllocatePoolAlignedWithTag(FltObjects->Instance, NonPagedPool, 600, TAG);
+        ExFreePoolWithTag(block, TAG); /* here */
+    } else if (IS("irql: names")) {
+        KIRQL irql;
+        KeRaiseIrql(APC_LEVEL, &irql);
+        RtlEqualUnicodeString(&Folder, &FltObjects->FileObject->FileName, TRUE); /* here */
+        KeLowerIrql(irql);
+    } else if (IS("critical-region: fast mutex")) {
+        static FAST_MUTEX mutex;
+        ExInitializeFastMutex(&mutex);
+        ExAcquireFastMutexUnsafe(&mutex); /* here */
+        ExReleaseFastMutexUnsafe(&mutex);
+    } else if (IS("handle-leak: volume")) {
         FltOpenVolume(FltObjects->Instance, &handle, &file); /* here */
         ObDereferenceObject(file);
     } else if (IS("object-reference-leak: file")) {

@@ -92,6 +92,37 @@ static VOID Range(PFLT_CALLBACK_DATA own, UCHAR minor, ULONG key)
     range[1] = key;
 }
 
+static FLT_PREOP_CALLBACK_STATUS FLTAPI PreCleanup(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *Context)
+{
+    UNREFERENCED_PARAMETER(FltObjects);
+    UNREFERENCED_PARAMETER(Context);
+    if (IS("close-not-succeeded")) { /* in PreCleanup */
+        Data->IoStatus.Status = STATUS_ACCESS_DENIED;
+        return FLT_PREOP_COMPLETE;
+    }
+    return FLT_PREOP_SUCCESS_NO_CALLBACK;
+}
+
+/* The program asks for an oplock. */
+static FLT_PREOP_CALLBACK_STATUS FLTAPI PreControl(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *Context)
+{
+    UNREFERENCED_PARAMETER(Data);
+    UNREFERENCED_PARAMETER(FltObjects);
+    UNREFERENCED_PARAMETER(Context);
+    if (IS("cannot-be-synchronized: oplock")) /* in PreControl */
+        return FLT_PREOP_SYNCHRONIZE;
+    return FLT_PREOP_SUCCESS_NO_CALLBACK;
+}
+
+static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostControl(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, ULONG Flags)
+{
+    UNREFERENCED_PARAMETER(Data);
+    UNREFERENCED_PARAMETER(FltObjects);
+    UNREFERENCED_PARAMETER(Context);
+    UNREFERENCED_PARAMETER(Flags);
+    return FLT_POSTOP_FINISHED_PROCESSING;
+}
+
 static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID *Context)
 {
     PFLT_CALLBACK_DATA own;
@@ -200,7 +231,8 @@ static FLT_PREOP_CALLBACK_STATUS FLTAPI PreRead(PFLT_CALLBACK_DATA Data, PCFLT_R
         MmBuildMdlForNonPagedPool(mdl); /* here */
         IoFreeMdl(mdl);
     }
-    if (IS("postop-status") || IS("completed-not-pended: post") || IS("safe-while-draining") || IS("completed-twice: post"))
+    if (IS("postop-status") || IS("completed-not-pended: post") || IS("safe-while-draining") || IS("completed-twice: post") ||
+        IS("posted-after-transfer"))
         return FLT_PREOP_SUCCESS_WITH_CALLBACK;
     return FLT_PREOP_SUCCESS_NO_CALLBACK;
 }
@@ -212,6 +244,13 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI WhenSafe(PFLT_CALLBACK_DATA Data, PCFLT
     UNREFERENCED_PARAMETER(Context);
     UNREFERENCED_PARAMETER(Flags);
     return FLT_POSTOP_FINISHED_PROCESSING;
+}
+
+static VOID FLTAPI Posted(PVOID item, PFLT_CALLBACK_DATA Data, PVOID context)
+{
+    UNREFERENCED_PARAMETER(context);
+    FltFreeDeferredIoWorkItem(item);
+    FltCompletePendedPostOperation(Data);
 }
 
 static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostRead(PFLT_CALLBACK_DATA Data, PCFLT_RELATED_OBJECTS FltObjects, PVOID Context, ULONG Flags)
@@ -231,6 +270,11 @@ static FLT_POSTOP_CALLBACK_STATUS FLTAPI PostRead(PFLT_CALLBACK_DATA Data, PCFLT
     if (IS("swapped-mdl-freed") && Left) {
         IoFreeMdl(Left); /* here */
         Left = NULL;
+    }
+    if (IS("posted-after-transfer") && FLT_IS_IRP_OPERATION(Data)) {
+        PFLT_DEFERRED_IO_WORKITEM item = FltAllocateDeferredIoWorkItem();
+        FltQueueDeferredIoWorkItem(item, Data, Posted, DelayedWorkQueue, NULL); /* here */
+        return FLT_POSTOP_MORE_PROCESSING_REQUIRED;
     }
     if (IS("safe-while-draining"))
         FltDoCompletionProcessingWhenSafe(Data, FltObjects, NULL, Flags | FLTFL_POST_OPERATION_DRAINING, WhenSafe, &status); /* here */

@@ -3,8 +3,9 @@
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{about_to_take, change, gave, order, quad, self_deadlock, take, took, word};
+use super::{about_to_take, change, gave, holds, order, quad, self_deadlock, take, took, word};
 use crate::abi::base::FastMutex;
+use crate::bugcheck;
 use crate::ntos::irql;
 use crate::ntos::memory::Guest;
 use crate::thread::{self, APC_LEVEL};
@@ -40,6 +41,23 @@ fn release(mutex: usize) {
     change(mutex, || word(mutex).store(1, Ordering::Release));
 }
 
+/// Driver Verifier's 0x33 (acquired above `APC_LEVEL`) and 0x34 (released elsewhere than there).
+fn wrong_irql(kind: u64, function: &str, mutex: usize) -> ! {
+    let irql = thread::irql();
+    let level = if kind == 0x33 { "at most" } else { "exactly" };
+    bugcheck::raise(
+        0xC4,
+        [kind, irql.into(), mutex as u64, 0],
+        format!("{function} at IRQL {irql}: it is called at {level} {APC_LEVEL}, APC_LEVEL"),
+    )
+}
+
+/// Reports the forms that leave APCs to their caller where the caller has not disabled them. Driver Verifier's 0x39 and 0x3A.
+fn apcs_disabled(function: &str) {
+    irql::at_most(function, APC_LEVEL);
+    irql::critical_region(function);
+}
+
 fn old_irql(mutex: usize) -> Guest<u32> {
     Guest::at(mutex + offset_of!(FastMutex, old_irql))
 }
@@ -47,7 +65,9 @@ fn old_irql(mutex: usize) -> Guest<u32> {
 exports! { "ntoskrnl.exe";
     /// Takes a fast mutex and raises to `APC_LEVEL`.
     fn ExAcquireFastMutex(mutex: usize) {
-        irql::at_most("ExAcquireFastMutex", APC_LEVEL);
+        if thread::irql() > APC_LEVEL {
+            wrong_irql(0x33, "ExAcquireFastMutex", mutex);
+        }
         let old = irql::KfRaiseIrql(APC_LEVEL);
         acquire(mutex);
         old_irql(mutex).write(old.into());
@@ -55,6 +75,10 @@ exports! { "ntoskrnl.exe";
 
     /// Releases a fast mutex and goes back to the IRQL before.
     fn ExReleaseFastMutex(mutex: usize) {
+        // One that is not held is another mistake.
+        if thread::irql() != APC_LEVEL && holds(mutex) {
+            wrong_irql(0x34, "ExReleaseFastMutex", mutex);
+        }
         let old = old_irql(mutex).read();
         release(mutex);
         irql::KeLowerIrql(old.to_le_bytes()[0]);
@@ -62,6 +86,9 @@ exports! { "ntoskrnl.exe";
 
     /// Takes a fast mutex if it is free.
     fn ExTryToAcquireFastMutex(mutex: usize) -> u8 {
+        if thread::irql() > APC_LEVEL {
+            wrong_irql(0x33, "ExTryToAcquireFastMutex", mutex);
+        }
         let old = irql::KfRaiseIrql(APC_LEVEL);
         if !try_take(mutex) {
             irql::KeLowerIrql(old);
@@ -74,11 +101,13 @@ exports! { "ntoskrnl.exe";
 
     /// Takes a fast mutex; the caller has APCs disabled.
     fn ExAcquireFastMutexUnsafe(mutex: usize) {
+        apcs_disabled("ExAcquireFastMutexUnsafe");
         acquire(mutex);
     }
 
     /// Releases a fast mutex without changing the IRQL.
     fn ExReleaseFastMutexUnsafe(mutex: usize) {
+        apcs_disabled("ExReleaseFastMutexUnsafe");
         release(mutex);
     }
 

@@ -198,6 +198,24 @@ pub(crate) fn held_since(count: usize) -> Vec<(String, usize)> {
     })
 }
 
+/// The mutexes that the current thread owns, from the given number of locks on.
+pub(crate) fn mutexes_since(count: usize) -> Vec<usize> {
+    HELD.with_borrow(|held| {
+        let mutexes = held.iter().skip(count).filter(|held| held.kind == "mutex");
+        mutexes.map(|held| held.address).collect()
+    })
+}
+
+/// How many of the regions entered at `regions` have come with the locks in `held` (as [`held_since`] gives them), and mutexes' own.
+pub(crate) fn regions_of(held: &[(String, usize)], regions: &[usize]) -> i32 {
+    let mutexes = held
+        .iter()
+        .filter(|(lock, _)| lock.starts_with("mutex "))
+        .count();
+    let with_lock = |region: &&usize| held.iter().any(|(_, site)| site == *region);
+    i32::try_from(mutexes + regions.iter().filter(with_lock).count()).unwrap_or(i32::MAX)
+}
+
 /// Whether the current thread holds the lock at that address.
 fn holds(address: usize) -> bool {
     HELD.with_borrow(|held| held.iter().any(|held| held.address == address))

@@ -124,7 +124,7 @@ pub(super) mod filter_manager {
 
         /// Takes a push lock for itself alone, in a critical region.
         fn FltAcquirePushLockExclusive(lock: usize) {
-            irql::KeEnterCriticalRegion();
+            irql::enter_critical_region();
             acquire(lock, true, "FltAcquirePushLockExclusive");
         }
 
@@ -136,7 +136,7 @@ pub(super) mod filter_manager {
 
         /// Takes a push lock together with others, in a critical region.
         fn FltAcquirePushLockShared(lock: usize) {
-            irql::KeEnterCriticalRegion();
+            irql::enter_critical_region();
             acquire(lock, false, "FltAcquirePushLockShared");
         }
 

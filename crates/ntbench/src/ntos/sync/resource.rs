@@ -166,6 +166,9 @@ fn acquire(at: usize, want: Want, wait: bool, call: &str) -> bool {
 /// Releases one acquisition of a thread.
 fn release(at: usize, owner: u64, call: &str) {
     irql::at_most(call, DISPATCH_LEVEL);
+    if owner == me() {
+        irql::critical_region(call);
+    }
     let mut resources = lock();
     known(&mut resources, at, call);
     let resource = resources.entry(at).or_default();
@@ -380,13 +383,13 @@ pub(super) mod filter_manager {
     exports! { "fltmgr.sys";
         /// Acquires for itself alone.
         fn FltAcquireResourceExclusive(resource: usize) {
-            irql::KeEnterCriticalRegion();
+            irql::enter_critical_region();
             acquire(resource, Want::Exclusive, true, "FltAcquireResourceExclusive");
         }
 
         /// Acquires together with others.
         fn FltAcquireResourceShared(resource: usize) {
-            irql::KeEnterCriticalRegion();
+            irql::enter_critical_region();
             acquire(resource, Want::Shared(Share::Ordinary), true, "FltAcquireResourceShared");
         }
 

@@ -8,15 +8,26 @@ use crate::ntos::memory::Guest;
 use crate::thread::{self, DISPATCH_LEVEL};
 use crate::{bugcheck, schedule, verifier};
 
+/// How a spin lock is held, as its word says; 0 is free.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Ordinary = 1,
+    Queued = 2,
+}
+
 /// Takes a spin lock; the caller has raised the IRQL.
 pub(crate) fn acquire(lock: usize) {
+    acquire_as(lock, Held::Ordinary);
+}
+
+fn acquire_as(lock: usize, how: Held) {
     if holds(lock) {
         self_deadlock("spin lock", lock);
     }
     about_to_take("spin lock", lock);
     let state = quad(lock);
     while state
-        .compare_exchange_weak(0, 1, Ordering::Acquire, Ordering::Relaxed)
+        .compare_exchange_weak(0, how as u64, Ordering::Acquire, Ordering::Relaxed)
         .is_err()
     {
         if !schedule::wait_turn(lock, None) {
@@ -28,12 +39,51 @@ pub(crate) fn acquire(lock: usize) {
 
 /// Gives it back.
 pub(crate) fn release(lock: usize) {
+    release_as(lock, Held::Ordinary);
+}
+
+fn release_as(lock: usize, how: Held) {
     gave("spin lock", lock);
-    if quad(lock).swap(0, Ordering::Release) == 0 {
+    let held = quad(lock).swap(0, Ordering::Release);
+    if held == 0 {
         bugcheck::raise(
             0x10,
             [lock as u64, 0, 0, 0],
             "a spin lock is released that nobody owns",
+        );
+    }
+    if held != how as u64 {
+        let (taken, given) = match how {
+            Held::Ordinary => ("a queued", "an ordinary"),
+            Held::Queued => ("an ordinary", "a queued"),
+        };
+        verifier::finding(
+            "spin-lock-mixed",
+            format!(
+                "the spin lock at {lock:#x} was acquired as {taken} one and is released as {given} one"
+            ),
+        );
+    }
+}
+
+/// Reports a form that neither raises nor lowers the IRQL where the caller has not raised it. Driver Verifier's 0x40 and 0x41.
+fn at_dispatch(function: &str) {
+    if thread::irql() < DISPATCH_LEVEL {
+        verifier::finding("spin-lock-irql", format!("{function} below DISPATCH_LEVEL"));
+    }
+}
+
+/// Driver Verifier's 0x32: what goes back to the IRQL before is called at `DISPATCH_LEVEL`.
+fn still_at_dispatch(function: &str, lock: usize) {
+    let irql = thread::irql();
+    // One that is not held is another mistake.
+    if irql != DISPATCH_LEVEL && holds(lock) {
+        bugcheck::raise(
+            0xC4,
+            [0x32, irql.into(), lock as u64, 0],
+            format!(
+                "{function} at IRQL {irql}: a spin lock is released at DISPATCH_LEVEL, and the call lowers the IRQL itself"
+            ),
         );
     }
 }
@@ -77,20 +127,20 @@ exports! { "ntoskrnl.exe";
 
     /// Releases a spin lock and goes back to the IRQL before.
     fn KeReleaseSpinLock(lock: Guest<u64>, old: u8) {
+        still_at_dispatch("KeReleaseSpinLock", lock.address());
         release(lock.address());
         irql::KeLowerIrql(old);
     }
 
     /// Takes a spin lock; the caller is at `DISPATCH_LEVEL`.
     fn KeAcquireSpinLockAtDpcLevel(lock: Guest<u64>) {
-        if thread::irql() < DISPATCH_LEVEL {
-            verifier::finding("spin-lock-irql", "KeAcquireSpinLockAtDpcLevel below DISPATCH_LEVEL");
-        }
+        at_dispatch("KeAcquireSpinLockAtDpcLevel");
         acquire(lock.address());
     }
 
     /// Takes a spin lock if it is free; the caller is at `DISPATCH_LEVEL`.
     fn KeTryToAcquireSpinLockAtDpcLevel(lock: Guest<u64>) -> u8 {
+        at_dispatch("KeTryToAcquireSpinLockAtDpcLevel");
         if quad(lock.address()).compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return 0;
         }
@@ -100,32 +150,37 @@ exports! { "ntoskrnl.exe";
 
     /// Releases a spin lock without changing the IRQL.
     fn KeReleaseSpinLockFromDpcLevel(lock: Guest<u64>) {
+        at_dispatch("KeReleaseSpinLockFromDpcLevel");
         release(lock.address());
     }
 
     /// Takes a spin lock with a queue entry of the caller's (`KLOCK_QUEUE_HANDLE`: the lock at 8, the old IRQL at 16).
     fn KeAcquireInStackQueuedSpinLock(lock: Guest<u64>, handle: usize) {
         let old = irql::KfRaiseIrql(DISPATCH_LEVEL);
-        acquire(lock.address());
+        acquire_as(lock.address(), Held::Queued);
         Guest::<usize>::at(handle + 8).write(lock.address());
         Guest::<u8>::at(handle + 16).write(old);
     }
 
     /// Releases it and goes back to the IRQL before.
     fn KeReleaseInStackQueuedSpinLock(handle: usize) {
-        release(Guest::<usize>::at(handle + 8).read());
+        let lock = Guest::<usize>::at(handle + 8).read();
+        still_at_dispatch("KeReleaseInStackQueuedSpinLock", lock);
+        release_as(lock, Held::Queued);
         irql::KeLowerIrql(Guest::<u8>::at(handle + 16).read());
     }
 
     /// Takes a spin lock with a queue entry; the caller is at `DISPATCH_LEVEL`.
     fn KeAcquireInStackQueuedSpinLockAtDpcLevel(lock: Guest<u64>, handle: usize) {
-        acquire(lock.address());
+        at_dispatch("KeAcquireInStackQueuedSpinLockAtDpcLevel");
+        acquire_as(lock.address(), Held::Queued);
         Guest::<usize>::at(handle + 8).write(lock.address());
     }
 
     /// Releases it without changing the IRQL.
     fn KeReleaseInStackQueuedSpinLockFromDpcLevel(handle: usize) {
-        release(Guest::<usize>::at(handle + 8).read());
+        at_dispatch("KeReleaseInStackQueuedSpinLockFromDpcLevel");
+        release_as(Guest::<usize>::at(handle + 8).read(), Held::Queued);
     }
 
     /// Puts an entry at a list's head; gives the former head, NULL for an empty list.

@@ -117,6 +117,7 @@ fn run_dpcs() -> Infallible {
         let routine = Guest::<usize>::at(dpc.address + ROUTINE).read();
         let context = Guest::<u64>::at(dpc.address + ROUTINE + 8).read();
         let entered = crate::ntos::Entered::now();
+        let disabled = irql::apc_disable();
         stack::system_thread(|| {
             let arguments = [
                 dpc.address as u64,
@@ -127,6 +128,13 @@ fn run_dpcs() -> Infallible {
             // SAFETY: the driver registered that routine with its DPC, and it takes these four arguments.
             unsafe { gate::call(routine, &arguments) };
         });
+        if irql::apc_disable() != disabled {
+            bugcheck::raise(
+                0xC7,
+                [4, routine as u64, disabled, irql::apc_disable()],
+                "a DPC routine has left the thread that it ran in with another count of regions without APCs",
+            );
+        }
         entered.check("a DPC routine", dpc.owner.as_deref().unwrap_or("a driver"));
         lock().running = None;
         schedule::progressed();
