@@ -126,7 +126,7 @@ impl Running {
 pub(crate) fn take() -> Trace {
     let mut ring = RING.lock().unwrap_or_else(PoisonError::into_inner);
     Trace {
-        events: ring.events.drain(..).collect(),
+        events: std::mem::take(&mut ring.events).into(),
         dropped: std::mem::take(&mut ring.dropped),
     }
 }

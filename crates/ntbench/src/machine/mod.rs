@@ -39,6 +39,7 @@ pub(crate) fn run() -> ! {
             exit(HOST_FAULT_STATUS)
         }
     };
+    return_what_is_freed();
     if let Err(error) = fault::install() {
         host_fault(&format!("signal handlers: {error}"));
     }
@@ -54,6 +55,15 @@ pub(crate) fn run() -> ! {
         }
     }
     exit(0)
+}
+
+/// Has large blocks mapped and unmapped one by one. By default glibc learns to keep what was freed, up to 64 MB for each thread that allocates, and
+/// the process's size, which `usage` tells, would say little of what the machine holds.
+fn return_what_is_freed() {
+    for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        // SAFETY: both take a number of bytes, this one their default, and setting one ends the learning.
+        unsafe { libc::mallopt(parameter, 128 << 10) };
+    }
 }
 
 fn connect() -> std::io::Result<UnixStream> {
