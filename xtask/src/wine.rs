@@ -1,9 +1,8 @@
 //! headroom.exe under Wine.
 
 use std::{
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -29,44 +28,6 @@ pub(crate) struct Wine {
 const RUN_VARIABLE: &str = "HEADROOM_WINE";
 /// See [`RUN_VARIABLE`].
 const PROGRAM_VARIABLE: &str = "HEADROOM_EXE";
-
-/// Wine's services, kept for as long as this lives: programs that follow each other find the same ones.
-pub(crate) struct Session {
-    holder: Child,
-}
-
-impl Session {
-    /// Begins one, when the one before has ended.
-    pub(crate) fn begin(run: &Path) -> Result<Self> {
-        let mut holder = Command::new(run)
-            .arg("--session")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot run {}", run.display()))?;
-        let mut said = String::new();
-        if let Some(out) = holder.stdout.take() {
-            BufReader::new(out).read_line(&mut said)?;
-        }
-        let session = Self { holder };
-        if said.trim_end() == "up" {
-            Ok(session)
-        } else {
-            bail!(
-                "Wine did not come up: {} --session said {said:?}",
-                run.display()
-            )
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        // It ends with its input. Whether it ended well is of no consequence to what ran meanwhile.
-        drop(self.holder.stdin.take());
-        let _ = self.holder.wait();
-    }
-}
 
 /// Builds the program and makes sure of Wine.
 pub(crate) fn ensure(layout: &Layout, options: setup::Options) -> Result<Wine> {
@@ -129,7 +90,6 @@ impl Wine {
 
     /// Runs the tests of the crate that calls Windows, built for it, under Wine.
     pub(crate) fn test_calls(&self, layout: &Layout) -> Result<()> {
-        let _session = Session::begin(&self.run)?;
         self.toolchain
             .cargo("test the Windows calls under Wine")
             .dir(&layout.root)

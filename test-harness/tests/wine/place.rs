@@ -1,7 +1,7 @@
 //! Wine, its prefix, and what is run in it.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -46,6 +46,7 @@ impl Wine {
             .arg("--session")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut said = String::new();
@@ -76,15 +77,30 @@ impl Wine {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Ran {
-        let output = Command::new(&self.run)
+        // Into files: what a program started in the session, Wine's desktop for one, outlives it with the other end of its pipes.
+        let [mut out, mut err] = [tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap()];
+        let status = Command::new(&self.run)
             .arg(program)
             .args(arguments)
             .env("NO_COLOR", "1")
             // By its locale Wine writes the names of files, which are not all ASCII.
             .env("LC_ALL", "C.UTF-8")
-            .output()
+            .stdin(Stdio::null())
+            .stdout(out.try_clone().unwrap())
+            .stderr(err.try_clone().unwrap())
+            .status()
             .unwrap();
-        Ran::of(&output)
+        let [stdout, stderr] = [&mut out, &mut err].map(|file| {
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        Ran::of(&Output {
+            status,
+            stdout,
+            stderr,
+        })
     }
 
     /// A path of this machine's as programs for Windows have it.

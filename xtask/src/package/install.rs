@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use inf::{Architecture, Data, Service};
 
-use crate::{run::Tool, wine::Session};
+use crate::run::Tool;
 
 /// Windows 10, version 22H2, and Windows 11, version 24H2.
 const BUILDS: [u32; 2] = [19_045, 26_100];
@@ -39,7 +39,6 @@ type Values = BTreeMap<(String, String), String>;
 /// Installs each form twice, compares, and uninstalls it.
 pub(crate) fn check(wine: &Wine<'_>, folder: &Path) -> Result<()> {
     let inf = inf::read(&folder.join("headroom.inf"))?;
-    let _session = Session::begin(wine.run)?;
     for build in BUILDS {
         let service = inf::minifilter(&inf, Architecture::Amd64, build)?;
         wine.uninstall(folder)?;
