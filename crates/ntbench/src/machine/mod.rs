@@ -57,12 +57,15 @@ pub(crate) fn run() -> ! {
     exit(0)
 }
 
+/// The size from which a block is mapped by itself, and what may stay free at the end of a heap: above the buffers that come and go, far below a trace.
+const LARGE: i32 = 2 << 20;
+
 /// Has large blocks mapped and unmapped one by one. By default glibc learns to keep what was freed, up to 64 MB for each thread that allocates, and
 /// the process's size, which `usage` tells, would say little of what the machine holds.
 fn return_what_is_freed() {
     for parameter in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
-        // SAFETY: both take a number of bytes, this one their default, and setting one ends the learning.
-        unsafe { libc::mallopt(parameter, 128 << 10) };
+        // SAFETY: both take a number of bytes; setting one ends the learning.
+        unsafe { libc::mallopt(parameter, LARGE) };
     }
 }
 
