@@ -82,7 +82,7 @@ pub(crate) use attach_user::{filter_names, instance_call};
 pub(crate) use frames::frame;
 pub(crate) use mdls::slots;
 pub(crate) use operation::{
-    Request, access_state, create_parameters, send, send_callback, send_fast, send_to_volume,
+    CreateSecurity, Request, create_parameters, send, send_callback, send_fast, send_to_volume,
 };
 pub(crate) use oplock::MADE as OPLOCKS_MADE;
 pub(crate) use volume_api::guid_name;

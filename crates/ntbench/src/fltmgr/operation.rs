@@ -31,13 +31,7 @@ use crate::{stack, thread};
 pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
     let thread = thread::current();
     thread.creates.fetch_add(1, Ordering::Relaxed);
-    let mut access_state = Box::new(access_state(create.access));
-    let security = Box::new(IoSecurityContext {
-        security_qos: std::ptr::null_mut(),
-        access_state: &raw mut *access_state,
-        desired_access: create.access,
-        full_create_options: create.options,
-    });
+    let security = CreateSecurity::of(create);
     let forced = iomgr::from_user(create) || create.flags & IO_FORCE_ACCESS_CHECK != 0;
     let parameters = IoParameterBlock {
         irp_flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION,
@@ -78,10 +72,10 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
 }
 
 /// What a create asks for, as its parameters say it.
-pub(crate) fn create_parameters(create: &Create, security: &IoSecurityContext) -> Parameters {
+pub(crate) fn create_parameters(create: &Create, security: &CreateSecurity) -> Parameters {
     let (ea_buffer, ea_length) = create.ea_buffer();
     Parameters::of(CreateParameters {
-        security_context: std::ptr::from_ref(security).cast_mut(),
+        security_context: std::ptr::from_ref(&*security.context).cast_mut(),
         options: create.disposition << 24 | create.options,
         pad0: 0,
         file_attributes: u16::try_from(create.attributes & 0xFFFF).unwrap_or(0),
@@ -262,8 +256,31 @@ pub(crate) fn close(file: &Arc<File>) {
     send(file, &Request::new(IRP_MJ_CLOSE, Parameters::default()));
 }
 
+/// What a create's parameters say of who asks: they point to it, so it lives as long as they do.
+pub(crate) struct CreateSecurity {
+    context: Box<IoSecurityContext>,
+    _state: Box<AccessState>,
+}
+
+impl CreateSecurity {
+    /// A create's.
+    pub(crate) fn of(create: &Create) -> Self {
+        let mut state = Box::new(access_state(create.access));
+        let context = Box::new(IoSecurityContext {
+            security_qos: std::ptr::null_mut(),
+            access_state: &raw mut *state,
+            desired_access: create.access,
+            full_create_options: create.options,
+        });
+        Self {
+            context,
+            _state: state,
+        }
+    }
+}
+
 /// An access state that holds masks.
-pub(crate) fn access_state(access: u32) -> AccessState {
+fn access_state(access: u32) -> AccessState {
     // SAFETY: an ACCESS_STATE of zeroes is one: its fields are numbers and pointers.
     let mut state: AccessState = unsafe { std::mem::zeroed() };
     state.remaining_desired_access = access;

@@ -11,8 +11,7 @@ use crate::abi::flt::IoParameterBlock;
 use crate::abi::io::{
     IO_FORCE_ACCESS_CHECK, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION, IRP_MJ_CLEANUP,
     IRP_MJ_CLOSE, IRP_MJ_CREATE, IRP_MJ_DEVICE_CONTROL, IRP_MJ_FILE_SYSTEM_CONTROL,
-    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_SYNCHRONOUS_API, IoSecurityContext, IoStatusBlock,
-    SL_FORCE_ACCESS_CHECK,
+    IRP_MJ_INTERNAL_DEVICE_CONTROL, IRP_SYNCHRONOUS_API, IoStatusBlock, SL_FORCE_ACCESS_CHECK,
 };
 use crate::abi::irp::StackLocation;
 use crate::abi::status;
@@ -228,13 +227,7 @@ pub(crate) fn shutdown(device: usize) {
 
 /// Sends a create.
 pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
-    let mut access_state = Box::new(fltmgr::access_state(create.access));
-    let security = Box::new(IoSecurityContext {
-        security_qos: std::ptr::null_mut(),
-        access_state: &raw mut *access_state,
-        desired_access: create.access,
-        full_create_options: create.options,
-    });
+    let security = fltmgr::CreateSecurity::of(create);
     let forced = iomgr::from_user(create) || create.flags & IO_FORCE_ACCESS_CHECK != 0;
     let block = IoParameterBlock {
         irp_flags: IRP_CREATE_OPERATION | IRP_SYNCHRONOUS_API | IRP_DEFER_IO_COMPLETION,
@@ -252,6 +245,6 @@ pub(crate) fn create(file: &Arc<File>, create: &Create) -> IoStatusBlock {
         irp.system_buffer = eas;
         irp.overlay[0] = usize::try_from(allocation).unwrap_or(0);
     });
-    drop(access_state);
+    drop(security);
     done.unwrap_or_else(|status| IoStatusBlock::new(status, 0))
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{Done, Owner, Packet, allocate, free};
 use crate::abi::io::{
-    AccessState, IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
-    IoSecurityContext, SL_FORCE_ACCESS_CHECK,
+    IRP_CREATE_OPERATION, IRP_DEFER_IO_COMPLETION, IRP_MJ_CREATE, IRP_SYNCHRONOUS_API,
+    SL_FORCE_ACCESS_CHECK,
 };
 use crate::abi::irp::StackLocation;
 use crate::fltmgr;
@@ -16,20 +16,13 @@ use crate::thread;
 /// A create's packet at its first stack location, and what its parameters point to.
 pub(crate) struct Shown {
     packet: Packet,
-    _security: Box<IoSecurityContext>,
-    _access_state: Box<AccessState>,
+    _security: fltmgr::CreateSecurity,
 }
 
 impl Shown {
     /// `None`: there is no memory for it.
     pub(crate) fn create(file: &Arc<File>, create: &Create) -> Option<Self> {
-        let mut access_state = Box::new(fltmgr::access_state(create.access));
-        let security = Box::new(IoSecurityContext {
-            security_qos: std::ptr::null_mut(),
-            access_state: &raw mut *access_state,
-            desired_access: create.access,
-            full_create_options: create.options,
-        });
+        let security = fltmgr::CreateSecurity::of(create);
         let user = iomgr::from_user(create);
         let p = fltmgr::create_parameters(create, &security).0;
         let packet = allocate(1, Owner::System(Arc::new(Done::default())))?;
@@ -56,7 +49,6 @@ impl Shown {
         Some(Self {
             packet,
             _security: security,
-            _access_state: access_state,
         })
     }
 
